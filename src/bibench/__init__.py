@@ -1,0 +1,31 @@
+"""BiBench: the reference benchmark for network binarization (1-bit weights and activations)."""
+
+from bibench import models
+from bibench.auditing import Audit, AuditRow, audit
+from bibench.conversion import binarize
+from bibench.errors import BiBenchError
+from bibench.layers import BinaryLayer, binary_layers, progress
+from bibench.operators import OPERATORS, InferenceForm, Operator, Techniques, operator
+from bibench.spec import LayerSpec
+from bibench.surrogate import Surrogate
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "OPERATORS",
+    "Audit",
+    "AuditRow",
+    "BiBenchError",
+    "BinaryLayer",
+    "InferenceForm",
+    "LayerSpec",
+    "Operator",
+    "Surrogate",
+    "Techniques",
+    "audit",
+    "binarize",
+    "binary_layers",
+    "models",
+    "operator",
+    "progress",
+]

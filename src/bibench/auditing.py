@@ -1,0 +1,261 @@
+"""What precision each layer of a model has, with parameters and multiply-accumulates by bit-width."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench.layers import BinaryLayer
+from bibench.spec import of_layer
+
+WEIGHT_LAYERS = (
+    nn.modules.conv._ConvNd,
+    nn.Linear,
+    nn.Bilinear,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One layer. `macs` are of one example; None where no forward reached the layer or none is defined."""
+
+    name: str
+    kind: str
+    weight_bits: int
+    activation_bits: int
+    operator: str
+    reason: str
+    parameters: int
+    macs: int | None
+    output_shape: tuple[int, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def precision(self) -> str:
+        """Like ``W1A1``."""
+        return f"W{self.weight_bits}A{self.activation_bits}"
+
+
+@dataclass
+class Audit:
+    """All layers of a model that hold weights (`rows`), and the rest of its parameters (norms, scales)."""
+
+    rows: list[AuditRow] = field(default_factory=list)
+    other_parameters: int = 0
+
+    @property
+    def binarized(self) -> list[AuditRow]:
+        """The rows with 1-bit weights."""
+        return [row for row in self.rows if row.weight_bits == 1]
+
+    @property
+    def parameters(self) -> int:
+        """All parameters of the model."""
+        return sum(row.parameters for row in self.rows) + self.other_parameters
+
+    def parameters_by_bits(self) -> dict[int, int]:
+        """Number of parameters by bit-width; norms, biases of other modules and scales count as 32."""
+        counts = Counter({32: self.other_parameters})
+        for row in self.rows:
+            counts[row.weight_bits] += row.parameters
+        return dict(counts)
+
+    def macs_by_bits(self) -> dict[tuple[int, int], int]:
+        """Multiply-accumulates by (weight bits, activation bits), of the layers whose shapes are known."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for row in self.rows:
+            counts[row.weight_bits, row.activation_bits] += row.macs or 0
+        return dict(counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {"rows": [asdict(r) for r in self.rows], "other_parameters": self.other_parameters}
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        cells: list[tuple[str, ...]] = [
+            (r.name, r.kind, r.precision, r.operator, f"{r.parameters:,}", _count(r.macs), r.reason) for r in self.rows
+        ]
+        if self.other_parameters:
+            other = f"{self.other_parameters:,}"
+            cells.append(("(norms, scales, ...)", "", "W32", "", other, "", ""))
+        return cells
+
+    def summary(self) -> str:
+        """One line: how many layers, parameters and MACs are binary."""
+        bits, macs = self.parameters_by_bits(), self.macs_by_bits()
+        share = 100 * bits.get(1, 0) / max(1, self.parameters)
+        text = (
+            f"{len(self.binarized)} of {len(self.rows)} weight layers binarized; "
+            f"{bits.get(1, 0):,} of {self.parameters:,} parameters ({share:.1f} %)"
+        )
+        total = sum(macs.values())
+        if total:
+            text += f", {macs.get((1, 1), 0):,} of {total:,} MACs ({100 * macs.get((1, 1), 0) / total:.1f} %)"
+        return text
+
+    HEADER = ("layer", "kind", "bits", "operator", "parameters", "MACs", "kept because")
+
+    def __str__(self) -> str:
+        table = [self.HEADER, *self._cells()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(self.HEADER))]
+        right = (4, 5)
+        lines = [
+            "  ".join(
+                c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in table
+        ]
+        return "\n".join([*(line.rstrip() for line in lines), self.summary()])
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold")
+        for i, title in enumerate(self.HEADER):
+            table.add_column(title, justify="right" if i in (4, 5) else "left")
+        for row in self._cells():
+            table.add_row(*row)
+        return Group(table, self.summary())
+
+
+@dataclass
+class Call:
+    """Shapes seen by one layer in a traced forward, without the batch axis, and its place in the order."""
+
+    order: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+
+def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
+    """Audit any model.
+
+    Args:
+        example_inputs: what the model is called with (a tensor, a tuple of positional or a dict of
+            keyword arguments); without it, MACs are known only for layers already binarized.
+    """
+    calls = trace(model, example_inputs) if example_inputs is not None else {}
+    return build(model, calls, {})
+
+
+def build(model: nn.Module, calls: dict[nn.Module, Call], reasons: dict[nn.Module, str]) -> Audit:
+    """The audit of `model` from traced `calls` and the `reasons` why layers were kept."""
+    result = Audit()
+    inside: set[int] = set()
+    for module, names in weight_layers(model).items():
+        own = [p for p in module.parameters() if id(p) not in inside]
+        if isinstance(module, BinaryLayer):
+            operator_parameters = {id(p) for p in module.operator.parameters()}
+            own = [p for p in own if id(p) not in operator_parameters]
+        inside.update(id(p) for p in own)
+        result.rows.append(_row(module, names, own, calls.get(module), reasons.get(module, "")))
+    result.other_parameters = sum(p.numel() for p in model.parameters() if id(p) not in inside)
+    return result
+
+
+def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """The layers that hold weights, in the order of registration, each with all its names."""
+    found: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, WEIGHT_LAYERS):
+            found.setdefault(module, []).append(name)
+    return found
+
+
+def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
+    """Run one forward in evaluation mode without gradients and note the shapes of every weight layer."""
+    calls: dict[nn.Module, Call] = {}
+
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+        if x is None or not isinstance(output, Tensor):
+            calls.setdefault(module, Call(len(calls), (), ()))
+            return
+        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output))
+        known = calls.get(module)
+        if known is None:
+            calls[module] = call
+        elif math.prod(call.output_shape) > math.prod(known.output_shape):
+            calls[module] = Call(known.order, call.input_shape, call.output_shape)
+
+    hooks = [m.register_forward_hook(note) for m in weight_layers(model)]
+    training = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            _call(model, example_inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, flag in training.items():
+            module.training = flag
+    return calls
+
+
+def _call(model: nn.Module, example_inputs: Any) -> None:
+    if isinstance(example_inputs, dict):
+        model(**example_inputs)
+    elif isinstance(example_inputs, tuple | list):
+        model(*example_inputs)
+    else:
+        model(example_inputs)
+
+
+def _without_batch(module: nn.Module, x: Tensor) -> tuple[int, ...]:
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return tuple(x.shape[-1 - len(module.kernel_size) :])
+    return tuple(x.shape[1:])
+
+
+def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Call | None, reason: str) -> AuditRow:
+    kind = type(module).__name__
+    macs, shape = None, call.output_shape if call else ()
+    weight_bits = activation_bits = 32
+    operator = ""
+    if isinstance(module, BinaryLayer):
+        op = module.operator
+        kind, operator = module.spec.kind, op.name
+        weight_bits, activation_bits = op.weight_bits, op.activation_bits
+        macs, shape = module.spec.macs, module.spec.output_shape
+    elif type(module) in (nn.Conv1d, nn.Conv2d, nn.Linear) and call:
+        spec = of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
+        kind, macs = spec.kind, spec.macs
+    elif call and call.output_shape:
+        macs = _macs(module, call)
+    return AuditRow(
+        name=names[0] or "(the model itself)",
+        kind=kind,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        operator=operator,
+        reason=reason,
+        parameters=sum(p.numel() for p in own),
+        macs=macs,
+        output_shape=shape,
+        aliases=tuple(names[1:]),
+    )
+
+
+def _macs(module: nn.Module, call: Call) -> int | None:
+    if isinstance(module, nn.modules.conv._ConvNd):
+        fan = math.prod(module.weight.shape[1:])
+        positions = call.input_shape if module.transposed else call.output_shape
+        return fan * math.prod(positions)
+    if isinstance(module, nn.Linear):
+        return module.in_features * math.prod(call.output_shape)
+    return 0 if isinstance(module, nn.Embedding) else None
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"

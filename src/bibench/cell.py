@@ -1,0 +1,76 @@
+"""A cell: one training, task × model × operator × recipe × seed. What the user chose, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bibench.choice import Choice, choice
+from bibench.errors import BiBenchError
+from bibench.models import MODELS
+from bibench.operators import FULL_PRECISION, OPERATORS
+from bibench.recipe import Recipe
+from bibench.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The identity of one training; equal cells share a directory and a result."""
+
+    task: Choice
+    model: Choice
+    operator: Choice
+    recipe: Choice
+    seed: int
+
+    @property
+    def full_precision(self) -> bool:
+        """Whether this is a full-precision baseline."""
+        return OPERATORS[self.operator.name].full_precision
+
+    @property
+    def baseline(self) -> Cell | None:
+        """The full-precision cell this one is measured against (None for a baseline itself)."""
+        return None if self.full_precision else replace(self, operator=Choice(FULL_PRECISION))
+
+    @property
+    def path(self) -> Path:
+        """Directory of the cell, relative to the run folder."""
+        parts = (self.task, self.model, self.operator, self.recipe)
+        return Path(*(part.path_name for part in parts), f"seed{self.seed}")
+
+    def resolved_recipe(self) -> Recipe:
+        """The recipe as this cell trains it."""
+        recipe = TASKS[self.task.name].recipe(self.recipe.name).with_options(self.recipe.options)
+        return recipe.for_operator(self.full_precision)
+
+    @property
+    def starts_from_baseline(self) -> bool:
+        """Whether the training needs the weights of the full-precision cell."""
+        recipe = self.resolved_recipe()
+        return not self.full_precision and (recipe.init == "fp32" or recipe.distillation != "none")
+
+    def validate(self) -> None:
+        """Raise for unknown names and options, without building anything."""
+        TASKS[self.task.name]
+        MODELS[self.model.name].check_options(self.model.options)
+        OPERATORS[self.operator.name].check_options(self.operator.options)
+        self.resolved_recipe()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        names = ("task", "model", "operator", "recipe")
+        return {**{name: str(getattr(self, name)) for name in names}, "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Cell:
+        """The inverse of `to_dict`."""
+        try:
+            task, model, operator, recipe = (choice(data[name]) for name in ("task", "model", "operator", "recipe"))
+            return cls(task, model, operator, recipe, int(data["seed"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise BiBenchError(f"not the description of a cell: {data!r} ({error})") from error
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.model} {self.operator} {self.recipe} seed {self.seed}"

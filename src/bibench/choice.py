@@ -1,0 +1,82 @@
+"""A name with options, as users write it: ``resnet20[width=8,stem=cifar]``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from bibench.errors import BiBenchError
+
+_FORM = re.compile(r"^\s*([\w.+-]+)\s*(?:\[(.*)\])?\s*$", re.DOTALL)
+_PLAIN = re.compile(r"^[A-Za-z_][\w.+/-]*$")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A catalogue name and its options, in canonical order, hashable and printable."""
+
+    name: str
+    items: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as a dictionary."""
+        return dict(self.items)
+
+    def __str__(self) -> str:
+        if not self.items:
+            return self.name
+        return f"{self.name}[{','.join(f'{k}={_format(v)}' for k, v in self.items)}]"
+
+    @property
+    def path_name(self) -> str:
+        """The same, fit for a file name."""
+        return re.sub(r"[^\w.,=+-]", "_", str(self).replace("[", ",").replace("]", ""))
+
+
+def choice(text: str | Choice, **options: Any) -> Choice:
+    """Parse ``name[key=value,...]``; keyword arguments add to the options.
+
+    Values are Python literals (``8``, ``0.5``, ``True``, ``(0.5, 0.75)``); anything else is a string.
+    """
+    if isinstance(text, Choice):
+        parsed, given = text.name, text.options
+    else:
+        match = _FORM.match(text)
+        if match is None:
+            raise BiBenchError(f"{text!r} is not of the form name or name[option=value,...]")
+        parsed, given = match[1], _parse_options(match[2] or "", text)
+    return Choice(parsed, tuple(sorted({**given, **options}.items())))
+
+
+def split_list(text: str) -> list[str]:
+    """Split ``a,b[x=1,y=2],c`` at the commas outside brackets."""
+    parts, depth, current = [], 0, ""
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and depth == 0:
+            parts.append(current)
+            current = ""
+        else:
+            current += character
+    parts.append(current)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _parse_options(body: str, text: str) -> dict[str, Any]:
+    options = {}
+    for part in split_list(body):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise BiBenchError(f"{text!r}: {part!r} is not of the form option=value")
+        try:
+            options[key.strip()] = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            options[key.strip()] = value.strip()
+    return options
+
+
+def _format(value: Any) -> str:
+    return value if isinstance(value, str) and _PLAIN.match(value) else repr(value)

@@ -1,0 +1,160 @@
+"""``bibench list``, ``check`` and ``env``: what there is, whether it keeps its contracts, and on what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bibench.cli.app import FAILED
+from bibench.cli.options import Json, Load, load_files
+from bibench.cli.output import console, print_json, table
+from bibench.errors import UnknownNameError
+
+Row = dict[str, Any]
+
+
+def _operators() -> list[Row]:
+    from bibench.operators import OPERATORS, known_operators
+
+    return [
+        {
+            "name": name,
+            "title": OPERATORS[name].title,
+            "profiles": ", ".join(["default", *OPERATORS[name].profiles]),
+            "options": _options({k: v for k, v in OPERATORS[name].options().items() if k != "profile"}),
+            "source": _place(OPERATORS.source(name)),
+        }
+        for name in known_operators()
+    ]
+
+
+def _models() -> list[Row]:
+    from bibench.models import MODELS
+
+    return [
+        {
+            "name": name,
+            "family": MODELS[name].family,
+            "options": _options(MODELS[name].options()),
+            "source": _place(MODELS.source(name)),
+        }
+        for name in MODELS
+    ]
+
+
+def _tasks() -> list[Row]:
+    from bibench.tasks import TASKS
+
+    return [
+        {
+            "name": name,
+            "title": TASKS[name].title,
+            "data": f"embedded, stands in for {TASKS[name].stands_in_for}" if TASKS[name].embedded else "yours",
+            "metric": TASKS[name].metric,
+            "models": ", ".join(TASKS[name].models),
+            "recipes": ", ".join(TASKS[name].recipes),
+        }
+        for name in TASKS
+    ]
+
+
+def _suites() -> list[Row]:
+    from bibench.suite import SUITES, cells
+
+    return [
+        {
+            "name": name,
+            "cells": len(cells(SUITES[name])),
+            "tasks": ", ".join(SUITES[name].tasks),
+            "description": SUITES[name].description,
+        }
+        for name in SUITES
+    ]
+
+
+def _tracks() -> list[Row]:
+    from bibench.tracks import TRACKS
+
+    return [{"name": name, "title": TRACKS[name].title, "equation": TRACKS[name].equation} for name in TRACKS]
+
+
+CATALOGUES: dict[str, Callable[[], list[Row]]] = {
+    "operators": _operators,
+    "models": _models,
+    "tasks": _tasks,
+    "suites": _suites,
+    "tracks": _tracks,
+}
+
+
+def list_(
+    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites or tracks")],
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """List operators, models, tasks, suites or tracks."""
+    load_files(load)
+    if what not in CATALOGUES:
+        raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")
+    rows = CATALOGUES[what]()
+    if json:
+        print_json(rows)
+        return
+    columns = list(rows[0]) if rows else []
+    console().print(table("", columns, ([row[c] for c in columns] for row in rows), numeric=("cells",)))
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="Python file that defines operators, models or tasks.")],
+    json: Json = False,
+) -> None:
+    """Prove the contracts on everything a file of your own defines."""
+    from bibench.contracts import check as run_contracts
+    from bibench.contracts import check_file
+
+    findings = [finding for kind, name in check_file(file) for finding in run_contracts(kind, name)]
+    broken = [f for f in findings if f.problem]
+    if json:
+        print_json([vars(f) for f in findings])
+    else:
+        out = console()
+        rows = [
+            (f"{f.kind} {f.name}", f.contract.replace("_", " "), "BROKEN" if f.problem else "holds", f.problem)
+            for f in findings
+        ]
+        out.print(table("", ("what", "contract", "result", "problem"), rows))
+        out.print(f"{len(findings) - len(broken)} of {len(findings)} contracts hold.")
+    if broken:
+        raise typer.Exit(FAILED)
+
+
+def env(json: Json = False) -> None:
+    """Show versions, git state, processor and accelerator: what every record carries."""
+    import torch
+
+    from bibench.data.location import CACHE, DATA_ROOT, cache_dir, data_root
+    from bibench.provenance import environment
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    facts = environment(device) | {
+        f"${DATA_ROOT}": str(data_root() or "not set"),
+        f"${CACHE}": str(cache_dir()),
+    }
+    if json:
+        print_json(facts)
+    else:
+        rows = [(name, "-" if value in ("", None) else value) for name, value in facts.items()]
+        console().print(table("", ("what", "value"), rows))
+
+
+def _options(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _place(source: str) -> str:
+    path, _, line = source.rpartition(":")
+    package = Path(__file__).parents[2]
+    return f"{Path(path).relative_to(package) if Path(path).is_relative_to(package) else path}:{line}"

@@ -1,0 +1,23 @@
+"""All verbs on one application."""
+
+import typer
+
+from bibench.cli import catalogue, planning, running, scoring
+
+app = typer.Typer(
+    name="bibench",
+    help="The reference benchmark for network binarization (1-bit weights and activations).",
+    epilog="Exit codes: 0 success, 1 failed cells or broken contracts, 2 user error, 130/143 stopped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+app.command("list")(catalogue.list_)
+app.command("plan")(planning.plan)
+app.command("run")(running.run)
+app.command("status")(planning.status)
+app.command("score")(scoring.score)
+app.command("check")(catalogue.check)
+app.command("env")(catalogue.env)

@@ -1,0 +1,70 @@
+"""Options that several verbs share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bibench.choice import split_list
+from bibench.errors import BiBenchError
+from bibench.registry import load_file
+from bibench.suite import Filters
+
+SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]
+DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data sets (default: $BIBENCH_DATA).")]
+Download = Annotated[bool, typer.Option("--download", help="Download missing data where that is possible.")]
+Operators = Annotated[
+    list[str] | None, typer.Option("--operators", help="Only these, as in: bnn,recu[[scale_init=weight]]")
+]
+Tasks = Annotated[list[str] | None, typer.Option("--tasks", help="Only these tasks.")]
+Models = Annotated[list[str] | None, typer.Option("--models", help="Only these models, as in: resnet20[[width=8]]")]
+Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Only these seeds, as in: 0,1 or 0-4")]
+RecipeName = Annotated[
+    str | None, typer.Option("--recipe", help="Another recipe than the suite's, as in: paper[[epochs=50]]")
+]
+Load = Annotated[
+    list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Rerun = Annotated[str, typer.Option("--rerun", help="What to train again: missing, failed, stale or all.")]
+
+
+def filters(
+    tasks: Sequence[str] | None,
+    models: Sequence[str] | None,
+    operators: Sequence[str] | None,
+    seeds: Sequence[str] | None,
+    recipe: str | None,
+) -> Filters:
+    """The filters of a command line; each option may be repeated or hold a list with commas."""
+    return Filters(
+        tasks=_flat(tasks),
+        models=_flat(models),
+        operators=_flat(operators),
+        seeds=[n for part in _flat(seeds) for n in _numbers(part)],
+        recipe=recipe,
+    )
+
+
+def load_files(files: Sequence[Path] | None) -> tuple[str, ...]:
+    """Import the files of ``--load``; their paths, for worker processes to do the same."""
+    return tuple(str(load_file(file)) for file in files or ())
+
+
+def _flat(values: Sequence[str] | None) -> list[str]:
+    return [part for value in values or () for part in split_list(value)]
+
+
+def _numbers(text: str) -> range:
+    first, dash, last = text.partition("-")
+    try:
+        low, high = int(first), int(last if dash else first)
+    except ValueError:
+        raise BiBenchError(f"--seeds: {text!r} is neither a number nor a range such as 0-4") from None
+    if high < low:
+        raise BiBenchError(f"--seeds: {text!r} ends before it begins")
+    return range(low, high + 1)

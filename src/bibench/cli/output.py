@@ -1,0 +1,53 @@
+"""How results are printed: tables that read well without colour and in a pipe, and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 200
+
+
+def console(stderr: bool = False) -> Console:
+    """A console; in a pipe it is wide enough that no column is cut."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else WIDE, highlight=False, soft_wrap=False)
+
+
+def print_json(data: Any) -> None:
+    """JSON on standard output."""
+    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Group:
+    """A plain table under its title; columns named in `numeric` are aligned right. Nothing is read as markup."""
+    right = set(numeric)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text("" if value is None else str(value)) for value in row))
+    heading = [Text(title, style="bold")] if title else []
+    return Group(*heading, made, Text())
+
+
+def number(value: float | None, digits: int = 1, missing: str = "-") -> str:
+    """A rounded number, or `missing`."""
+    return missing if value is None else f"{value:.{digits}f}"
+
+
+def duration(hours: float | None) -> str:
+    """Hours, minutes or seconds, whatever reads best."""
+    if hours is None:
+        return "?"
+    seconds = hours * 3600
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{hours:.1f} h"

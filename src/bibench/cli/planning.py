@@ -1,0 +1,133 @@
+"""``bibench plan`` and ``status``: what a suite consists of, what is done, and what the rest will cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bibench.cli.options import (
+    DataRoot,
+    Json,
+    Load,
+    Models,
+    Operators,
+    RecipeName,
+    Rerun,
+    Runs,
+    Seeds,
+    SuiteName,
+    Tasks,
+    filters,
+    load_files,
+)
+from bibench.cli.output import console, duration, print_json, table
+from bibench.data.location import data_root as find_data_root
+from bibench.plan import PlanRow, make_plan
+from bibench.suite import SUITES, cells
+
+RUNS = Path("runs")
+
+
+def plan(
+    suite: SuiteName,
+    runs: Runs = RUNS,
+    data_root: DataRoot = None,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    load: Load = None,
+    rerun: Rerun = "missing",
+    probe: Annotated[bool, typer.Option("--probe", help="Time a few steps where no record tells.")] = False,
+    json: Json = False,
+) -> None:
+    """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
+    load_files(load)
+    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    rows = make_plan(chosen, runs, data_root=find_data_root(data_root), rerun=rerun, probe=probe)
+    if json:
+        print_json([row.to_dict() for row in rows])
+        return
+    out = console()
+    out.print(_plan_table(suite, rows))
+    _print_reasons(out, rows)
+    out.print(f"{len(rows)} cells: {counts(rows)}.")
+    todo = [row for row in rows if row.todo]
+    known = [row.hours for row in todo if row.hours is not None]
+    if todo:
+        out.print(
+            f"To do: {len(todo)} cells, about {duration(sum(known))} of one worker"
+            + (f", without {len(todo) - len(known)} cells that nothing tells about." if len(known) < len(todo) else ".")
+        )
+
+
+def status(
+    suite: SuiteName,
+    runs: Runs = RUNS,
+    data_root: DataRoot = None,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """Show how far a suite is, and why cells failed, are stale or cannot run."""
+    load_files(load)
+    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
+    if json:
+        print_json([row.to_dict() for row in rows])
+        return
+    out = console()
+    told = [row for row in rows if row.state not in ("done", "missing")]
+    if told:
+        columns = ("task", "model", "operator", "seed", "state", "why")
+        lines = [
+            (row.cell.task, row.cell.model, row.cell.operator, row.cell.seed, row.state, row.reason) for row in told
+        ]
+        out.print(table("", columns, lines, numeric=("seed",)))
+    out.print(f"Suite {suite} in {runs}: {len(rows)} cells: {counts(rows)}.")
+    if any(row.state == "failed" for row in rows):
+        out.print("Failed cells keep their traceback in failure.json; run with --rerun failed to try them again.")
+
+
+def counts(rows: Sequence[PlanRow]) -> str:
+    """Like ``12 done, 3 missing``."""
+    found = Counter(row.state for row in rows)
+    return ", ".join(f"{n} {state}" for state, n in found.most_common()) or "none"
+
+
+def _plan_table(suite: str, rows: Sequence[PlanRow]) -> object:
+    groups: dict[tuple[object, ...], list[PlanRow]] = {}
+    for row in sorted(rows, key=lambda r: (str(r.cell.task), str(r.cell.model))):
+        cell = row.cell
+        groups.setdefault((cell.task, cell.model, cell.operator, cell.recipe), []).append(row)
+    lines = []
+    for (task, model, operator, recipe), group in groups.items():
+        hours = [row.hours for row in group if row.hours is not None]
+        seeds = ",".join(str(row.cell.seed) for row in group)
+        estimate = duration(sum(hours)) if hours else ("?" if any(row.todo for row in group) else "")
+        basis = "; ".join(dict.fromkeys(row.basis for row in group if row.basis))
+        lines.append((task, model, operator, recipe, seeds, counts(group), estimate, basis))
+    columns = ("task", "model", "operator", "recipe", "seeds", "state", "time", "basis of the time")
+    return table(f"Plan of suite {suite}", columns, lines, numeric=("time",))
+
+
+def _print_reasons(out: Console, rows: Sequence[PlanRow]) -> None:
+    """Each reason once, with the cells it concerns."""
+    concerned: dict[tuple[str, str], list[PlanRow]] = {}
+    for row in rows:
+        if row.reason:
+            concerned.setdefault((row.state, row.reason), []).append(row)
+    for (state, reason), group in concerned.items():
+        tasks = ", ".join(dict.fromkeys(str(row.cell.task) for row in group))
+        where = str(group[0].cell) if len(group) == 1 else f"{len(group)} cells of {tasks}"
+        out.print(f"{state}: {where}: {reason}", markup=False)

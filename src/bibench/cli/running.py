@@ -1,0 +1,140 @@
+"""``bibench run``: train what a suite lacks, with a live display, and print the scores."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bibench.cli.app import FAILED
+from bibench.cli.display import make_display
+from bibench.cli.options import (
+    DataRoot,
+    Download,
+    Json,
+    Load,
+    Models,
+    Operators,
+    RecipeName,
+    Rerun,
+    Runs,
+    Seeds,
+    SuiteName,
+    Tasks,
+    filters,
+    load_files,
+)
+from bibench.cli.output import console, duration, print_json
+from bibench.cli.planning import RUNS, counts
+from bibench.cli.scoring import print_scores, scores
+from bibench.data.location import data_root as find_data_root
+from bibench.errors import require
+from bibench.plan import PlanRow, make_plan
+from bibench.records import Record, read_file
+from bibench.run import Outcome, Runner, prepare_data
+from bibench.store import RECORDS, CellDirectory
+from bibench.suite import SUITES, cells
+from bibench.train.cell import Settings
+
+
+def run(
+    suite: SuiteName,
+    runs: Runs = RUNS,
+    data_root: DataRoot = None,
+    download: Download = False,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    load: Load = None,
+    rerun: Rerun = "missing",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Cells trained at once (default: one per core, or per GPU).")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads per worker.")] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    data_workers: Annotated[int, typer.Option("--data-workers", min=0, help="Processes reading data, per cell.")] = 0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
+    json: Json = False,
+) -> None:
+    """Train what the suite lacks and print the scores. Run it again to continue after an interruption."""
+    for library, purpose in (("lightning_fabric", "training"), ("torchmetrics", "evaluation")):
+        require(library, extra="bench", purpose=purpose)
+    began, out = time.monotonic(), console(stderr=json)
+    loaded = load_files(load)
+    settings = Settings(
+        runs=runs,
+        data_root=find_data_root(data_root),
+        download=download,
+        device=device,
+        threads=threads,
+        data_workers=data_workers,
+        tensorboard=tensorboard,
+        discard_stale=rerun in ("stale", "all"),
+        load=loaded,
+    )
+    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun)
+    prepare_data(rows, settings, lambda text: out.print(text, markup=False))
+    todo = sum(row.todo for row in rows)
+    count = min(workers or _default_workers(device), max(1, todo))
+    out.print(f"Suite {suite}: {len(rows)} cells ({counts(rows)}); training {todo} with {count} worker(s) into {runs}")
+    with make_display(out, todo) as display:
+        outcome = Runner(rows, settings, count, display).run()
+    records = _records(rows, runs)
+    if json:
+        print_json(_summary(rows, outcome, records))
+    elif records:
+        print_scores(out, records)
+    elapsed = duration((time.monotonic() - began) / 3600)
+    out.print(
+        f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"
+    )
+    _exit(rows, outcome)
+
+
+def _default_workers(device: str) -> int:
+    import torch
+
+    if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
+        return torch.cuda.device_count()
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _records(rows: list[PlanRow], runs: Path) -> list[Record]:
+    files = [CellDirectory(runs, row.cell).file(RECORDS) for row in rows]
+    return [record for file in files if file.exists() for record in read_file(file)]
+
+
+def _summary(rows: list[PlanRow], outcome: Outcome, records: list[Record]) -> dict[str, object]:
+    ended = {cell: vars(result) for cell, result in outcome.results.items()}
+    cells_ = [
+        {**row.cell.to_dict(), **ended.get(row.cell, {"status": row.state, "reason": row.reason})} for row in rows
+    ]
+    return {"cells": cells_, "scores": [s.to_dict() for s in scores(records)] if records else []}
+
+
+def _ending(rows: list[PlanRow], outcome: Outcome) -> str:
+    done, failed = outcome.count("done"), outcome.count("failed")
+    text = f"{done} trained"
+    if failed:
+        text += f", {failed} failed (see failure.json in their folders, --rerun failed tries again)"
+    if unsupported := outcome.count("unsupported") + sum(r.state == "unsupported" for r in rows):
+        text += f", {unsupported} unsupported"
+    if none := sum(r.state == "no data" for r in rows):
+        text += f", {none} without data"
+    if outcome.signal is not None or outcome.count("interrupted"):
+        text += ", stopped early (run the same command to continue)"
+    return text
+
+
+def _exit(rows: list[PlanRow], outcome: Outcome) -> None:
+    if outcome.signal is not None:
+        raise typer.Exit(128 + outcome.signal)
+    bad = outcome.count("failed") + outcome.count("fatal") + sum(r.state == "no data" for r in rows)
+    if bad:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,107 @@
+"""How contracts are declared and run."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bibench.errors import BiBenchError
+from bibench.models import MODELS
+from bibench.operators import OPERATORS
+from bibench.registry import Registry, load_file
+from bibench.tasks import TASKS
+
+Contract = Callable[[str], None]
+
+KINDS: dict[str, Registry[Any]] = {"operator": OPERATORS, "model": MODELS, "task": TASKS}
+_CONTRACTS: dict[str, dict[str, Contract]] = {kind: {} for kind in KINDS}
+
+
+class Broken(AssertionError):
+    """A contract that does not hold; the message says what was expected and what came."""
+
+
+class NotApplicable(Exception):
+    """A contract that does not concern the entry."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one contract for one entry; `problem` is empty when it holds."""
+
+    kind: str
+    name: str
+    contract: str
+    problem: str = ""
+
+
+def contract(kind: str) -> Callable[[Contract], Contract]:
+    """Decorator: a function of an entry's name that raises when the entry breaks the contract."""
+
+    def enter(function: Contract) -> Contract:
+        _CONTRACTS[kind][function.__name__] = function
+        return function
+
+    return enter
+
+
+def contracts_of(kind: str) -> dict[str, Contract]:
+    """All contracts of a kind by name."""
+    importlib.import_module(f"bibench.contracts.{kind}")
+    return _CONTRACTS[kind]
+
+
+def check(kind: str, name: str) -> Iterator[Finding]:
+    """Run every contract of `kind` on the entry `name`, in a fixed random state that is restored."""
+    for title, function in contracts_of(kind).items():
+        try:
+            with _seeded():
+                function(name)
+            yield Finding(kind, name, title)
+        except NotApplicable:
+            continue
+        except (Broken, BiBenchError) as error:
+            yield Finding(kind, name, title, str(error))
+        except Exception as error:  # whatever a stranger's code raises is its finding
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(last.filename).name}:{last.lineno}"
+            yield Finding(kind, name, title, f"raised {type(error).__name__}: {error} ({place})")
+
+
+def check_file(path: str | Path) -> list[tuple[str, str]]:
+    """Load a stranger's file; the (kind, name) of everything it defines."""
+    file = load_file(path)
+    found = [(kind, name) for kind, registry in KINDS.items() for name in registry.names_from(file)]
+    if not found:
+        raise BiBenchError(
+            f"{file} defines no operator, model or task; decorate one, for instance with @bibench.operator('name')"
+        )
+    return found
+
+
+def expect(condition: bool, message: str) -> None:
+    """Raise `Broken` with `message` unless `condition`."""
+    if not condition:
+        raise Broken(message)
+
+
+def concerns(condition: bool) -> None:
+    """Skip the contract unless `condition`."""
+    if not condition:
+        raise NotApplicable
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        yield

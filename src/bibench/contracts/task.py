@@ -1,0 +1,83 @@
+"""Contracts of tasks. They read data: a task whose data is missing reports that."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import torch
+
+from bibench.choice import choice
+from bibench.contracts.base import contract, expect
+from bibench.data.location import data_root
+from bibench.errors import DataError
+from bibench.models import MODELS
+from bibench.tasks import TASKS, Task
+
+
+def _task(name: str) -> Task:
+    task = TASKS[name](data_root())
+    if problem := task.missing():
+        raise DataError(problem)
+    task.prepare()
+    return task
+
+
+def _tensors(batch: Any) -> list[torch.Tensor]:
+    return [x for x in (*batch.inputs, batch.targets) if isinstance(x, torch.Tensor)]
+
+
+def _same(first: Any, second: Any) -> bool:
+    pairs = zip(_tensors(first), _tensors(second), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@contract("task")
+def models_and_recipes_exist(name: str) -> None:
+    """Its architectures are in the catalogue; it has the recipes ``paper`` and ``quick``."""
+    task = TASKS[name]
+    for model in task.models:
+        MODELS[choice(model).name].check_options(choice(model).options)
+    missing = {"paper", "quick"} - task.recipes.keys()
+    expect(not missing, f"has no recipe {', '.join(sorted(missing))}")
+    expect(bool(task.models), "names no model")
+
+
+@contract("task")
+def order_is_reproducible(name: str) -> None:
+    """The same seed gives the same batches, from any step on; another epoch another order."""
+    task = _task(name)
+    batches = task.batches("train", batch_size=4, seed=1)
+    again = task.batches("train", batch_size=4, seed=1)
+    first = list(islice(batches.epoch(0), 3))
+    later = next(iter(again.epoch(0, start=2)))
+    expect(_same(first[2], later), "continuing at step 2 gives another batch than going there")
+    expect(batches.digest(0) == again.digest(0), "the same seed gives another digest")
+    expect(batches.digest(0) != batches.digest(1), "two epochs have the same order")
+
+
+@contract("task")
+def loss_and_model_fit(name: str) -> None:
+    """The first model runs on a batch and on the example inputs, and the loss is a finite scalar."""
+    task = _task(name)
+    chosen = choice(task.models[0])
+    model = task.model(chosen.name, chosen.options)
+    batch = next(iter(task.batches("train", batch_size=4, seed=1).epoch(0)))
+    loss = task.loss(task.forward(model, batch), batch)
+    expect(loss.dim() == 0 and bool(torch.isfinite(loss)), f"the loss is {loss}, expected a finite scalar")
+    example = task.example_inputs()
+    with torch.no_grad():
+        model.eval()(*(example if isinstance(example, tuple) else (example,)))
+
+
+@contract("task")
+def score_is_in_range(name: str) -> None:
+    """Evaluation gives the task's metric, at least -1 and at most 1."""
+    task = _task(name)
+    chosen = choice(task.models[0])
+    model = task.model(chosen.name, chosen.options).eval()
+    with torch.no_grad():
+        judged = task.evaluate(model, task.batches("test", batch_size=64), torch.device("cpu"))
+    expect(task.metric in judged.metrics, f"evaluate gives {sorted(judged.metrics)}, not {task.metric!r}")
+    value = judged.metrics[task.metric]
+    expect(-1 <= value <= 1, f"{task.metric} is {value}, expected a fraction")

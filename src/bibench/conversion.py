@@ -1,0 +1,230 @@
+"""`binarize`: convert the layers of any model to binarized ones, and say what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from bibench import auditing
+from bibench.auditing import Audit, Call
+from bibench.errors import BiBenchError, ConversionError
+from bibench.layers import BINARY_LAYERS, BinaryLayer
+from bibench.operators import OPERATORS, Operator
+from bibench.spec import LayerSpec, of_layer
+
+OperatorLike = str | type[Operator]
+OperatorChoice = OperatorLike | Mapping[str, OperatorLike | None] | Callable[[str, nn.Module], OperatorLike | None]
+Keep = Iterable[str] | Callable[[str, nn.Module], bool | str]
+
+MARK = "full_precision_layers"
+"""Attribute by which a model marks layers to keep: a mapping of name (or pattern) to reason."""
+
+
+def binarize(
+    model: nn.Module,
+    operator: OperatorChoice,
+    *,
+    example_inputs: Any,
+    keep: Keep | None = None,
+    pad_value: float = 0.0,
+    **options: Any,
+) -> Audit:
+    """Binarize a model in place and return the audit of what was replaced and what was kept.
+
+    Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
+    layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
+
+    Args:
+        model: a plain module (not wrapped by DDP, compiled or scripted).
+        operator: a name (see ``bibench list operators``) or `Operator` subclass; or one per layer: a
+            mapping of name patterns to operators (first match decides, None keeps the layer) or a
+            function of (name, module).
+        example_inputs: what the model is called with: a tensor, a tuple of positional or a dict of
+            keyword arguments. One forward in evaluation mode tells order and shapes of the layers.
+        keep: layers that stay full precision. Default: the first and the last weight layer of the
+            traced forward, and what the model marks itself. ``()`` keeps none; names or patterns
+            (``"head*"``) keep those; a function of (name, module) decides (a string is the reason).
+        pad_value: what zero-padded convolutions see at the border after the sign: 0 (default), 1 or -1.
+        **options: options of the operator, such as ``profile="original"``.
+
+    Raises:
+        ConversionError: a wrapped or already binarized model, or nothing left to replace.
+        UnknownNameError: no such operator.
+        BiBenchError: an option the operator does not have.
+    """
+    _check_model(model)
+    calls = auditing.trace(model, example_inputs)
+    converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
+    for module, op in converted:
+        BINARY_LAYERS[_float_class(module)].convert_(module, op)
+    return auditing.build(model, calls, reasons)
+
+
+def resolve(
+    model: nn.Module,
+    operator: OperatorChoice,
+    calls: dict[nn.Module, Call],
+    *,
+    keep: Keep | None = None,
+    pad_value: float = 0.0,
+    options: dict[str, Any] | None = None,
+) -> tuple[list[tuple[nn.Module, Operator]], dict[nn.Module, str]]:
+    """What `binarize` would do, given the traced `calls`: layers with their operators, and kept layers
+    with the reason. Builds the operators but changes nothing."""
+    if pad_value not in (0, 1, -1):
+        raise BiBenchError(f"pad_value must be 0, 1 or -1 (the border after the sign); got {pad_value!r}")
+    options = options or {}
+    choose = _chooser(operator, options)
+    layers = auditing.weight_layers(model)
+    reasons = _kept(model, layers, calls, keep)
+    converted: list[tuple[nn.Module, Operator]] = []
+    for module, names in layers.items():
+        if module in reasons:
+            continue
+        reason, cls = _unfit(module, calls), choose(names[0], module)
+        if reason or cls is None:
+            reasons[module] = reason or "no operator chosen for it"
+            continue
+        spec = _spec(module, calls[module], names[0], float(pad_value))
+        converted.append((module, _build(cls, spec, module, options)))
+    if not converted:
+        raise ConversionError(_nothing(layers, reasons))
+    return converted, reasons
+
+
+def _check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConversionError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    wrappers = {
+        "DataParallel": "model.module",
+        "DistributedDataParallel": "model.module",
+        "FullyShardedDataParallel": "model.module",
+        "OptimizedModule": "model._orig_mod",
+        "_FabricModule": "model.module",
+    }
+    kind = type(model).__name__
+    if kind in wrappers:
+        raise ConversionError(
+            f"model is wrapped ({kind}); binarize {wrappers[kind]} first and wrap it again afterwards"
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ConversionError("model is a ScriptModule, whose layers cannot be replaced; binarize the original")
+    for name, module in model.named_modules():
+        if isinstance(module, BinaryLayer):
+            raise ConversionError(
+                f"model is already binarized (layer {name!r} has operator {module.operator.name!r}); "
+                "start from the float model"
+            )
+
+
+def _chooser(choice: OperatorChoice, options: dict[str, Any]) -> Callable[[str, nn.Module], type[Operator] | None]:
+    def resolve(operator: OperatorLike | None) -> type[Operator] | None:
+        if operator is None:
+            return None
+        cls = OPERATORS[operator] if isinstance(operator, str) else operator
+        if not (isinstance(cls, type) and issubclass(cls, Operator)):
+            raise BiBenchError(f"operator must be a name or a subclass of bibench.Operator, got {operator!r}")
+        cls.check_options(options)
+        return cls
+
+    if isinstance(choice, Mapping):
+        rules = [(pattern, resolve(operator)) for pattern, operator in choice.items()]
+        return lambda name, _: next((cls for pattern, cls in rules if fnmatchcase(name, pattern)), None)
+    if isinstance(choice, str | type):
+        cls = resolve(choice)
+        return lambda name, module: cls
+    if callable(choice):
+        return lambda name, module: resolve(choice(name, module))
+    raise BiBenchError(f"operator must be a name, an Operator class, a mapping or a function; got {choice!r}")
+
+
+def _kept(
+    model: nn.Module,
+    layers: dict[nn.Module, list[str]],
+    calls: dict[nn.Module, Call],
+    keep: Keep | None,
+) -> dict[nn.Module, str]:
+    if keep is None:
+        return _default_keep(model, layers, calls)
+    if isinstance(keep, str):
+        keep = (keep,)
+    if callable(keep):
+        answers = {m: keep(names[0], m) for m, names in layers.items()}
+        return {m: a if isinstance(a, str) else "chosen by keep" for m, a in answers.items() if a}
+    patterns = list(keep)
+    reasons = {}
+    for pattern in patterns:
+        matched = [m for m, names in layers.items() if any(fnmatchcase(n, pattern) for n in names)]
+        if not matched:
+            known = ", ".join(names[0] for names in layers.values())
+            raise BiBenchError(f"keep={pattern!r} matches no weight layer; the model has: {known}")
+        reasons.update(dict.fromkeys(matched, f"chosen by keep ({pattern})"))
+    return reasons
+
+
+def _default_keep(
+    model: nn.Module, layers: dict[nn.Module, list[str]], calls: dict[nn.Module, Call]
+) -> dict[nn.Module, str]:
+    reasons: dict[nn.Module, str] = {}
+    order = sorted(calls, key=lambda m: calls[m].order)
+    for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
+        reasons.setdefault(module, reason)
+    for pattern, reason in getattr(model, MARK, {}).items():
+        for module, names in layers.items():
+            if any(fnmatchcase(name, pattern) for name in names):
+                reasons.setdefault(module, reason)
+    return reasons
+
+
+def _float_class(module: nn.Module) -> type[nn.Module]:
+    return next(cls for cls in BINARY_LAYERS if isinstance(module, cls))
+
+
+def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
+    """Why this layer cannot be binarized, or an empty string."""
+    base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
+    if isinstance(module, nn.modules.lazy.LazyModuleMixin):
+        return "lazy layer without weights yet"
+    if base is None:
+        return f"{type(module).__name__} has no binarized form"
+    if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
+        return "its weight is parametrized"
+    for method in ("forward", "_conv_forward"):
+        if getattr(type(module), method, None) is not getattr(base, method, None):
+            return f"{type(module).__name__} computes its own {method}"
+    if module not in calls:
+        return "not called in the example forward"
+    if not module.weight.is_floating_point():  # type: ignore[operator]
+        return f"weight is {module.weight.dtype}"
+    return ""
+
+
+def _spec(module: nn.Module, call: Call, name: str, pad_value: float) -> LayerSpec:
+    return of_layer(
+        module,
+        pad_value=pad_value,
+        input_shape=call.input_shape,
+        output_shape=call.output_shape,
+        name=name,
+    )
+
+
+def _build(cls: type[Operator], spec: LayerSpec, module: nn.Module, options: dict[str, Any]) -> Operator:
+    weight = module.weight
+    assert isinstance(weight, nn.Parameter)
+    op = cls(spec, **options).to(device=weight.device, dtype=weight.dtype)
+    with torch.no_grad():
+        op.reset_parameters(weight)
+    return op
+
+
+def _nothing(layers: dict[nn.Module, list[str]], reasons: dict[nn.Module, str]) -> str:
+    if not layers:
+        return "nothing to binarize: the model has no convolution or linear layer"
+    kept = "; ".join(f"{names[0] or 'the model itself'}: {reasons.get(m, '?')}" for m, names in layers.items())
+    return f"nothing to binarize: every weight layer is kept ({kept}). keep=() keeps none"

@@ -1,0 +1,104 @@
+"""Images: augmentation and normalisation of in-memory batches, and folders of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bibench.data.location import checksum
+from bibench.errors import DataError, require
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """(x - mean) / std per channel, of (B, H, W, C) uint8; gives float32 (B, C, H, W), channels last in memory."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor, random: torch.Generator | None = None) -> Tensor:
+        scaled = (images.float() - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return scaled.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """Zero-pad, crop back at a random place, mirror half of the images; then `normalize`."""
+
+    normalize: Normalize
+    padding: int = 4
+    flip: bool = True
+
+    def __call__(self, images: Tensor, random: torch.Generator) -> Tensor:
+        n, height, width, _ = images.shape
+        pad = self.padding
+        padded = F.pad(images, (0, 0, pad, pad, pad, pad))
+        top = torch.randint(0, 2 * pad + 1, (n, 1), generator=random)
+        left = torch.randint(0, 2 * pad + 1, (n, 1), generator=random)
+        rows = top + torch.arange(height)  # (B, H)
+        columns = left + torch.arange(width)
+        if self.flip:
+            mirrored = torch.rand(n, 1, generator=random) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        crops = padded[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return self.normalize(crops)
+
+
+def check_labels(targets: Tensor, num_classes: int, source: str) -> None:
+    """Raise `DataError` when a label lies outside 0 .. num_classes - 1."""
+    if len(targets) == 0:
+        raise DataError(f"{source}: no examples found")
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or high >= num_classes:
+        raise DataError(f"{source}: labels range from {low} to {high}, expected 0 to {num_classes - 1}")
+
+
+class ImageFolder:
+    """Images in one folder per class, read when asked for.
+
+    Args:
+        root: folder whose subfolders are the classes, in sorted order.
+        transform: function of a PIL image to a tensor.
+    """
+
+    def __init__(self, root: Path, transform: Callable[[Any], Tensor], num_classes: int) -> None:
+        require("torchvision", extra="bench", purpose="reading image folders")
+        from torchvision.datasets import ImageFolder as TorchvisionFolder
+
+        if not root.is_dir():
+            raise DataError(f"{root} is missing; expected one subfolder per class there")
+        try:
+            folder = TorchvisionFolder(str(root))
+        except FileNotFoundError as error:
+            raise DataError(f"{root}: {error}") from error
+        if len(folder.classes) != num_classes:
+            raise DataError(
+                f"{root} has {len(folder.classes)} class folders, expected {num_classes}; "
+                "is the download complete, and are the files sorted into folders?"
+            )
+        self.root, self.classes, self.samples = root, folder.classes, folder.samples
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __call__(self, index: int) -> tuple[Tensor, int]:
+        from PIL import Image, UnidentifiedImageError
+
+        path, label = self.samples[index]
+        try:
+            with Image.open(path) as image:
+                return self._transform(image.convert("RGB")), label
+        except (OSError, UnidentifiedImageError, SyntaxError) as error:
+            raise DataError(f"{path} is damaged ({error}); restore this file from the distribution") from error
+
+    def checksum(self) -> str:
+        """Over the relative paths and sizes of all files (contents would take hours for ImageNet)."""
+        lines = (f"{Path(p).relative_to(self.root)} {Path(p).stat().st_size}\n" for p, _ in self.samples)
+        return checksum("".join(lines).encode())

@@ -1,0 +1,79 @@
+"""Where data lives: the user's data root, BiBench's own cache, and atomic, locked building of the latter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bibench.errors import DataError, require
+
+DATA_ROOT = "BIBENCH_DATA"
+CACHE = "BIBENCH_CACHE"
+
+
+def data_root(given: str | Path | None = None) -> Path | None:
+    """The user's data root: `given`, else ``$BIBENCH_DATA``, else None. Raises if it is no folder."""
+    value = given or os.environ.get(DATA_ROOT)
+    if not value:
+        return None
+    root = Path(value).expanduser()
+    if not root.is_dir():
+        source = "--data-root" if given else f"${DATA_ROOT}"
+        raise DataError(f"{source}: {root} is not an existing folder; create it or name another one")
+    return root.resolve()
+
+
+def cache_dir() -> Path:
+    """BiBench's cache: ``$BIBENCH_CACHE``, else ``bibench`` under the user's cache folder."""
+    if value := os.environ.get(CACHE):
+        return Path(value).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "bibench"
+
+
+def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
+    """The cached folder `name`, built once by `build` (which fills an empty folder it is given).
+
+    Two processes may ask at once: one builds, the other waits. A build that was killed leaves
+    nothing that would be taken for complete, since the folder appears by one rename.
+    """
+    require("filelock", extra="bench", purpose="the data cache")
+    from filelock import FileLock
+
+    final = cache_dir() / name
+    if final.is_dir():
+        return final
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(final.with_name(final.name + ".lock")):
+            if final.is_dir():
+                return final
+            scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+            try:
+                build(scratch)
+                scratch.rename(final)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot build {name} in the cache {cache_dir()}: {error}; free space, or set ${CACHE} to another folder"
+        ) from error
+    return final
+
+
+def checksum(*parts: bytes | memoryview) -> str:
+    """SHA-256 over `parts`, hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def file_md5(path: Path) -> str:
+    """MD5 of a file, as the publishers of data sets state it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()

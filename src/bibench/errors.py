@@ -1,0 +1,52 @@
+"""What BiBench raises when the cause is something its user can fix.
+
+Every message names the argument, what was expected, what came, and the fix. The command line prints
+the message alone and exits with status 2; anything else is a bug and shows its traceback.
+"""
+
+
+class BiBenchError(ValueError):
+    """Base of all errors that a user can fix."""
+
+
+class UnknownNameError(BiBenchError, LookupError):
+    """A name that is in no registry."""
+
+
+class UnsupportedError(BiBenchError):
+    """A combination that cannot work, by its nature; the benchmark records it as a row with this reason."""
+
+
+class ConversionError(BiBenchError):
+    """A model that `bibench.binarize` cannot convert as asked."""
+
+
+class DataError(BiBenchError):
+    """Data that is missing, damaged or not in the expected format."""
+
+
+class CheckpointError(BiBenchError):
+    """A checkpoint that is damaged, malicious or belongs to another model."""
+
+
+class StoreError(BiBenchError):
+    """A run folder that cannot be read or written."""
+
+
+class TrainingError(BiBenchError):
+    """A training that cannot go on (for instance, numbers that are no longer finite)."""
+
+
+class MissingLibraryError(BiBenchError, ImportError):
+    """A library of an optional extra that is not installed."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> None:
+    """Raise `MissingLibraryError` with the install line when `module` cannot be imported."""
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        raise MissingLibraryError(
+            f"{purpose} needs the library {module.replace('_', '-')}, which is not installed; "
+            f"install it with: pip install 'bibench[{extra}]'"
+        )

@@ -1,0 +1,98 @@
+"""Files that are whole or absent: atomic writing, and the errors of full or read-only disks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from bibench.errors import CheckpointError, StoreError
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it over `path`.
+
+    A process that dies in between leaves the old file as it was. Raises `StoreError` when the folder
+    cannot be written or the disk is full.
+    """
+    with storing(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    write_atomically(path, lambda stream: _write_all(stream, text.encode()))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented JSON, atomically."""
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file; `StoreError` with the path when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); delete it or restore it") from error
+
+
+def save_checkpoint(path: Path, data: dict[str, Any]) -> None:
+    """Save tensors and plain data for `load_checkpoint`, atomically."""
+    write_atomically(path, lambda stream: torch.save(data, stream))
+
+
+def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Load what `save_checkpoint` wrote. Never runs code from the file (``weights_only``)."""
+    try:
+        data = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {path} does not exist") from error
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0][:200]
+        raise CheckpointError(
+            f"checkpoint {path} is damaged, or holds more than tensors and plain data and was therefore "
+            f"not opened ({type(error).__name__}: {reason}); delete it or restore it"
+        ) from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(data).__name__}, expected a dictionary")
+    return data
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn operating-system errors of writing at `path` into a `StoreError` that names the fix."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            fix = "the disk is full; free space and run again, finished work is kept"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            fix = "the folder cannot be written; change its permissions or choose another one (--runs)"
+        else:
+            fix = "check the folder"
+        raise StoreError(f"cannot write {path} ({error.strerror or error}): {fix}") from error
+    except RuntimeError as error:  # torch.save wraps the operating system's error
+        if "write" in str(error) or "PytorchStreamWriter" in str(error):
+            raise StoreError(f"cannot write {path}: {error}; is the disk full? Finished work is kept") from error
+        raise
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    stream.write(data)

@@ -1,0 +1,73 @@
+"""The catalogue of architectures and the one function that builds them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from bibench.errors import BiBenchError
+from bibench.registry import Registry
+
+MODELS: Registry[ModelEntry] = Registry("model", "bibench.models")
+
+Builder = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """An architecture: its builder, its family ("cnn", "transformer" or "mlp") and where it is from.
+
+    The builder takes ``num_classes`` and ``input_shape`` (one example, without the batch axis) and
+    keyword options. It may mark layers that stay full precision by the attribute
+    ``full_precision_layers`` of what it returns (pattern → reason).
+    """
+
+    name: str
+    builder: Builder
+    family: str
+    paper: str
+
+    def options(self) -> dict[str, Any]:
+        """Names and defaults of the builder's options."""
+        parameters = inspect.signature(self.builder).parameters.values()
+        return {p.name: p.default for p in parameters if p.name not in ("num_classes", "input_shape")}
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """Raise `BiBenchError` for an option this model does not have."""
+        known = self.options()
+        for name in options:
+            if name not in known:
+                has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
+                raise BiBenchError(f"model {self.name!r} has no option {name!r}; it has: {has}")
+
+
+def model(name: str, *, family: str, paper: str) -> Callable[[Builder], Builder]:
+    """Decorator: enter a builder function into the catalogue as `name`."""
+
+    def enter(builder: Builder) -> Builder:
+        MODELS.register(name, ModelEntry(name, builder, family, paper), where=builder)
+        return builder
+
+    return enter
+
+
+def create(
+    name: str, *, num_classes: int = 10, input_shape: tuple[int, ...] = (3, 32, 32), **options: Any
+) -> nn.Module:
+    """Build a full-precision model.
+
+    Args:
+        name: see ``bibench list models``.
+        num_classes: outputs of the classifier.
+        input_shape: one example without the batch axis; image models choose their stem by it.
+        **options: the architecture's own, such as ``width`` or ``binarize_downsample``.
+    """
+    entry = MODELS[name]
+    entry.check_options(options)
+    if num_classes < 1:
+        raise BiBenchError(f"num_classes must be at least 1, got {num_classes}")
+    return entry.builder(num_classes=num_classes, input_shape=tuple(input_shape), **options)

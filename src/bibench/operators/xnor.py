@@ -1,0 +1,116 @@
+"""XNOR-Net (Rastegari et al., ECCV 2016): statistical scales of weights and activations.
+
+https://arxiv.org/abs/1603.05279
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from bibench.operators.base import (
+    InferenceForm,
+    Operator,
+    Techniques,
+    channel_mean_abs,
+    choice,
+    operator,
+)
+from bibench.spec import LayerSpec, convolve
+from bibench.surrogate import sign
+
+
+@operator("xnor")
+class XNOR(Operator):
+    """o = K ⊙ α ⊙ (sign(a) ⊛ sign(w)): α_c = mean|w_c|, K = box filter of the channel mean of |a| (Eq. 14).
+
+    K has shape (B, 1, H_o, W_o), (B, 1, L_o) or (..., 1); with groups each group has its own. It is
+    detached and computed from the input at run time.
+
+    Args:
+        act_scale: ``spatial`` (K; per token in linear layers), ``sample`` (one scalar per example) or
+            ``none`` (the released networks of the authors).
+        center: subtract the latent weight's mean before the sign: over the input channels (``cin``),
+            over the whole filter (``fan``) or not (``none``).
+    """
+
+    title = "XNOR-Net"
+    paper = "Rastegari et al., XNOR-Net, ECCV 2016 (arXiv:1603.05279)"
+    formula = (
+        r"o = K \odot \alpha \odot (\mathrm{sign}(a) \circledast \mathrm{sign}(w)),"
+        r"\quad K = \big(\tfrac{1}{C_i}\textstyle\sum_i |a_i|\big) * k"
+    )
+    techniques = Techniques(weight_scale="statistics by channel", activation_scale="statistics by sub-tensor (K)")
+    profiles = {
+        "original": "latent weights centred over the input channels and clipped in place before every step; "
+        "gradient through α",
+        "bibench": "sign(0) = 0; convolutions: one activation scale per sample; linear: rows centred, "
+        "2-D inputs only; activation scales are not in the gradient",
+    }
+
+    def __init__(
+        self,
+        spec: LayerSpec,
+        *,
+        profile: str = "default",
+        act_scale: str | None = None,
+        center: str | None = None,
+    ) -> None:
+        super().__init__(spec, profile=profile)
+        linear = spec.kind == "linear"
+        release = profile == "bibench"
+        self.act_scale = choice(
+            "act_scale",
+            act_scale or ("sample" if release and not linear else "spatial"),
+            ("spatial", "sample", "none"),
+        )
+        self.center = choice("center", center or ("fan" if release and linear else "none"), ("none", "cin", "fan"))
+
+    def weight(self, w: Tensor) -> Tensor:
+        if self.center == "none":
+            return w
+        return w - w.mean(1 if self.center == "cin" else self.spec.fan_axes, keepdim=True)
+
+    def scale(self, w: Tensor) -> Tensor:
+        if self.profile == "original":  # differentiable: the paper's gradient has a term through α
+            return w.abs().flatten(1).mean(1)
+        return channel_mean_abs(self.weight(w))
+
+    def output(self, y: Tensor, x: Tensor) -> Tensor:
+        if self.act_scale == "none":
+            return y
+        factor = activation_scale(x.detach(), self.spec, self.act_scale)
+        if self.profile == "bibench":
+            return y + (y * factor - y).detach()
+        return y * factor
+
+    @property
+    def scheduled(self) -> bool:
+        return self.profile == "original"
+
+    def constrain_(self, w: Tensor) -> None:
+        if self.profile == "original":
+            w.sub_(w.mean(1, keepdim=True)).clamp_(-1, 1)
+
+    def inference_form(self, w: Tensor) -> InferenceForm:
+        kind = "token" if self.spec.kind == "linear" and self.act_scale == "spatial" else self.act_scale
+        with torch.no_grad():
+            return InferenceForm(
+                weight=sign(self.weight(w)),
+                channel_scale=self.scale(w),
+                activation_scale=None if kind == "none" else kind,  # type: ignore[arg-type]
+            )
+
+
+def activation_scale(x: Tensor, spec: LayerSpec, form: str) -> Tensor:
+    """The factor K that multiplies a layer's output, from its input `x` (see `XNOR`)."""
+    magnitude = x.abs()
+    if form == "sample":
+        return magnitude.mean(tuple(range(1, x.dim())), keepdim=True)
+    if spec.kind == "linear":
+        return magnitude.mean(-1, keepdim=True)
+    groups = spec.groups
+    mean = magnitude.unflatten(1, (groups, -1)).mean(2)  # (B, g, H, W)
+    kernel = mean.new_full((groups, 1, *spec.kernel_size), 1 / math.prod(spec.kernel_size))
+    filtered = convolve(spec.pad(mean, 0.0), kernel, spec, groups=groups)
+    return filtered if groups == 1 else filtered.repeat_interleave(spec.out_channels // groups, 1)

@@ -1,0 +1,244 @@
+"""The plan of a suite: which cells exist, what is to do and why, and how long it will take.
+
+Planning reads no data and trains nothing: models are built on the meta device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench.auditing import Call, trace
+from bibench.cell import Cell
+from bibench.conversion import resolve
+from bibench.errors import BiBenchError, UnsupportedError
+from bibench.files import read_json
+from bibench.provenance import environment
+from bibench.recipe import make_optimizer
+from bibench.records import Record, read
+from bibench.spec import of_layer
+from bibench.store import CELL, DONE, CellDirectory
+from bibench.tasks import TASKS
+from bibench.train.code import code_of
+
+RERUN = {
+    "missing": {"missing", "interrupted"},
+    "failed": {"missing", "interrupted", "failed", "unsupported"},
+    "stale": {"missing", "interrupted", "stale"},
+    "all": {"missing", "interrupted", "failed", "unsupported", "stale", "done"},
+}
+"""Which states each rerun policy trains again."""
+
+PROBE_STEPS = 3
+
+
+@dataclass
+class PlanRow:
+    """One cell of the plan. `hours` is None when there is nothing to go by; `basis` says what it rests on."""
+
+    cell: Cell
+    state: str
+    reason: str = ""
+    todo: bool = False
+    hours: float | None = None
+    basis: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            **self.cell.to_dict(),
+            "state": self.state,
+            "reason": self.reason,
+            "todo": self.todo,
+            "hours": self.hours,
+            "basis": self.basis,
+        }
+
+
+def make_plan(
+    cells: Sequence[Cell],
+    runs: Path,
+    *,
+    data_root: Path | None = None,
+    download: bool = False,
+    rerun: str = "missing",
+    probe: bool = False,
+) -> list[PlanRow]:
+    """Look at every cell: its state on disk, whether its code changed, whether it can run at all."""
+    if rerun not in RERUN:
+        raise BiBenchError(f"--rerun must be one of {', '.join(RERUN)}; got {rerun!r}")
+    geometry, estimate = _Geometry(), _Estimates(runs)
+    missing_data = {name: TASKS[name](data_root, download=download).missing() for name in {c.task.name for c in cells}}
+    rows = []
+    for cell in cells:
+        row = _look(cell, runs, geometry)
+        row.todo = row.state in RERUN[rerun]
+        if row.todo and missing_data[cell.task.name]:
+            row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
+        if row.todo or row.state == "no data":
+            macs = geometry.macs(cell)
+            row.hours, row.basis = estimate(cell, macs)
+            if row.hours is None and probe:
+                row.hours, row.basis = _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
+        rows.append(row)
+    return rows
+
+
+def _look(cell: Cell, runs: Path, geometry: _Geometry) -> PlanRow:
+    directory = CellDirectory(runs, cell)
+    state, reason = directory.state, directory.reason
+    if directory.is_locked and state != "done":
+        return PlanRow(cell, "running", "another process works on it")
+    if state in ("missing", "interrupted") and (problem := geometry.unsupported(cell)):
+        return PlanRow(cell, "unsupported", problem)
+    if state == "done" and (changed := _changes(cell, directory, runs)):
+        return PlanRow(cell, "stale", changed)
+    return PlanRow(cell, state, reason)
+
+
+def _changes(cell: Cell, directory: CellDirectory, runs: Path) -> str:
+    """What changed since a finished cell was trained, or an empty string."""
+    then = directory.description()
+    now = code_of(cell)
+    changed = [part for part, digest in now.items() if then.get("code", {}).get(part) != digest]
+    if changed:
+        return f"changed since: {', '.join(changed)} code"
+    baseline = cell.baseline
+    if baseline is not None and cell.starts_from_baseline:
+        done = CellDirectory(runs, baseline).file(DONE)
+        if done.exists() and read_json(done).get("weights") != then.get("initial_weights"):
+            return "its full-precision baseline was trained anew"
+    return ""
+
+
+class _Geometry:
+    """Models on the meta device, each built and traced once."""
+
+    def __init__(self) -> None:
+        self._models: dict[Any, tuple[nn.Module, dict[nn.Module, Call]] | str] = {}
+        self._problems: dict[Any, str] = {}
+
+    def _model(self, cell: Cell) -> tuple[nn.Module, dict[nn.Module, Call]] | str:
+        key = (cell.task, cell.model)
+        if key not in self._models:
+            try:
+                with torch.device("meta"):
+                    task = TASKS[cell.task.name]()
+                    model = task.model(cell.model.name, cell.model.options)
+                    self._models[key] = model, trace(model, on_meta(task.example_inputs()))
+            except UnsupportedError as error:
+                self._models[key] = str(error)
+        return self._models[key]
+
+    def unsupported(self, cell: Cell) -> str:
+        """Why the combination cannot work, or an empty string."""
+        key = (cell.task, cell.model, cell.operator)
+        if key not in self._problems:
+            built = self._model(cell)
+            self._problems[key] = built if isinstance(built, str) else ""
+            if not isinstance(built, str) and not cell.full_precision:
+                try:
+                    with torch.device("meta"):
+                        resolve(built[0], cell.operator.name, built[1], options=cell.operator.options)
+                except BiBenchError as error:
+                    self._problems[key] = str(error)
+        return self._problems[key]
+
+    def macs(self, cell: Cell) -> int:
+        """Multiply-accumulates of one example."""
+        built = self._model(cell)
+        if isinstance(built, str):
+            return 0
+        specs = (
+            of_layer(m, output_shape=call.output_shape)
+            for m, call in built[1].items()
+            if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)
+        )
+        return sum(spec.macs or 0 for spec in specs)
+
+
+def on_meta(inputs: Any) -> Any:
+    """Example inputs (a tensor, or a tuple or dict of them) on the meta device."""
+    if isinstance(inputs, Tensor):
+        return inputs.to("meta")
+    if isinstance(inputs, dict):
+        return {k: on_meta(v) for k, v in inputs.items()}
+    return tuple(on_meta(v) for v in inputs) if isinstance(inputs, tuple | list) else inputs
+
+
+class _Estimates:
+    """Training times from earlier records of the same machine."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+
+    @cached_property
+    def _times(self) -> list[Record]:
+        here = environment("cuda" if torch.cuda.is_available() else "cpu")
+        records = read([self._runs]) if self._runs.is_dir() else []
+        return [
+            r
+            for r in records
+            if r.metric == "train_seconds" and r.cpu == here["cpu"] and r.accelerator == here["accelerator"]
+        ]
+
+    @cached_property
+    def _macs(self) -> dict[str, float]:
+        return {r.cell: r.value or 0 for r in read([self._runs]) if r.metric == "macs"} if self._times else {}
+
+    def __call__(self, cell: Cell, macs: int) -> tuple[float | None, str]:
+        work = macs * _examples(cell)
+        like = [r for r in self._times if r.task == str(cell.task) and r.operator == str(cell.operator)]
+        same = [r.value or 0 for r in like if r.model == str(cell.model) and r.recipe == str(cell.recipe)]
+        if same:
+            return sum(same) / len(same) / 3600, f"mean of {len(same)} finished seed(s)"
+        for records, words in ((like, "this operator and task"), (self._times, "other cells")):
+            rates = [(r.value or 0) / w for r in records if (w := self._work(r))]
+            if rates and work:
+                rate = sorted(rates)[len(rates) // 2]
+                return rate * work / 3600, f"scaled by MACs × examples from {len(rates)} finished run(s) of {words}"
+        return None, "no finished run to go by; --probe measures a few steps"
+
+    def _work(self, record: Record) -> float:
+        description = self._runs / record.cell / CELL
+        if record.task not in TASKS or not description.exists():
+            return 0.0
+        epochs = read_json(description).get("recipe", {}).get("epochs", 0)
+        return self._macs.get(record.cell, 0) * TASKS[record.task].train_examples * epochs
+
+
+def _examples(cell: Cell) -> int:
+    return TASKS[cell.task.name].train_examples * cell.resolved_recipe().epochs
+
+
+def _probe(cell: Cell) -> float:
+    """Hours for the whole cell, from a few training steps on inputs of the right shape."""
+    from bibench.train.cell import convert, float_model
+
+    task, recipe = TASKS[cell.task.name](), cell.resolved_recipe()
+    model = float_model(cell, task)
+    convert(cell, model, task, recipe)
+    optimizer = make_optimizer(model, recipe)
+    inputs = _repeat(task.example_inputs(), recipe.batch_size)
+    times = []
+    for _ in range(PROBE_STEPS + 1):
+        start = time.perf_counter()
+        output = model(*inputs)
+        optimizer.zero_grad()
+        output.float().pow(2).mean().backward()
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    steps = _examples(cell) / recipe.batch_size
+    return sorted(times[1:])[PROBE_STEPS // 2] * steps / 3600
+
+
+def _repeat(inputs: Any, size: int) -> tuple[Tensor, ...]:
+    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    return tuple(x[:1].expand(size, *x.shape[1:]).contiguous() for x in tensors)

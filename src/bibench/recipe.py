@@ -1,0 +1,153 @@
+"""How a cell is trained: optimizer, schedule, epochs, batch size, initialisation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from bibench.errors import BiBenchError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about a training that is not task, model, operator or seed.
+
+    Attributes:
+        epochs, batch_size: length and step size of the training.
+        optimizer: one of `OPTIMIZERS`; `lr`, `momentum` and `weight_decay` are its settings. Scales,
+            thresholds, biases and norms never decay.
+        schedule: of the learning rate, one of `SCHEDULES`, after `warmup` (fraction of the training,
+            linear from 0). `milestones` are fractions of the training, for ``step``.
+        init: ``fp32`` starts from the full-precision cell of the same task, model and seed,
+            ``scratch`` from random weights.
+        distillation: ``none``, or a method by which the full-precision model teaches.
+        clip_grad_norm: maximal norm of the gradient; 0 for none.
+        precision: Lightning Fabric's (``32-true``, ``bf16-mixed``, ``16-mixed``).
+        pad_value: at the border of binarized convolutions (0, 1 or -1).
+        fp32: what the full-precision stage does otherwise (names and values of these attributes).
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    init: str = "fp32"
+    distillation: str = "none"
+    clip_grad_norm: float = 0.0
+    precision: str = "32-true"
+    pad_value: float = 0.0
+    fp32: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        _among("optimizer", self.optimizer, OPTIMIZERS)
+        _among("schedule", self.schedule, SCHEDULES)
+        _among("init", self.init, ("fp32", "scratch"))
+        for name in ("epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise BiBenchError(f"recipe: {name} must be positive, got {getattr(self, name)!r}")
+
+    def with_options(self, options: dict[str, Any]) -> Recipe:
+        """This recipe with some attributes changed."""
+        known = {f.name for f in fields(self)} - {"fp32"}
+        for name in options:
+            if name not in known:
+                raise BiBenchError(f"a recipe has no {name!r}; it has: {', '.join(sorted(known))}")
+        return replace(self, **options)
+
+    def for_operator(self, full_precision: bool) -> Recipe:
+        """The recipe of one cell: the full-precision stage has its own settings and starts from scratch."""
+        if not full_precision:
+            return self
+        return replace(self, **dict(self.fp32), fp32=(), init="scratch", distillation="none")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def _among(what: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise BiBenchError(f"recipe: {what} must be one of {', '.join(known)}; got {value!r}")
+
+
+def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=False)
+
+
+def _sgd_nesterov(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+
+
+def _adam(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=recipe.lr)
+
+
+def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=recipe.lr)
+
+
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optimizer]] = {
+    "adam": _adam,
+    "adamw": _adamw,
+    "sgd": _sgd,
+    "sgd_nesterov": _sgd_nesterov,
+}
+
+
+def _cosine(t: float, recipe: Recipe) -> float:
+    return (1 + math.cos(math.pi * t)) / 2
+
+
+def _step(t: float, recipe: Recipe) -> float:
+    return float(0.1 ** sum(t >= milestone for milestone in recipe.milestones))
+
+
+def _linear(t: float, recipe: Recipe) -> float:
+    return 1 - t
+
+
+def _constant(t: float, recipe: Recipe) -> float:
+    return 1.0
+
+
+SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {
+    "cosine": _cosine,
+    "step": _step,
+    "linear": _linear,
+    "constant": _constant,
+}
+
+
+def learning_rate(t: float, recipe: Recipe) -> float:
+    """The learning rate at progress t in [0, 1)."""
+    if t < recipe.warmup:
+        return recipe.lr * t / recipe.warmup
+    span = 1 - recipe.warmup
+    return recipe.lr * SCHEDULES[recipe.schedule]((t - recipe.warmup) / span if span else 0.0, recipe)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over `model`, with weight decay on weight matrices and filters only."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decayed = [p for name, p in trained if decays(name, p)]
+    others = [p for name, p in trained if not decays(name, p)]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[recipe.optimizer]([g for g in groups if g["params"]], recipe)
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: not to an operator's scales and thresholds, biases and norms."""
+    return parameter.dim() > 1 and ".operator." not in name

@@ -1,0 +1,281 @@
+"""Run the cells of a plan: baselines first, several processes at once, failures isolated."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any, Protocol
+
+from bibench.cell import Cell
+from bibench.errors import BiBenchError
+from bibench.plan import PlanRow
+from bibench.store import CellDirectory
+from bibench.train.cell import Settings
+from bibench.worker import Result, main, record_failure
+
+BUSY_RETRY_SECONDS = 5.0
+
+
+class Display(Protocol):
+    """What a running suite tells its watcher."""
+
+    def start(self, worker: int, cell: Cell) -> None:
+        """A cell begins (or continues) on a worker."""
+
+    def event(self, worker: int, event: dict[str, Any]) -> None:
+        """News of the cell on a worker."""
+
+    def end(self, worker: int, cell: Cell, result: Result, seconds: float) -> None:
+        """A cell ended."""
+
+    def note(self, text: str) -> None:
+        """Something else to know."""
+
+
+@dataclass
+class _Worker:
+    index: int
+    process: Any
+    connection: Connection
+    cell: Cell | None = None
+    began: float = 0.0
+
+
+@dataclass
+class Outcome:
+    """What became of each cell of the run."""
+
+    results: dict[Cell, Result] = field(default_factory=dict)
+    signal: int | None = None
+
+    def count(self, status: str) -> int:
+        """Cells that ended with `status`."""
+        return sum(r.status == status for r in self.results.values())
+
+
+class Runner:
+    """Runs the cells to do of a plan.
+
+    Args:
+        rows: the plan; rows that are not to do are left alone.
+        workers: processes, each training one cell at a time with its share of the cores.
+    """
+
+    def __init__(self, rows: Sequence[PlanRow], settings: Settings, workers: int, display: Display) -> None:
+        self._settings, self._display = settings, display
+        self._queue = [row.cell for row in rows if row.todo]
+        self._anew = {row.cell for row in rows if row.todo and row.state in ("done", "stale")}
+        self._planned = {row.cell: row for row in rows}
+        self._count = max(1, min(workers, len(self._queue)))
+        self._busy_until: dict[Cell, float] = {}
+        self._workers: dict[int, _Worker] = {}
+        self._context = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Run to the end, or until a signal or a full disk stops it."""
+        with self._signals():
+            try:
+                while self._queue or self._active():
+                    self._drop_blocked()
+                    if not self._stop.is_set():
+                        self._assign()
+                    if not self._active() and (self._stop.is_set() or not self._queue):
+                        break
+                    self._listen()
+            finally:
+                self._shut_down()
+        return self.outcome
+
+    # -- scheduling --------------------------------------------------------------------------------
+
+    def _active(self) -> list[_Worker]:
+        return [w for w in self._workers.values() if w.cell is not None]
+
+    def _assign(self) -> None:
+        for index in range(self._count):
+            worker = self._workers.get(index)
+            if worker is not None and worker.cell is not None:
+                continue
+            cell = self._next()
+            if cell is None:
+                return
+            worker = worker or self._spawn(index)
+            worker.cell, worker.began = cell, time.monotonic()
+            worker.connection.send((cell, cell in self._anew, 0.0))
+            self._display.start(index, cell)
+
+    def _next(self) -> Cell | None:
+        """The first cell whose baseline is there; baselines come first in the queue."""
+        now = time.monotonic()
+        for cell in self._queue:
+            if self._busy_until.get(cell, 0) <= now and self._ready(cell):
+                self._queue.remove(cell)
+                return cell
+        return None
+
+    def _ready(self, cell: Cell) -> bool:
+        baseline = cell.baseline
+        if baseline is None or not cell.starts_from_baseline:
+            return True
+        pending = baseline in self._queue or any(w.cell == baseline for w in self._active())
+        return not pending and CellDirectory(self._settings.runs, baseline).state == "done"
+
+    def _drop_blocked(self) -> None:
+        """Cells whose baseline failed or cannot run become rows that say so."""
+        for cell in list(self._queue):
+            baseline = cell.baseline
+            if baseline is None or not cell.starts_from_baseline or self._ready(cell):
+                continue
+            result = self._baseline_result(baseline)
+            if result is not None:
+                self._queue.remove(cell)
+                reason = f"its full-precision baseline is not available ({result})"
+                record_failure(CellDirectory(self._settings.runs, cell), "failed", reason, "")
+                self._close(-1, cell, Result("failed", reason), 0.0)
+
+    def _baseline_result(self, baseline: Cell) -> str | None:
+        if baseline in self._queue or any(w.cell == baseline for w in self._active()):
+            return None
+        ended = self.outcome.results.get(baseline)
+        if ended is not None and ended.status != "done":
+            return ended.reason or ended.status
+        row = self._planned.get(baseline)
+        if row is not None and not row.todo and row.state not in ("done", "stale", "running"):
+            return f"{row.state}{': ' + row.reason if row.reason else ''}"
+        return None
+
+    # -- processes ---------------------------------------------------------------------------------
+
+    def _spawn(self, index: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        threads = self._settings.threads or max(1, (os.cpu_count() or 1) // self._count)
+        settings = _for_worker(self._settings, index)
+        with _environment(OMP_NUM_THREADS=str(threads)):
+            process = self._context.Process(
+                target=main, args=(theirs, settings, self._stop, threads), name=f"bibench-worker-{index}"
+            )
+            process.start()
+        theirs.close()
+        self._workers[index] = _Worker(index, process, ours)
+        return self._workers[index]
+
+    def _listen(self) -> None:
+        connections = {w.connection: w for w in self._active()}
+        if not connections:
+            time.sleep(0.5)  # only cells that others work on are left
+            return
+        for connection in wait(list(connections), timeout=1.0):
+            worker = connections[connection]  # type: ignore[index]
+            try:
+                kind, content = worker.connection.recv()
+            except (EOFError, OSError):
+                self._died(worker)
+                continue
+            if kind == "event":
+                self._display.event(worker.index, content)
+            else:
+                self._finished(worker, content)
+
+    def _finished(self, worker: _Worker, result: Result) -> None:
+        cell, worker.cell = worker.cell, None
+        assert cell is not None
+        if result.status == "busy":
+            self._queue.append(cell)
+            if cell not in self._busy_until:
+                self._display.note(f"{result.reason}; coming back to it later")
+            self._busy_until[cell] = time.monotonic() + BUSY_RETRY_SECONDS
+            return
+        if result.status == "fatal":
+            self._display.note(result.reason)
+            self._stop.set()
+        self._close(worker.index, cell, result, time.monotonic() - worker.began)
+
+    def _died(self, worker: _Worker) -> None:
+        worker.process.join(5)
+        code, cell = worker.process.exitcode, worker.cell
+        del self._workers[worker.index]
+        if cell is None or self._stop.is_set():
+            return
+        killed = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        reason = f"the worker process died ({killed}); out of memory?"
+        record_failure(CellDirectory(self._settings.runs, cell), "failed", reason, "")
+        self._close(worker.index, cell, Result("failed", reason), time.monotonic() - worker.began)
+
+    def _close(self, index: int, cell: Cell, result: Result, seconds: float) -> None:
+        self.outcome.results[cell] = result
+        self._display.end(index, cell, result, seconds)
+
+    def _shut_down(self) -> None:
+        self._stop.set()
+        for worker in self._workers.values():
+            worker.connection.close()
+        for worker in self._workers.values():
+            worker.process.join(30)
+            if worker.process.is_alive():
+                worker.process.kill()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM let running cells save their checkpoints; a second one ends at once."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            self.outcome.signal = number
+            self._stop.set()
+            self._display.note("stopping: saving checkpoints (again to quit at once)")
+
+        old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def _for_worker(settings: Settings, index: int) -> Settings:
+    """With several CUDA devices and none chosen, workers take turns."""
+    import torch
+
+    if settings.device in ("auto", "cuda") and torch.cuda.is_available():
+        from dataclasses import replace
+
+        return replace(settings, device=f"cuda:{index % torch.cuda.device_count()}")
+    return settings
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    old = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in old.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def prepare_data(rows: Sequence[PlanRow], settings: Settings, note: Callable[[str], None]) -> None:
+    """Bring the data of all tasks to do into place once; a task without data takes its cells out of the plan."""
+    from bibench.tasks import TASKS
+
+    for name in sorted({row.cell.task.name for row in rows if row.todo}):
+        try:
+            TASKS[name](settings.data_root, download=settings.download).prepare()
+        except BiBenchError as error:
+            note(str(error))
+            for row in rows:
+                if row.cell.task.name == name:
+                    row.todo, row.state, row.reason = False, "no data", str(error)

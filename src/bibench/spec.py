@@ -1,0 +1,144 @@
+"""What an operator may know about the layer it is built for: `LayerSpec`, and the layer's geometry."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Kind = Literal["conv1d", "conv2d", "linear"]
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """Geometry of one layer; shapes are without the batch axis.
+
+    `padding` counts the elements on each side, last axis first, as `torch.nn.functional.pad` takes
+    them; `pad_value` is what a binarized layer puts there *after* the sign (0, +1 or -1).
+    `input_shape`/`output_shape` come from one traced forward (for a layer called several times, the
+    call with the most output positions); for a linear layer they hold every axis but the first.
+    """
+
+    kind: Kind
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+    bias: bool = False
+    padding_mode: str = "zeros"
+    pad_value: float = 0.0
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    name: str = ""
+
+    @property
+    def spatial_axes(self) -> int:
+        """Number of spatial axes: 2 for conv2d, 1 for conv1d, 0 for linear."""
+        return len(self.kernel_size)
+
+    @property
+    def fan_in(self) -> int:
+        """Weights that meet in one output: C_i/g · k_h · k_w (conv), I (linear)."""
+        return self.in_channels // self.groups * math.prod(self.kernel_size)
+
+    @property
+    def fan_axes(self) -> tuple[int, ...]:
+        """All axes of the weight but the first (output) one."""
+        return tuple(range(1, 2 + self.spatial_axes))
+
+    @property
+    def output_spatial(self) -> tuple[int, ...]:
+        """Output map size: (H_o, W_o), (L_o,) or ()."""
+        return self.output_shape[1:] if self.spatial_axes else ()
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one example; None when no forward was traced."""
+        if not self.output_shape:
+            return None
+        return self.fan_in * math.prod(self.output_shape)
+
+    def per_output(self, values: Tensor) -> Tensor:
+        """Reshape (C_o,) so that it multiplies the layer's output, batched or not."""
+        return values.reshape(-1, *(1,) * self.spatial_axes)
+
+    def per_input(self, values: Tensor) -> Tensor:
+        """Reshape (C_i,) so that it combines with the layer's input, batched or not."""
+        return values.reshape(-1, *(1,) * self.spatial_axes)
+
+    def pad(self, x: Tensor, value: float) -> Tensor:
+        """`x` with the layer's border: `value`, or the layer's own mode (reflect, replicate, circular)."""
+        if not any(self.padding):
+            return x
+        if self.padding_mode == "zeros":
+            return F.pad(x, self.padding, value=value)
+        return F.pad(x, self.padding, mode=self.padding_mode)
+
+    def padded(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """`x` and the zero padding per axis that the convolution still has to add itself.
+
+        Symmetric zero padding is left to the convolution; everything else is padded here.
+        """
+        sides = list(zip(self.padding[::2], self.padding[1::2], strict=True))[::-1]
+        symmetric = all(low == high for low, high in sides)
+        if self.padding_mode == "zeros" and self.pad_value == 0 and symmetric:
+            return x, tuple(low for low, _ in sides)
+        return self.pad(x, self.pad_value), (0,) * self.spatial_axes
+
+
+def of_layer(
+    module: torch.nn.Module,
+    *,
+    pad_value: float = 0.0,
+    input_shape: tuple[int, ...] = (),
+    output_shape: tuple[int, ...] = (),
+    name: str = "",
+) -> LayerSpec:
+    """The spec of an `nn.Conv1d`, `nn.Conv2d` or `nn.Linear`."""
+    if isinstance(module, torch.nn.Linear):
+        return LayerSpec(
+            kind="linear",
+            in_channels=module.in_features,
+            out_channels=module.out_features,
+            bias=module.bias is not None,
+            input_shape=input_shape,
+            output_shape=output_shape,
+            name=name,
+        )
+    assert isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d), type(module)
+    return LayerSpec(
+        kind="conv2d" if isinstance(module, torch.nn.Conv2d) else "conv1d",
+        in_channels=module.in_channels,
+        out_channels=module.out_channels,
+        kernel_size=module.kernel_size,
+        stride=module.stride,
+        # torch keeps the per-side padding, "same" resolved, in the order that F.pad wants
+        padding=tuple(module._reversed_padding_repeated_twice),
+        dilation=module.dilation,
+        groups=module.groups,
+        bias=module.bias is not None,
+        padding_mode=module.padding_mode,
+        pad_value=pad_value,
+        input_shape=input_shape,
+        output_shape=output_shape,
+        name=name,
+    )
+
+
+def convolve(
+    x: Tensor, weight: Tensor, spec: LayerSpec, padding: tuple[int, ...] = (), groups: int | None = None
+) -> Tensor:
+    """The layer's convolution (or matrix product) with zero `padding` per axis, without bias."""
+    if spec.kind == "linear":
+        return F.linear(x, weight)
+    function = F.conv2d if spec.kind == "conv2d" else F.conv1d
+    return function(
+        x, weight, None, spec.stride, padding or 0, spec.dilation, spec.groups if groups is None else groups
+    )

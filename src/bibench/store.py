@@ -1,0 +1,153 @@
+"""The run folder: one directory per cell, whose state is what is on disk.
+
+cell.json        what the cell is and the code it was made by (written first)
+checkpoint.pt    training in progress
+curve.csv        one row per epoch
+model.pt         the trained weights
+records.jsonl    its numbers, or the reason why there are none
+failure.json     why it failed, with the traceback
+done.json        written last: the cell is complete
+lock             held while a process works on it
+superseded/      what earlier runs of the cell left
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bibench.cell import Cell
+from bibench.errors import StoreError, require
+from bibench.files import read_json, storing, write_json, write_text
+from bibench.records import Record
+
+CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
+RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
+
+LEASE_SECONDS = 120.0
+"""A lock that was not renewed for so long (its machine died) may be taken over."""
+
+
+class Busy(StoreError):
+    """Another process works on the cell."""
+
+
+@dataclass(frozen=True)
+class CellDirectory:
+    """The directory of one cell."""
+
+    runs: Path
+    cell: Cell
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.runs / self.cell.path
+
+    def file(self, name: str) -> Path:
+        """One of its files."""
+        return self.path / name
+
+    def create(self) -> None:
+        """Make the directory."""
+        with storing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def state(self) -> str:
+        """``done``, ``failed``, ``unsupported``, ``interrupted`` (a checkpoint waits) or ``missing``."""
+        if self.file(DONE).exists():
+            return "done"
+        if self.file(FAILURE).exists():
+            return str(read_json(self.file(FAILURE)).get("status", "failed"))
+        return "interrupted" if self.file(CHECKPOINT).exists() else "missing"
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or is unsupported, in one line."""
+        return str(read_json(self.file(FAILURE)).get("reason", "")) if self.file(FAILURE).exists() else ""
+
+    def description(self) -> dict[str, Any]:
+        """What cell.json says ({} when there is none); an error when it describes another cell."""
+        if not self.file(CELL).exists():
+            return {}
+        data = read_json(self.file(CELL))
+        if not isinstance(data, dict) or data.get("cell") != self.cell.to_dict():
+            raise StoreError(f"{self.file(CELL)} does not describe {self.cell}; move the folder away")
+        return data
+
+    def describe(self, **facts: Any) -> None:
+        """Write cell.json."""
+        write_json(self.file(CELL), {"cell": self.cell.to_dict(), **facts})
+
+    def write_records(self, records: list[Record]) -> None:
+        """Write the cell's records."""
+        write_text(self.file(RECORDS), "".join(record.to_line() + "\n" for record in records))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Mark the cell done; nothing is written afterwards."""
+        write_json(self.file(DONE), summary)
+        self.file(CHECKPOINT).unlink(missing_ok=True)
+
+    def fail(self, status: str, reason: str, traceback: str, records: list[Record]) -> None:
+        """Leave the reason and a record with it."""
+        self.create()
+        self.write_records(records)
+        write_json(self.file(FAILURE), {"status": status, "reason": reason, "traceback": traceback})
+
+    def supersede(self) -> None:
+        """Move what an earlier run left out of the way, keeping it."""
+        stamp = time.strftime("%Y%m%dT%H%M%S")
+        target = self.file(SUPERSEDED) / stamp
+        with storing(self.path):
+            target.mkdir(parents=True, exist_ok=True)
+            for name in (DONE, FAILURE, RECORDS, CURVE, MODEL, CELL):  # the marker first
+                if self.file(name).exists():
+                    shutil.move(str(self.file(name)), target / name)
+            self.file(CHECKPOINT).unlink(missing_ok=True)
+
+    def clear_failure(self) -> None:
+        """Forget an earlier failure, so that the cell may be tried again."""
+        for name in (FAILURE, RECORDS):
+            self.file(name).unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self, wait: float = 0.0) -> Iterator[None]:
+        """Hold the cell's lock, which works across hosts on a shared folder; `Busy` if another holds it."""
+        require("filelock", extra="bench", purpose="running cells")
+        from filelock import SoftFileLease, Timeout
+
+        self.create()
+        lock = SoftFileLease(str(self.file(LOCK)), lease_duration=LEASE_SECONDS, timeout=wait)
+        try:
+            with storing(self.path):
+                lock.acquire()
+        except Timeout as error:
+            raise Busy(f"another process works on {self.cell} ({self.file(LOCK)})") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether somebody seems to work on the cell now."""
+        lock = self.file(LOCK)
+        try:
+            return time.time() - lock.stat().st_mtime < LEASE_SECONDS
+        except OSError:
+            return False
+
+
+def directories(runs: Path) -> Iterator[CellDirectory]:
+    """Every cell directory below `runs`."""
+    for file in sorted(runs.rglob(CELL)):
+        if SUPERSEDED not in file.parts:
+            data = read_json(file)
+            if isinstance(data, dict) and isinstance(data.get("cell"), dict):
+                yield CellDirectory(runs, Cell.from_dict(data["cell"]))

@@ -1,0 +1,1 @@
+"""Suites, one short file each."""

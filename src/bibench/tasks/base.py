@@ -1,0 +1,140 @@
+"""What a task is: its data in splits, how a model is judged on it, and how it is trained.
+
+The training loop knows tasks only through this class, so a modality may batch, feed and score as it
+must. A new image task subclasses `bibench.tasks.image_classification.ImageClassification`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from bibench.data.batches import Batch, Batches
+from bibench.errors import BiBenchError
+from bibench.models import create
+from bibench.recipe import Recipe
+from bibench.registry import Registry
+
+TASKS: Registry[type[Task]] = Registry("task", "bibench.tasks")
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on one split: the metrics by name, and the share of the commonest answer."""
+
+    metrics: dict[str, float]
+    examples: int
+    commonest_answer: float | None = None
+
+
+class Task:
+    """Base class of tasks.
+
+    Args:
+        data_root: the user's data root, or None.
+        download: whether missing data may be downloaded.
+
+    Class attributes:
+        metric: name of the metric that scores are made of, a key of `Evaluation.metrics`, in [0, 1]
+            or [-1, 1]; higher is better. `chance` is its value for a constant answer.
+        embedded: True when the data is made from what BiBench's dependencies carry. `stands_in_for`
+            names the data set it resembles; results on it are never labelled as that data set.
+        models: the architectures the paper trains on this task (as in ``resnet20[width=8]``).
+        recipes: by name; every task has ``paper`` and ``quick``.
+        train_examples: size of the training split, for estimates made without reading data.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    modality: ClassVar[str] = ""
+    metric: ClassVar[str] = "accuracy"
+    chance: ClassVar[float] = 0.0
+    embedded: ClassVar[bool] = False
+    stands_in_for: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    models: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[dict[str, Recipe]] = {}
+    channels_last: ClassVar[bool] = False
+    train_examples: ClassVar[int] = 0
+
+    def __init__(self, data_root: Path | None = None, *, download: bool = False, workers: int = 0) -> None:
+        self.data_root = data_root
+        self.download = download
+        self.workers = workers
+
+    # -- data --------------------------------------------------------------------------------------
+
+    def missing(self) -> str:
+        """What is missing and where to get it, or an empty string; reads no data."""
+        return ""
+
+    def prepare(self) -> None:
+        """Bring the data into place (download, unpack, compose) so that `batches` can read it."""
+
+    def has_validation(self) -> bool:
+        """Whether there is a validation split; test data never serves for choices."""
+        return True
+
+    def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
+        """Batches of a split: shuffled and augmented by `seed`, or as stored without one."""
+        raise NotImplementedError
+
+    def checksum(self) -> str:
+        """A fingerprint of the data as read."""
+        raise NotImplementedError
+
+    # -- models ------------------------------------------------------------------------------------
+
+    def model(self, name: str, options: dict[str, Any]) -> nn.Module:
+        """The full-precision model for this task."""
+        return create(name, **self.model_arguments(), **options)
+
+    def model_arguments(self) -> dict[str, Any]:
+        """``num_classes`` and ``input_shape`` of this task's models."""
+        raise NotImplementedError
+
+    def example_inputs(self) -> Any:
+        """What the model is called with, for tracing (values do not matter)."""
+        raise NotImplementedError
+
+    # -- training and judging ----------------------------------------------------------------------
+
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """The model's outputs for a training batch."""
+        return model(*batch.inputs)
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
+        """The training loss of a batch (mean over its examples)."""
+        raise NotImplementedError
+
+    def evaluate(self, model: nn.Module, batches: Batches, device: Any) -> Evaluation:
+        """Judge `model` (in evaluation mode) on all of `batches`."""
+        raise NotImplementedError
+
+    @classmethod
+    def recipe(cls, name: str) -> Recipe:
+        """A recipe by name, with an error that lists the known ones."""
+        if name not in cls.recipes:
+            raise BiBenchError(f"task {cls.name!r} has no recipe {name!r}; it has: {', '.join(cls.recipes)}")
+        return cls.recipes[name]
+
+
+Class = TypeVar("Class", bound=type[Task])
+
+
+def task(name: str) -> Any:
+    """Class decorator: enter a `Task` subclass into the catalogue as `name`."""
+
+    def enter(cls: Class) -> Class:
+        cls.name = name
+        cls.title = cls.title or name
+        TASKS.register(name, cls)
+        return cls
+
+    return enter

@@ -1,0 +1,122 @@
+"""CIFAR-10 (Krizhevsky, 2009): 60,000 colour images of 32×32 in 10 classes.
+
+https://www.cs.toronto.edu/~kriz/cifar.html. The paper trains on all 50,000 training images and takes
+the last epoch, so there is no validation split and nothing is ever chosen by test data.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bibench.data.images import Normalize
+from bibench.data.location import DATA_ROOT, file_md5
+from bibench.errors import DataError, require
+from bibench.recipe import Recipe
+from bibench.tasks.base import task
+from bibench.tasks.image_classification import InMemoryImages
+
+
+def _torchvision() -> Any:
+    require("torchvision", extra="bench", purpose="task 'cifar10'")
+    from torchvision.datasets import CIFAR10 as Reader
+
+    return Reader
+
+
+@task("cifar10")
+class CIFAR10(InMemoryImages):
+    """Accuracy on the 10,000 test images."""
+
+    title = "CIFAR-10"
+    source = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+    licence = "no licence stated by its authors; for research"
+    num_classes = 10
+    image_shape = (3, 32, 32)
+    train_examples = 50_000
+    chance = 0.1
+    models = ("resnet20", "resnet18", "resnet34", "vgg_small")
+    normalize = Normalize((125.307, 122.961, 113.8575), (51.5865, 50.847, 51.255))
+    recipes = {
+        # Section 4 and the release's settings: Adam, cosine to 0, the same epochs for full precision.
+        "paper": Recipe(
+            epochs=400,
+            batch_size=128,
+            lr=1e-3,
+            fp32=(("optimizer", "sgd"), ("lr", 0.1), ("weight_decay", 1e-4)),
+        ),
+        "quick": Recipe(
+            epochs=10,
+            batch_size=128,
+            lr=1e-3,
+            fp32=(("optimizer", "sgd"), ("lr", 0.1), ("weight_decay", 1e-4)),
+        ),
+    }
+
+    def has_validation(self) -> bool:
+        return False
+
+    def missing(self) -> str:
+        reader = _torchvision()
+        if self.data_root is None:
+            return f"no data root given; pass --data-root or set ${DATA_ROOT} to the folder of {reader.base_folder}"
+        if (self.data_root / reader.base_folder).is_dir() or (self.data_root / reader.filename).is_file():
+            return ""
+        if self.download:
+            return ""
+        return (
+            f"{self.data_root} has neither {reader.base_folder}/ nor {reader.filename}; "
+            f"fetch {reader.url} there, or pass --download"
+        )
+
+    def prepare(self) -> None:
+        if problem := self.missing():
+            raise DataError(f"task 'cifar10': {problem}")
+        assert self.data_root is not None
+        reader = _torchvision()
+        folder, archive = self.data_root / reader.base_folder, self.data_root / reader.filename
+        if folder.is_dir():
+            _check_files(folder, reader)
+        elif archive.is_file():
+            _unpack(archive, reader.tgz_md5, self.data_root)
+        else:
+            try:
+                reader(str(self.data_root), download=True)  # torchvision verifies the checksum
+            except (OSError, RuntimeError) as error:
+                raise DataError(f"task 'cifar10': download of {reader.url} failed: {error}") from error
+
+    def arrays(self, split: str) -> tuple[Tensor, Tensor]:
+        self.prepare()
+        reader = _torchvision()
+        data = reader(str(self.data_root), train=split == "train")
+        return torch.from_numpy(data.data), torch.tensor(data.targets)
+
+
+def _check_files(folder: Path, reader: Any) -> None:
+    # The batches are pickles: none is opened before its checksum shows it is the published file.
+    meta = [reader.meta["filename"], reader.meta["md5"]]
+    for name, md5 in [*reader.train_list, *reader.test_list, meta]:
+        file = folder / name
+        if not file.is_file():
+            raise DataError(f"{file} is missing; unpack {reader.filename} again")
+        if file_md5(file) != md5:
+            raise DataError(
+                f"{file} is damaged or not the published file (MD5 {file_md5(file)}, expected {md5}); "
+                f"unpack {reader.filename} again"
+            )
+
+
+def _unpack(archive: Path, md5: str, root: Path) -> None:
+    if file_md5(archive) != md5:
+        raise DataError(
+            f"{archive} is damaged or not the published file (MD5 {file_md5(archive)}, expected {md5}); fetch it again"
+        )
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(root, filter="data")  # refuses paths outside root
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{archive} cannot be unpacked to {root}: {error}") from error

@@ -1,0 +1,80 @@
+"""What all image classification tasks share: cross entropy, accuracy, in-memory batches."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bibench.data.batches import Batch, Batches, TensorBatches
+from bibench.data.images import CropFlip, Normalize, check_labels
+from bibench.data.location import checksum
+from bibench.tasks.base import SPLITS, Evaluation, Task
+
+
+class ImageClassification(Task):
+    """Top-1 accuracy (Eq. 33) of single-label images of one size."""
+
+    modality = "image"
+    num_classes: ClassVar[int]
+    image_shape: ClassVar[tuple[int, int, int]]
+    channels_last = True
+
+    def model_arguments(self) -> dict[str, Any]:
+        return {"num_classes": self.num_classes, "input_shape": self.image_shape}
+
+    def example_inputs(self) -> Tensor:
+        return torch.zeros(2, *self.image_shape)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(outputs, batch.targets)
+
+    def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        from torchmetrics.classification import MulticlassAccuracy
+
+        accuracy = MulticlassAccuracy(self.num_classes, average="micro").to(device)
+        answers = torch.zeros(self.num_classes, dtype=torch.int64, device=device)
+        total_loss = torch.zeros((), device=device)
+        for batch in batches.epoch(0):
+            targets = batch.targets.to(device)
+            logits = model(*(x.to(device) for x in batch.inputs))
+            accuracy.update(logits, targets)
+            total_loss += F.cross_entropy(logits, targets, reduction="sum")
+            answers += torch.bincount(logits.argmax(1), minlength=self.num_classes)
+        examples = batches.examples
+        return Evaluation(
+            metrics={"accuracy": round(float(accuracy.compute()), 7), "loss": float(total_loss) / examples},
+            examples=examples,
+            commonest_answer=float(answers.max()) / examples,
+        )
+
+
+class InMemoryImages(ImageClassification):
+    """Images that fit in memory: `arrays` gives each split as ((N, H, W, C) uint8, (N,) labels)."""
+
+    normalize: ClassVar[Normalize]
+    flip: ClassVar[bool] = True
+
+    def arrays(self, split: str) -> tuple[Tensor, Tensor]:
+        """All images and labels of a split."""
+        raise NotImplementedError
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
+        names = [s for s in SPLITS if s != "validation" or self.has_validation()]
+        splits = {name: self.arrays(name) for name in names}
+        for name, (_, targets) in splits.items():
+            check_labels(targets, self.num_classes, f"{self.name}, {name} split")
+        return splits
+
+    def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
+        images, targets = self._splits[split]
+        transform = self.normalize if seed is None else CropFlip(self.normalize, flip=self.flip)
+        return TensorBatches(images, targets, batch_size=batch_size, transform=transform, seed=seed)
+
+    def checksum(self) -> str:
+        arrays = (t.numpy().tobytes() for pair in self._splits.values() for t in pair)
+        return checksum(*arrays)

@@ -1,0 +1,1 @@
+"""Training one cell: the loop, its checkpoints, seeds and monitors."""

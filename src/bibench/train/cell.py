@@ -1,0 +1,295 @@
+"""Train, evaluate and record one cell, from its directory to its done marker."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bibench.auditing import Audit, audit
+from bibench.cell import Cell
+from bibench.conversion import binarize
+from bibench.data.location import checksum
+from bibench.errors import CheckpointError, require
+from bibench.files import load_checkpoint, save_checkpoint
+from bibench.layers import progress
+from bibench.models import MODELS
+from bibench.provenance import environment
+from bibench.recipe import Recipe
+from bibench.records import Record
+from bibench.store import CHECKPOINT, MODEL, CellDirectory
+from bibench.tasks import TASKS, Task
+from bibench.tasks.base import Evaluation
+from bibench.train import loop
+from bibench.train.code import code_of
+from bibench.train.monitors import PeakMemory
+from bibench.train.seeding import INITIAL_WEIGHTS, OPERATOR_PARAMETERS, TRAINING, seed_all
+from bibench.train.weights import digest, load_full_precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+COLLAPSE = 0.99
+"""A model that gives one answer to this share of the test set is flagged as collapsed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are run, as opposed to what they are: nothing here belongs to a cell's identity."""
+
+    runs: Path
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "auto"
+    threads: int | None = None
+    data_workers: int = 0
+    checkpoint_seconds: float = 120.0
+    tensorboard: bool = False
+    discard_stale: bool = False
+    load: tuple[str, ...] = ()
+
+
+@dataclass
+class Hooks:
+    """What the caller of a training listens to and asks for."""
+
+    report: Callable[[dict[str, Any]], None] = lambda event: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def float_model(cell: Cell, task: Task) -> nn.Module:
+    """The full-precision model of a cell, with the initial weights of its seed."""
+    seed_all(cell.seed, INITIAL_WEIGHTS)
+    return task.model(cell.model.name, cell.model.options)
+
+
+def convert(cell: Cell, model: nn.Module, task: Task, recipe: Recipe) -> Audit:
+    """Binarize the model of a cell as the cell says; the audit of a baseline has nothing binarized."""
+    if cell.full_precision:
+        return audit(model, task.example_inputs())
+    seed_all(cell.seed, OPERATOR_PARAMETERS)
+    return binarize(
+        model,
+        cell.operator.name,
+        example_inputs=task.example_inputs(),
+        pad_value=recipe.pad_value,
+        **cell.operator.options,
+    )
+
+
+def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
+    """The trained model of a finished cell, in evaluation mode."""
+    model = float_model(cell, task)
+    convert(cell, model, task, cell.resolved_recipe())
+    path = CellDirectory(runs, cell).file(MODEL)
+    saved = load_checkpoint(path)
+    try:
+        model.load_state_dict(saved["model"])
+        progress(model, *saved["progress"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise CheckpointError(f"{path} does not hold the model of {cell}: {error}") from error
+    return model.eval()
+
+
+def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
+    """Run one cell to its done marker. The caller holds the cell's lock and handles what is raised."""
+    directory = CellDirectory(settings.runs, cell)
+    started, recipe = time.perf_counter(), cell.resolved_recipe()
+    began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    task = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
+    fabric = _fabric(settings, recipe, directory)
+    peak = PeakMemory(fabric.device)
+    code = code_of(cell)
+    model = float_model(cell, task)
+    teacher = _start_from_baseline(cell, settings.runs, task, recipe, model)
+    initial = digest(model)
+    audited = convert(cell, model, task, recipe)
+    if task.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
+    identity = {"cell": cell.to_dict(), "code": code, "initial_weights": initial}
+    directory.describe(code=code, initial_weights=initial, recipe=recipe.to_dict())
+    if settings.discard_stale:
+        _discard_stale(directory, identity)
+    seed_all(cell.seed, TRAINING)
+    training = loop.Training(
+        model=model,
+        task=task,
+        recipe=recipe,
+        batches=task.batches("train", batch_size=recipe.batch_size, seed=cell.seed),
+        validation=_evaluation_batches(task, "validation", recipe) if task.has_validation() else None,
+        fabric=fabric,
+        directory=directory.path,
+        identity=identity,
+        teacher=teacher,
+        report=hooks.report,
+        stop=hooks.stop,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+    position = training.run()
+    judged = training.evaluate(_evaluation_batches(task, "test", recipe))
+    last = 1 - 1 / recipe.epochs
+    save_checkpoint(
+        directory.file(MODEL),
+        {"cell": cell.to_dict(), "model": model.state_dict(), "progress": [last, 1 / recipe.epochs]},
+    )
+    facts = (
+        identity_fields(cell)
+        | environment(fabric.device)
+        | {
+            "precision": recipe.precision,
+            "started": began,
+            "code": "-".join(code.values()),
+            "data": task.checksum()[:16],
+            "initial_weights": initial,
+            "data_order": _combined(position.digests),
+            "seconds": round(time.perf_counter() - started, 3),
+            "flags": ",".join(_flags(position, judged)),
+        }
+    )
+    directory.write_records(_records(facts, task, position, judged, audited, peak.read()))
+    directory.finish(
+        {
+            "weights": digest(model),
+            "score": judged.metrics[task.metric],
+            "train_seconds": sum(row.seconds for row in position.curve),
+            "seconds": facts["seconds"],
+        }
+    )
+
+
+def _fabric(settings: Settings, recipe: Recipe, directory: CellDirectory) -> Fabric:
+    require("lightning_fabric", extra="bench", purpose="training")
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers.logger import Logger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = device.partition(":")
+    loggers: list[Logger] = []
+    if settings.tensorboard:
+        require("tensorboard", extra="bench", purpose="--tensorboard")
+        loggers.append(TensorBoardLogger(str(directory.path), name=None, version="tensorboard"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Fabric(
+            accelerator=kind,
+            devices=[int(index)] if index else 1,
+            precision=recipe.precision,  # type: ignore[arg-type]
+            loggers=loggers,
+        )
+
+
+def _start_from_baseline(cell: Cell, runs: Path, task: Task, recipe: Recipe, model: nn.Module) -> nn.Module | None:
+    """Load the baseline's weights into `model`; return the frozen teacher if the recipe wants one."""
+    baseline = cell.baseline
+    if baseline is None or not cell.starts_from_baseline:
+        return None
+    path = CellDirectory(runs, baseline).file(MODEL)
+    state = load_checkpoint(path)["model"]
+    if recipe.init == "fp32":
+        load_full_precision(model, state, str(path))
+    if recipe.distillation == "none":
+        return None
+    teacher = task.model(cell.model.name, cell.model.options)
+    load_full_precision(teacher, state, str(path))
+    return teacher.eval().requires_grad_(False)
+
+
+def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
+    checkpoint = directory.file(CHECKPOINT)
+    if checkpoint.exists():
+        try:
+            if load_checkpoint(checkpoint).get("identity") == identity:
+                return
+        except CheckpointError:
+            pass
+        checkpoint.unlink()
+
+
+def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Any:
+    return task.batches(split, batch_size=max(recipe.batch_size, 128))
+
+
+def _combined(digests: list[str]) -> str:
+    return checksum("".join(digests).encode())[:16]
+
+
+def _flags(position: loop.Position, judged: Evaluation) -> list[str]:
+    flags = []
+    if judged.commonest_answer is not None and judged.commonest_answer >= COLLAPSE:
+        flags.append("collapsed")
+    if position.curve[-1].train_loss > position.curve[0].train_loss:
+        flags.append("diverged")
+    return flags
+
+
+def identity_fields(cell: Cell) -> dict[str, Any]:
+    """The record fields that say what a cell is."""
+    task = TASKS[cell.task.name]
+    return {
+        "cell": cell.path.as_posix(),
+        "task": cell.task.name,
+        "embedded": task.embedded,
+        "stands_in_for": task.stands_in_for,
+        "chance": task.chance,
+        "model": str(cell.model),
+        "family": MODELS[cell.model.name].family,
+        "operator": str(cell.operator),
+        "profile": str(cell.operator.options.get("profile", "default")),
+        "recipe": str(cell.recipe),
+        "division": "open" if cell.recipe.items else "closed",
+        "seed": cell.seed,
+    }
+
+
+def failure_record(cell: Cell, status: str, reason: str) -> Record:
+    """The row of a cell that has no number."""
+    return Record(
+        kind="score",
+        metric=TASKS[cell.task.name].metric,
+        value=None,
+        split="test",
+        status=status,
+        reason=reason,
+        **identity_fields(cell),
+        **environment(),
+    )
+
+
+def _records(
+    facts: dict[str, Any],
+    task: Task,
+    position: loop.Position,
+    judged: Evaluation,
+    audited: Audit,
+    peak: int | None,
+) -> list[Record]:
+    def record(kind: str, metric: str, value: float | None, **more: Any) -> list[Record]:
+        return [] if value is None else [Record(kind=kind, metric=metric, value=value, **facts, **more)]
+
+    curve = position.curve
+    seconds = sum(row.seconds for row in curve)
+    rows = []
+    for name, value in judged.metrics.items():
+        rows += record("score" if name == task.metric else "task", name, value, split="test")
+    rows += record("task", task.metric, curve[-1].validation, split="validation")
+    rows += record("training", "train_loss", curve[-1].train_loss, split="train")
+    rows += record("training", "train_seconds", seconds, unit="s")
+    rows += record("training", "throughput", sum(r.examples for r in curve) / max(seconds, 1e-9), unit="examples/s")
+    share = sum(r.data_seconds for r in curve) / max(seconds, 1e-9)
+    rows += record("training", "data_loading_share", share)
+    rows += record("training", "peak_memory", peak, unit="B")
+    rows += record("model", "parameters", audited.parameters)
+    rows += record("model", "binary_parameters", audited.parameters_by_bits().get(1, 0))
+    rows += record("model", "macs", sum(audited.macs_by_bits().values()))
+    rows += record("model", "binary_macs", audited.macs_by_bits().get((1, 1), 0))
+    return rows

@@ -1,0 +1,283 @@
+"""The training loop: short, on Lightning Fabric, exact when it continues after an interruption."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench.data.batches import Batch, Batches
+from bibench.errors import CheckpointError, TrainingError
+from bibench.files import load_checkpoint, save_checkpoint, write_text
+from bibench.layers import constrain_, progress
+from bibench.recipe import Recipe, learning_rate, make_optimizer
+from bibench.tasks.base import Task
+from bibench.train.distillation import method
+from bibench.train.weights import first_not_finite
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss; each look waits for the device."""
+
+
+class Interrupted(Exception):
+    """Training stopped on request; a checkpoint was written."""
+
+
+@dataclass
+class Epoch:
+    """One row of the training curve."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    seconds: float
+    data_seconds: float
+    examples: int
+    validation: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass
+class Position:
+    """Where training stands; everything but weights, optimizer and random state."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+    curve: list[Epoch] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Training:
+    """One training: call `run`. The caller provides a converted model on the right device.
+
+    Args:
+        validation: batches judged after every epoch, or None.
+        teacher: the frozen model of a recipe with distillation.
+        directory: where checkpoint and curve go.
+        report: called about once a second with the position, for displays.
+        stop: asked after every step; True saves a checkpoint and raises `Interrupted`.
+    """
+
+    model: nn.Module
+    task: Task
+    recipe: Recipe
+    batches: Batches
+    validation: Batches | None
+    fabric: Fabric
+    directory: Path
+    identity: dict[str, Any]
+    teacher: nn.Module | None = None
+    report: Callable[[dict[str, Any]], None] = lambda event: None
+    stop: Callable[[], bool] = lambda: False
+    checkpoint_seconds: float = 120.0
+    position: Position = field(default_factory=Position)
+
+    def __post_init__(self) -> None:
+        optimizer = make_optimizer(self.model, self.recipe)
+        self.wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
+        self._distill = method(self.recipe.distillation) if self.recipe.distillation != "none" else None
+        self._saved = self._reported = time.monotonic()
+        self._loss_sum: Tensor | float = 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training in progress is kept."""
+        return self.directory / "checkpoint.pt"
+
+    def run(self) -> Position:
+        """Train to the end, from the checkpoint if there is one."""
+        if self.checkpoint.exists():
+            self.load()
+        while self.position.epoch < self.recipe.epochs:
+            self._epoch()
+        constrain_(self.model)
+        return self.position
+
+    # -- one epoch ---------------------------------------------------------------------------------
+
+    def _epoch(self) -> None:
+        at, epochs = self.position, self.recipe.epochs
+        self.wrapped.train()
+        self._loss_sum = at.loss_sum
+        if at.step == 0:
+            at.digests.append(self.batches.digest(at.epoch).hex()[:16])
+        steps, started = len(self.batches), time.perf_counter()
+        stream, fetched = self.batches.epoch(at.epoch, at.step), started
+        for batch in stream:
+            at.data_seconds += time.perf_counter() - fetched
+            progress(self.model, at.epoch / epochs, 1 / epochs)
+            self._step(batch, (at.epoch * steps + at.step) / (epochs * steps))
+            at.step += 1
+            if at.step % CHECK_EVERY == 0 or at.step == steps:
+                self._check_loss()
+            if self._housekeeping(time.perf_counter() - started):
+                started = time.perf_counter()
+            fetched = time.perf_counter()
+        at.seconds += time.perf_counter() - started
+        self._close_epoch(steps)
+
+    def _step(self, batch: Batch, t: float) -> None:
+        rate = learning_rate(t, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = self._to_device(batch)
+        outputs = self.task.forward(self.wrapped, batch)
+        loss = self.task.loss(outputs, batch)
+        if self._distill is not None and self.teacher is not None:
+            with torch.no_grad(), self.fabric.autocast():
+                taught = self.task.forward(self.teacher, batch)
+            loss = self._distill(loss, outputs, taught)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        if self.recipe.clip_grad_norm > 0:
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimizer, max_norm=self.recipe.clip_grad_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self._loss_sum = self._loss_sum + loss.detach()
+
+    def _to_device(self, batch: Batch) -> Batch:
+        if self.fabric.device.type == "cpu":
+            return batch
+        return Batch(self.fabric.to_device(batch.inputs), self.fabric.to_device(batch.targets))
+
+    def _check_loss(self) -> None:
+        at = self.position
+        at.loss_sum = float(self._loss_sum)
+        if not math.isfinite(at.loss_sum):
+            raise TrainingError(
+                f"the loss is no longer finite (epoch {at.epoch}, step {at.step}); lower the learning rate, "
+                "set clip_grad_norm in the recipe, or use a profile or scale_init that keeps outputs in range"
+            )
+
+    def _close_epoch(self, steps: int) -> None:
+        at = self.position
+        if name := first_not_finite(self.model):
+            raise TrainingError(f"{name} is no longer finite after epoch {at.epoch}; lower the learning rate")
+        row = Epoch(
+            epoch=at.epoch,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            train_loss=at.loss_sum / steps,
+            seconds=at.seconds,
+            data_seconds=at.data_seconds,
+            examples=min(self.batches.examples, steps * self.recipe.batch_size),
+        )
+        if self.validation is not None:
+            judged = self.judge(self.validation)
+            row.validation, row.validation_loss = judged.get(self.task.metric), judged.get("loss")
+        at.curve.append(row)
+        at.epoch, at.step = at.epoch + 1, 0
+        at.loss_sum = at.seconds = at.data_seconds = 0.0
+        self._write_curve()
+        self._report(force=True)
+        self.save()
+        if self.stop() and at.epoch < self.recipe.epochs:
+            raise Interrupted
+
+    def judge(self, batches: Batches) -> dict[str, float]:
+        """Metrics of the model as it is now."""
+        return self.evaluate(batches).metrics
+
+    def evaluate(self, batches: Batches) -> Any:
+        """The task's evaluation of the model as it is now."""
+        self.wrapped.eval()
+        with torch.inference_mode(), self.fabric.autocast():
+            return self.task.evaluate(self.model, batches, self.fabric.device)
+
+    # -- displays, checkpoints, interruptions ------------------------------------------------------
+
+    def _housekeeping(self, elapsed: float) -> bool:
+        """Report, and save when it is time; True when `elapsed` was booked."""
+        now = time.monotonic()
+        if now - self._reported > 1:
+            self._report()
+        stopping = self.stop()
+        if not stopping and now - self._saved < self.checkpoint_seconds:
+            return False
+        if self.position.step < len(self.batches):  # else the end of the epoch saves
+            self._check_loss()
+            self.position.seconds += elapsed
+            self.save()
+            if stopping:
+                raise Interrupted
+            return True
+        return False
+
+    def _report(self, force: bool = False) -> None:
+        at = self.position
+        self._reported = time.monotonic()
+        last = at.curve[-1] if at.curve else None
+        self.report(
+            {
+                "epoch": at.epoch,
+                "epochs": self.recipe.epochs,
+                "fraction": (at.epoch + at.step / len(self.batches)) / self.recipe.epochs,
+                "loss": last.train_loss if last else None,
+                "validation": last.validation if last else None,
+            }
+        )
+
+    def _write_curve(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(asdict(self.position.curve[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in self.position.curve)
+        write_text(self.directory / "curve.csv", text.getvalue())
+        if self.fabric.loggers:
+            row = self.position.curve[-1]
+            values = {k: v for k, v in asdict(row).items() if v is not None}
+            self.fabric.log_dict(values, step=row.epoch)
+
+    def save(self) -> None:
+        """Write the checkpoint: everything an exact continuation needs."""
+        cuda = [torch.cuda.get_rng_state(self.fabric.device)] if self.fabric.device.type == "cuda" else []
+        at = self.position
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "identity": self.identity,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "random": torch.get_rng_state(),
+                "random_cuda": cuda,
+                "position": {**asdict(at), "loss_sum": float(self._loss_sum) if at.step else 0.0},
+            },
+        )
+        self._saved = time.monotonic()
+
+    def load(self) -> None:
+        """Continue from the checkpoint; `CheckpointError` if it belongs to something else."""
+        data = load_checkpoint(self.checkpoint)
+        if data.get("identity") != self.identity:
+            raise CheckpointError(
+                f"{self.checkpoint} belongs to another training or was made by other code; "
+                "run with --rerun stale to start this cell anew"
+            )
+        try:
+            self.model.load_state_dict(data["model"])
+            self.optimizer.optimizer.load_state_dict(data["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(data["precision"])
+            position = dict(data["position"])
+            position["curve"] = [Epoch(**row) for row in position["curve"]]
+            self.position = Position(**position)
+            torch.set_rng_state(data["random"])
+            for state in data["random_cuda"]:
+                torch.cuda.set_rng_state(state, self.fabric.device)
+        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.checkpoint} is damaged ({error}); delete it to start anew") from error

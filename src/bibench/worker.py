@@ -1,0 +1,100 @@
+"""A worker process: trains the cells it is sent, one after the other, and reports."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from bibench.cell import Cell
+from bibench.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.registry import load_file
+from bibench.store import Busy, CellDirectory
+from bibench.train.cell import Hooks, Settings, failure_record, train_cell
+from bibench.train.loop import Interrupted
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a cell ended: done, failed, unsupported, interrupted, busy, or fatal (nothing can be stored)."""
+
+    status: str
+    reason: str = ""
+
+
+def run_cell(cell: Cell, settings: Settings, hooks: Hooks, *, anew: bool, wait: float = 0.0) -> Result:
+    """Train one cell under its lock and leave its outcome on disk.
+
+    `anew` trains a finished cell again, keeping what was there under ``superseded/``.
+    """
+    directory = CellDirectory(settings.runs, cell)
+    try:
+        with directory.locked(wait):
+            if directory.state == "done":
+                if not anew:
+                    return Result("done")
+                directory.supersede()
+            directory.clear_failure()
+            return _attempt(cell, directory, settings, hooks)
+    except Busy as error:
+        return Result("busy", str(error))
+    except StoreError as error:
+        return Result("fatal", str(error))
+
+
+def _attempt(cell: Cell, directory: CellDirectory, settings: Settings, hooks: Hooks) -> Result:
+    try:
+        train_cell(cell, settings, hooks)
+        return Result("done")
+    except Interrupted:
+        return Result("interrupted")
+    except StoreError:
+        raise
+    except Exception as error:
+        status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
+        reason = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
+        record_failure(directory, status, reason, traceback.format_exc())
+        return Result(status, reason)
+
+
+def record_failure(directory: CellDirectory, status: str, reason: str, trace: str) -> None:
+    """Leave a failed cell as a row with its reason."""
+    record = failure_record(directory.cell, status, reason.splitlines()[0] if reason else status)
+    directory.fail(status, reason, trace, [record])
+
+
+def main(connection: Connection, settings: Settings, stop: Event, threads: int) -> None:
+    """The process: receive (cell, anew, wait), send ("event", ...) while training and ("result", ...)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(threads)
+    for file in settings.load:
+        load_file(file)
+
+    def report(event: dict[str, Any]) -> None:
+        connection.send(("event", event))
+
+    hooks = Hooks(report, stop.is_set)
+    try:
+        while not stop.is_set():
+            cell, anew, wait = connection.recv()
+            connection.send(("result", run_cell(cell, settings, hooks, anew=anew, wait=wait)))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        pass
+
+
+def _stop_with_parent(stop: Event) -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()  # a training in progress saves its checkpoint and ends
+        threading.Timer(60, os._exit, (1,)).start()

@@ -1,0 +1,31 @@
+"""Shared by all tests: one cache for the embedded data, one thread, and a clean environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from bibench.data.location import CACHE, DATA_ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    # xdist workers share the parent of their base folders, so the embedded data is composed once.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ[CACHE] = str(shared / "bibench-cache")
+    os.environ.pop(DATA_ROOT, None)
+    os.environ["COLUMNS"] = "200"
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The root of the repository."""
+    return Path(__file__).parents[1]
