@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from bibench.errors import BiBenchError
 
 _FORM = re.compile(r"^\s*([\w.+-]+)\s*(?:\[(.*)\])?\s*$", re.DOTALL)
 _PLAIN = re.compile(r"^[A-Za-z_][\w.+/-]*$")
+_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
+_SCALARS = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Choice:
 def choice(text: str | Choice, **options: Any) -> Choice:
     """Parse ``name[key=value,...]``; keyword arguments add to the options.
 
-    Values are Python literals (``8``, ``0.5``, ``True``, ``(0.5, 0.75)``); anything else is a string.
+    Values are Python literals (``8``, ``0.5``, ``True``, ``'a, b'``, ``(0.5, 0.75)``); anything else is a string.
     """
     if isinstance(text, Choice):
         parsed, given = text.name, text.options
@@ -52,15 +55,15 @@ def choice(text: str | Choice, **options: Any) -> Choice:
 
 
 def split_list(text: str) -> list[str]:
-    """Split ``a,b[x=1,y=2],c`` at the commas outside brackets."""
+    """Split ``a,b[x=1,y=2],c`` at the commas outside brackets and quotes."""
     parts, depth, current = [], 0, ""
-    for character in text:
-        depth += (character in "[(") - (character in "])")
-        if character == "," and depth == 0:
+    for token in _TOKEN.findall(text):
+        depth += (token in "[(") - (token in "])")
+        if token == "," and depth == 0:
             parts.append(current)
             current = ""
         else:
-            current += character
+            current += token
     parts.append(current)
     return [part.strip() for part in parts if part.strip()]
 
@@ -71,12 +74,24 @@ def _parse_options(body: str, text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         if not equals or not key.strip().isidentifier():
             raise BiBenchError(f"{text!r}: {part!r} is not of the form option=value")
-        try:
-            options[key.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError):
-            options[key.strip()] = value.strip()
+        options[key.strip()] = _literal(value.strip())
     return options
 
 
+def _literal(text: str) -> Any:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+    return value if _is_plain(value) else text
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `value` can be compared, hashed and written again: a finite number, string, ... or a tuple of them."""
+    if isinstance(value, tuple):
+        return all(_is_plain(v) for v in value)
+    return isinstance(value, _SCALARS) and (not isinstance(value, float) or math.isfinite(value))
+
+
 def _format(value: Any) -> str:
-    return value if isinstance(value, str) and _PLAIN.match(value) else repr(value)
+    return value if isinstance(value, str) and _PLAIN.match(value) and _literal(value) == value else repr(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +23,23 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     cannot be written or the disk is full.
     """
     with storing(path):
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with scratch.open("xb") as stream:
                 write(stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(name).replace(path)
+            scratch.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            scratch.unlink(missing_ok=True)
             raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what processes that were killed while they wrote left in `folder`."""
+    with storing(folder):
+        for scratch in folder.glob(".*-????????"):
+            scratch.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,7 +87,10 @@ def storing(path: Path) -> Iterator[None]:
     """Turn operating-system errors of writing at `path` into a `StoreError` that names the fix."""
     try:
         yield
-    except OSError as error:
+    except (OSError, RuntimeError) as raised:
+        error = raised if isinstance(raised, OSError) else raised.__context__  # torch.save hides it behind its own
+        if not isinstance(error, OSError):
+            raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             fix = "the disk is full; free space and run again, finished work is kept"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -88,10 +98,6 @@ def storing(path: Path) -> Iterator[None]:
         else:
             fix = "check the folder"
         raise StoreError(f"cannot write {path} ({error.strerror or error}): {fix}") from error
-    except RuntimeError as error:  # torch.save wraps the operating system's error
-        if "write" in str(error) or "PytorchStreamWriter" in str(error):
-            raise StoreError(f"cannot write {path}: {error}; is the disk full? Finished work is kept") from error
-        raise
 
 
 def _write_all(stream: BinaryIO, data: bytes) -> None:

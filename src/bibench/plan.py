@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from bibench.auditing import Call, trace
 from bibench.cell import Cell
+from bibench.choice import Choice
 from bibench.conversion import resolve
-from bibench.errors import BiBenchError, UnsupportedError
+from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.files import read_json
+from bibench.layers import progress
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
 from bibench.records import Record, read
@@ -28,13 +30,14 @@ from bibench.store import CELL, DONE, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.code import code_of
 
+_PENDING = {"missing", "interrupted", "running"}
 RERUN = {
-    "missing": {"missing", "interrupted"},
-    "failed": {"missing", "interrupted", "failed", "unsupported"},
-    "stale": {"missing", "interrupted", "stale"},
-    "all": {"missing", "interrupted", "failed", "unsupported", "stale", "done"},
+    "missing": _PENDING,
+    "failed": _PENDING | {"failed", "unsupported"},
+    "stale": _PENDING | {"stale"},
+    "all": _PENDING | {"failed", "unsupported", "stale", "done"},
 }
-"""Which states each rerun policy trains again."""
+"""Which states each rerun policy trains again; a running cell is waited for."""
 
 PROBE_STEPS = 3
 
@@ -76,9 +79,9 @@ def make_plan(
         raise BiBenchError(f"--rerun must be one of {', '.join(RERUN)}; got {rerun!r}")
     geometry, estimate = _Geometry(), _Estimates(runs)
     missing_data = {name: TASKS[name](data_root, download=download).missing() for name in {c.task.name for c in cells}}
-    rows = []
+    rows: dict[Cell, PlanRow] = {}
     for cell in cells:
-        row = _look(cell, runs, geometry)
+        row = rows[cell] = _look(cell, runs, geometry, rows)
         row.todo = row.state in RERUN[rerun]
         if row.todo and missing_data[cell.task.name]:
             row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
@@ -86,26 +89,24 @@ def make_plan(
             macs = geometry.macs(cell)
             row.hours, row.basis = estimate(cell, macs)
             if row.hours is None and probe:
-                row.hours, row.basis = _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
-        rows.append(row)
-    return rows
+                row.hours, row.basis = _probed(cell)
+    return list(rows.values())
 
 
-def _look(cell: Cell, runs: Path, geometry: _Geometry) -> PlanRow:
+def _look(cell: Cell, runs: Path, geometry: _Geometry, earlier: dict[Cell, PlanRow]) -> PlanRow:
     directory = CellDirectory(runs, cell)
-    state, reason = directory.state, directory.reason
+    description, state, reason = directory.description(), directory.state, directory.reason
     if directory.is_locked and state != "done":
         return PlanRow(cell, "running", "another process works on it")
     if state in ("missing", "interrupted") and (problem := geometry.unsupported(cell)):
         return PlanRow(cell, "unsupported", problem)
-    if state == "done" and (changed := _changes(cell, directory, runs)):
+    if state == "done" and (changed := _changes(cell, description, runs, earlier)):
         return PlanRow(cell, "stale", changed)
     return PlanRow(cell, state, reason)
 
 
-def _changes(cell: Cell, directory: CellDirectory, runs: Path) -> str:
+def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, PlanRow]) -> str:
     """What changed since a finished cell was trained, or an empty string."""
-    then = directory.description()
     now = code_of(cell)
     changed = [part for part, digest in now.items() if then.get("code", {}).get(part) != digest]
     if changed:
@@ -113,8 +114,10 @@ def _changes(cell: Cell, directory: CellDirectory, runs: Path) -> str:
     baseline = cell.baseline
     if baseline is not None and cell.starts_from_baseline:
         done = CellDirectory(runs, baseline).file(DONE)
-        if done.exists() and read_json(done).get("weights") != then.get("initial_weights"):
+        if done.exists() and read_json(done).get("weights") != then.get("baseline_weights"):
             return "its full-precision baseline was trained anew"
+        if baseline in earlier and earlier[baseline].state == "stale":
+            return "its full-precision baseline is stale"
     return ""
 
 
@@ -133,8 +136,10 @@ class _Geometry:
                     task = TASKS[cell.task.name]()
                     model = task.model(cell.model.name, cell.model.options)
                     self._models[key] = model, trace(model, on_meta(task.example_inputs()))
-            except UnsupportedError as error:
-                self._models[key] = str(error)
+            except BiBenchError as error:
+                self._models[key] = _by_nature(error, cell.model)
+            except Exception:  # of a stranger's model; training will tell
+                self._models[key] = ""
         return self._models[key]
 
     def unsupported(self, cell: Cell) -> str:
@@ -148,7 +153,9 @@ class _Geometry:
                     with torch.device("meta"):
                         resolve(built[0], cell.operator.name, built[1], options=cell.operator.options)
                 except BiBenchError as error:
-                    self._problems[key] = str(error)
+                    self._problems[key] = _by_nature(error, cell.operator)
+                except Exception:  # of a stranger's operator; training will tell
+                    pass
         return self._problems[key]
 
     def macs(self, cell: Cell) -> int:
@@ -162,6 +169,13 @@ class _Geometry:
             if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)
         )
         return sum(spec.macs or 0 for spec in specs)
+
+
+def _by_nature(error: BiBenchError, chosen: Choice) -> str:
+    """The reason why what was `chosen` cannot work; raises the error if one of its options is to blame."""
+    if chosen.items and not isinstance(error, UnsupportedError | ConversionError):
+        raise error
+    return str(error)
 
 
 def on_meta(inputs: Any) -> Any:
@@ -218,6 +232,13 @@ def _examples(cell: Cell) -> int:
     return TASKS[cell.task.name].train_examples * cell.resolved_recipe().epochs
 
 
+def _probed(cell: Cell) -> tuple[float | None, str]:
+    try:
+        return _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
+    except Exception as error:  # of a stranger's operator or model; the plan shows all the others
+        return None, f"the probe failed: {type(error).__name__}: {error}"
+
+
 def _probe(cell: Cell) -> float:
     """Hours for the whole cell, from a few training steps on inputs of the right shape."""
     from bibench.train.cell import convert, float_model
@@ -230,6 +251,7 @@ def _probe(cell: Cell) -> float:
     times = []
     for _ in range(PROBE_STEPS + 1):
         start = time.perf_counter()
+        progress(model, 0.0, 1 / recipe.epochs)
         output = model(*inputs)
         optimizer.zero_grad()
         output.float().pow(2).mean().backward()

@@ -19,7 +19,7 @@ import torch
 PACKAGE = Path(__file__).parent
 
 # Modules that can change without changing any number.
-INCIDENTAL = {"errors", "registry", "choice", "files", "data.location", "provenance"}
+INCIDENTAL = {"errors", "registry", "choice", "files", "data.location", "provenance", "records", "store", "train.code"}
 
 
 @cache
@@ -97,8 +97,8 @@ def code_fingerprint(*objects: Any) -> str:
             if source:
                 files |= _closure(Path(source))
     digest = hashlib.sha256()
-    for file in sorted(files, key=lambda f: f.name):
-        digest.update(_normalized(file).encode())
+    for code in sorted(map(_normalized, files)):  # by content: where the files lie does not matter
+        digest.update(code.encode())
     return digest.hexdigest()[:16]
 
 

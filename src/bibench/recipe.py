@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
 
 
@@ -22,10 +23,10 @@ class Recipe:
         optimizer: one of `OPTIMIZERS`; `lr`, `momentum` and `weight_decay` are its settings. Scales,
             thresholds, biases and norms never decay.
         schedule: of the learning rate, one of `SCHEDULES`, after `warmup` (fraction of the training,
-            linear from 0). `milestones` are fractions of the training, for ``step``.
+            linear from 0). `milestones` are fractions of the whole training, for ``step``.
         init: ``fp32`` starts from the full-precision cell of the same task, model and seed,
             ``scratch`` from random weights.
-        distillation: ``none``, or a method by which the full-precision model teaches.
+        distillation: one of `METHODS`: ``none``, or how the full-precision model teaches.
         clip_grad_norm: maximal norm of the gradient; 0 for none.
         precision: Lightning Fabric's (``32-true``, ``bf16-mixed``, ``16-mixed``).
         pad_value: at the border of binarized convolutions (0, 1 or -1).
@@ -52,9 +53,11 @@ class Recipe:
         _among("optimizer", self.optimizer, OPTIMIZERS)
         _among("schedule", self.schedule, SCHEDULES)
         _among("init", self.init, ("fp32", "scratch"))
-        for name in ("epochs", "batch_size", "lr"):
-            if not getattr(self, name) > 0:
-                raise BiBenchError(f"recipe: {name} must be positive, got {getattr(self, name)!r}")
+        _among("distillation", self.distillation, METHODS)
+        for expected, names, fits in _NUMBERS:
+            for name in names:
+                if not fits(value := getattr(self, name)):
+                    raise BiBenchError(f"recipe: {name} must be {expected}; got {value!r}")
 
     def with_options(self, options: dict[str, Any]) -> Recipe:
         """This recipe with some attributes changed."""
@@ -68,7 +71,7 @@ class Recipe:
         """The recipe of one cell: the full-precision stage has its own settings and starts from scratch."""
         if not full_precision:
             return self
-        return replace(self, **dict(self.fp32), fp32=(), init="scratch", distillation="none")
+        return replace(self.with_options(dict(self.fp32)), fp32=(), init="scratch", distillation="none")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -78,6 +81,23 @@ class Recipe:
 def _among(what: str, value: str, known: Any) -> None:
     if value not in known:
         raise BiBenchError(f"recipe: {what} must be one of {', '.join(known)}; got {value!r}")
+
+
+def _in(value: Any, low: float, high: float = math.inf) -> bool:
+    return isinstance(value, int | float) and low <= value < high
+
+
+_NUMBERS: tuple[tuple[str, tuple[str, ...], Callable[[Any], bool]], ...] = (
+    ("a positive integer", ("epochs", "batch_size"), lambda v: isinstance(v, int) and v > 0),
+    ("a positive number", ("lr",), lambda v: _in(v, 0) and v > 0),
+    ("a number, at least 0", ("momentum", "weight_decay", "clip_grad_norm"), lambda v: _in(v, 0)),
+    ("a fraction of the training, at least 0 and below 1", ("warmup",), lambda v: _in(v, 0, 1)),
+    (
+        "fractions of the training, as in (0.5, 0.75)",
+        ("milestones",),
+        lambda v: isinstance(v, tuple) and all(_in(m, 0, 1) for m in v),
+    ),
+)
 
 
 def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
@@ -104,8 +124,12 @@ OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Recipe], torch.optim.Optim
 }
 
 
+def _since_warmup(t: float, recipe: Recipe) -> float:
+    return (t - recipe.warmup) / (1 - recipe.warmup)
+
+
 def _cosine(t: float, recipe: Recipe) -> float:
-    return (1 + math.cos(math.pi * t)) / 2
+    return (1 + math.cos(math.pi * _since_warmup(t, recipe))) / 2
 
 
 def _step(t: float, recipe: Recipe) -> float:
@@ -113,7 +137,7 @@ def _step(t: float, recipe: Recipe) -> float:
 
 
 def _linear(t: float, recipe: Recipe) -> float:
-    return 1 - t
+    return 1 - _since_warmup(t, recipe)
 
 
 def _constant(t: float, recipe: Recipe) -> float:
@@ -132,8 +156,7 @@ def learning_rate(t: float, recipe: Recipe) -> float:
     """The learning rate at progress t in [0, 1)."""
     if t < recipe.warmup:
         return recipe.lr * t / recipe.warmup
-    span = 1 - recipe.warmup
-    return recipe.lr * SCHEDULES[recipe.schedule]((t - recipe.warmup) / span if span else 0.0, recipe)
+    return recipe.lr * SCHEDULES[recipe.schedule](t, recipe)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -150,4 +173,4 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay applies: not to an operator's scales and thresholds, biases and norms."""
-    return parameter.dim() > 1 and ".operator." not in name
+    return parameter.dim() > 1 and "operator" not in name.split(".")

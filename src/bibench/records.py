@@ -2,7 +2,8 @@
 
 A cell writes ``records.jsonl``, one JSON object per line, flat, so that
 
-    polars.read_ndjson("runs/**/records.jsonl")    or    duckdb: from 'runs/**/records.jsonl'
+    polars.read_ndjson("runs/**/records.jsonl", schema=polars.Schema(bibench.records.COLUMNS))
+    duckdb.sql("from 'runs/**/records.jsonl'")
 
 is a table. The fields are those of `Record`; docs/records.md explains each.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
+import sys
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -84,37 +87,48 @@ class Record:
 
 
 _TYPES = typing.get_type_hints(Record)
-_REQUIRED = {f.name for f in fields(Record) if f.name in ("kind", "metric", "value", "cell", "task", "model")}
+_REQUIRED = [f.name for f in fields(Record) if f.default is MISSING]
+
+COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for name, kind in _TYPES.items()}
+"""Type of each field, for readers that would guess it from the first line, where it may be null."""
 
 
 def parse(line: str, where: str) -> Record:
     """Read one line; `StoreError` naming `where` when it is no valid record of this schema."""
     try:
-        data = json.loads(line)
-    except ValueError as error:
-        raise StoreError(f"{where}: not JSON ({error}); the file is damaged, rerun the cell or delete it") from error
+        data = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{where}: not JSON ({error}); the file is damaged, delete the cell's folder and run it again"
+        ) from error
     if not isinstance(data, dict):
         raise StoreError(f"{where}: expected an object, got {type(data).__name__}")
     if data.get("schema") != SCHEMA:
-        raise StoreError(f"{where}: schema {data.get('schema')!r}; this version of BiBench reads schema {SCHEMA}")
+        raise StoreError(
+            f"{where}: schema {reprlib.repr(data.get('schema'))}; this version of BiBench reads schema {SCHEMA}"
+        )
     for name, value in data.items():
         if name not in _TYPES:
             raise StoreError(f"{where}: unknown field {name!r}")
         if not _fits(value, _TYPES[name]):
-            raise StoreError(f"{where}: field {name!r} is {value!r}, expected {_TYPES[name]}")
-    if missing := _REQUIRED - data.keys():
-        raise StoreError(f"{where}: field {sorted(missing)[0]!r} is missing")
+            raise StoreError(f"{where}: field {name!r} is {reprlib.repr(value)}, expected {COLUMNS[name].__name__}")
+    if missing := [name for name in _REQUIRED if name not in data]:
+        raise StoreError(f"{where}: field {missing[0]!r} is missing")
     try:
         return Record(**data)
-    except TypeError as error:
+    except StoreError as error:
         raise StoreError(f"{where}: {error}") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _fits(value: Any, annotation: Any) -> bool:
     if isinstance(annotation, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(annotation))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, annotation)
@@ -123,7 +137,7 @@ def _fits(value: Any, annotation: Any) -> bool:
 def read_file(path: Path) -> list[Record]:
     """All records of one file."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
@@ -137,7 +151,7 @@ def read(runs: Iterable[Path]) -> list[Record]:
             found += read_file(path)
         elif path.is_dir():
             for file in sorted(path.rglob("records.jsonl")):
-                if "superseded" not in file.parts:
+                if "superseded" not in file.relative_to(path).parts:
                     found += read_file(file)
         else:
             raise StoreError(f"{path} does not exist; expected a run folder or a records file")

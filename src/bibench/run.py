@@ -8,13 +8,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ctypes import c_bool
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Protocol
 
 from bibench.cell import Cell
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, StoreError
 from bibench.plan import PlanRow
 from bibench.store import CellDirectory
 from bibench.train.cell import Settings
@@ -77,7 +79,7 @@ class Runner:
         self._busy_until: dict[Cell, float] = {}
         self._workers: dict[int, _Worker] = {}
         self._context = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
+        self._stop = self._context.RawValue(c_bool, False)
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -85,12 +87,16 @@ class Runner:
         with self._signals():
             try:
                 while self._queue or self._active():
-                    self._drop_blocked()
-                    if not self._stop.is_set():
+                    if not self._stop.value:
+                        self._drop_blocked()
                         self._assign()
-                    if not self._active() and (self._stop.is_set() or not self._queue):
+                    if not self._active() and (self._stop.value or not self._queue):
                         break
                     self._listen()
+            except SystemExit:  # asked a second time
+                for worker in self._workers.values():
+                    worker.process.kill()
+                raise
             finally:
                 self._shut_down()
         return self.outcome
@@ -108,9 +114,10 @@ class Runner:
             cell = self._next()
             if cell is None:
                 return
-            worker = worker or self._spawn(index)
+            if worker is None or not worker.process.is_alive():
+                worker = self._spawn(index)
             worker.cell, worker.began = cell, time.monotonic()
-            worker.connection.send((cell, cell in self._anew, 0.0))
+            worker.connection.send((cell, cell in self._anew))
             self._display.start(index, cell)
 
     def _next(self) -> Cell | None:
@@ -138,15 +145,13 @@ class Runner:
             result = self._baseline_result(baseline)
             if result is not None:
                 self._queue.remove(cell)
-                reason = f"its full-precision baseline is not available ({result})"
-                record_failure(CellDirectory(self._settings.runs, cell), "failed", reason, "")
-                self._close(-1, cell, Result("failed", reason), 0.0)
+                self._fail(-1, cell, f"its full-precision baseline is not available ({result})", 0.0)
 
     def _baseline_result(self, baseline: Cell) -> str | None:
         if baseline in self._queue or any(w.cell == baseline for w in self._active()):
             return None
         ended = self.outcome.results.get(baseline)
-        if ended is not None and ended.status != "done":
+        if ended is not None and ended.status in ("failed", "unsupported"):
             return ended.reason or ended.status
         row = self._planned.get(baseline)
         if row is not None and not row.todo and row.state not in ("done", "stale", "running"):
@@ -159,7 +164,7 @@ class Runner:
         ours, theirs = self._context.Pipe()
         threads = self._settings.threads or max(1, (os.cpu_count() or 1) // self._count)
         settings = _for_worker(self._settings, index)
-        with _environment(OMP_NUM_THREADS=str(threads)):
+        with _environment(OMP_NUM_THREADS=str(threads)), _interrupts_held_back():
             process = self._context.Process(
                 target=main, args=(theirs, settings, self._stop, threads), name=f"bibench-worker-{index}"
             )
@@ -194,28 +199,36 @@ class Runner:
                 self._display.note(f"{result.reason}; coming back to it later")
             self._busy_until[cell] = time.monotonic() + BUSY_RETRY_SECONDS
             return
-        if result.status == "fatal":
-            self._display.note(result.reason)
-            self._stop.set()
         self._close(worker.index, cell, result, time.monotonic() - worker.began)
 
     def _died(self, worker: _Worker) -> None:
         worker.process.join(5)
         code, cell = worker.process.exitcode, worker.cell
         del self._workers[worker.index]
-        if cell is None or self._stop.is_set():
+        if cell is None or self._stop.value:
             return
         killed = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
         reason = f"the worker process died ({killed}); out of memory?"
-        record_failure(CellDirectory(self._settings.runs, cell), "failed", reason, "")
-        self._close(worker.index, cell, Result("failed", reason), time.monotonic() - worker.began)
+        self._fail(worker.index, cell, reason, time.monotonic() - worker.began)
+
+    def _fail(self, index: int, cell: Cell, reason: str, seconds: float) -> None:
+        """A cell that no worker can report on becomes a row; an earlier result of it stays."""
+        directory, result = CellDirectory(self._settings.runs, cell), Result("failed", reason)
+        try:
+            if directory.state != "done":
+                record_failure(directory, "failed", reason, "")
+        except StoreError as error:
+            result = Result("fatal", str(error))
+        self._close(index, cell, result, seconds)
 
     def _close(self, index: int, cell: Cell, result: Result, seconds: float) -> None:
+        if result.status == "fatal":  # nothing more can be stored
+            self._stop.value = True
         self.outcome.results[cell] = result
         self._display.end(index, cell, result, seconds)
 
     def _shut_down(self) -> None:
-        self._stop.set()
+        self._stop.value = True
         for worker in self._workers.values():
             worker.connection.close()
         for worker in self._workers.values():
@@ -228,10 +241,10 @@ class Runner:
         """SIGINT and SIGTERM let running cells save their checkpoints; a second one ends at once."""
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
+            if self.outcome.signal is not None:
+                raise SystemExit(128 + number)
             self.outcome.signal = number
-            self._stop.set()
+            self._stop.value = True
             self._display.note("stopping: saving checkpoints (again to quit at once)")
 
         old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -251,6 +264,20 @@ def _for_worker(settings: Settings, index: int) -> Settings:
 
         return replace(settings, device=f"cuda:{index % torch.cuda.device_count()}")
     return settings
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """A process started inside never sees the SIGINT of a terminal, not even before its first line of Python."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # would be started inside, and release the signal (Python 3.11)
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 @contextmanager
@@ -277,5 +304,5 @@ def prepare_data(rows: Sequence[PlanRow], settings: Settings, note: Callable[[st
         except BiBenchError as error:
             note(str(error))
             for row in rows:
-                if row.cell.task.name == name:
+                if row.todo and row.cell.task.name == name:
                     row.todo, row.state, row.reason = False, "no data", str(error)

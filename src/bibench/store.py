@@ -7,17 +7,20 @@ model.pt         the trained weights
 records.jsonl    its numbers, or the reason why there are none
 failure.json     why it failed, with the traceback
 done.json        written last: the cell is complete
+tensorboard/     logs, if asked for
 lock             held while a process works on it
 superseded/      what earlier runs of the cell left
 """
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from bibench.records import Record
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
 RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
+TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0
 """A lock that was not renewed for so long (its machine died) may be taken over."""
@@ -92,7 +96,8 @@ class CellDirectory:
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the cell done; nothing is written afterwards."""
         write_json(self.file(DONE), summary)
-        self.file(CHECKPOINT).unlink(missing_ok=True)
+        with storing(self.path):
+            self.file(CHECKPOINT).unlink(missing_ok=True)
 
     def fail(self, status: str, reason: str, traceback: str, records: list[Record]) -> None:
         """Leave the reason and a record with it."""
@@ -102,52 +107,58 @@ class CellDirectory:
 
     def supersede(self) -> None:
         """Move what an earlier run left out of the way, keeping it."""
-        stamp = time.strftime("%Y%m%dT%H%M%S")
-        target = self.file(SUPERSEDED) / stamp
+        target = self.file(SUPERSEDED) / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         with storing(self.path):
-            target.mkdir(parents=True, exist_ok=True)
-            for name in (DONE, FAILURE, RECORDS, CURVE, MODEL, CELL):  # the marker first
+            target.mkdir(parents=True)
+            for name in (DONE, FAILURE, RECORDS, CURVE, MODEL, CELL, TENSORBOARD):  # the marker first
                 if self.file(name).exists():
                     shutil.move(str(self.file(name)), target / name)
             self.file(CHECKPOINT).unlink(missing_ok=True)
 
     def clear_failure(self) -> None:
         """Forget an earlier failure, so that the cell may be tried again."""
-        for name in (FAILURE, RECORDS):
-            self.file(name).unlink(missing_ok=True)
+        with storing(self.path):
+            for name in (FAILURE, RECORDS):
+                self.file(name).unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self, wait: float = 0.0) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold the cell's lock, which works across hosts on a shared folder; `Busy` if another holds it."""
         require("filelock", extra="bench", purpose="running cells")
-        from filelock import SoftFileLease, Timeout
+        from filelock import Timeout
 
         self.create()
-        lock = SoftFileLease(str(self.file(LOCK)), lease_duration=LEASE_SECONDS, timeout=wait)
-        try:
-            with storing(self.path):
-                lock.acquire()
-        except Timeout as error:
-            raise Busy(f"another process works on {self.cell} ({self.file(LOCK)})") from error
+        lease = _lease(self.file(LOCK))
+        busy = Busy(f"another process works on {self.cell} ({self.file(LOCK)})")
+        if lease.is_locked:  # by this process; the lease itself would count how often
+            raise busy
+        with storing(self.path):
+            try:
+                lease.acquire(timeout=0)
+            except Timeout as error:
+                raise busy from error
         try:
             yield
         finally:
-            lock.release()
+            lease.release()
 
     @property
     def is_locked(self) -> bool:
         """Whether somebody seems to work on the cell now."""
-        lock = self.file(LOCK)
         try:
-            return time.time() - lock.stat().st_mtime < LEASE_SECONDS
-        except OSError:
+            if time.time() - self.file(LOCK).stat().st_mtime > LEASE_SECONDS:
+                return False
+            with self.locked():  # the lock of a process of this host that died is free
+                return False
+        except FileNotFoundError:
             return False
+        except StoreError:
+            return True
 
 
-def directories(runs: Path) -> Iterator[CellDirectory]:
-    """Every cell directory below `runs`."""
-    for file in sorted(runs.rglob(CELL)):
-        if SUPERSEDED not in file.parts:
-            data = read_json(file)
-            if isinstance(data, dict) and isinstance(data.get("cell"), dict):
-                yield CellDirectory(runs, Cell.from_dict(data["cell"]))
+@cache
+def _lease(lock: Path) -> Any:
+    """The lock at a path, one object for all attempts: it judges others dead by having watched them."""
+    from filelock import SoftFileLease
+
+    return SoftFileLease(str(lock), lease_duration=LEASE_SECONDS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bibench.cell import Cell
 from bibench.choice import Choice, choice
 from bibench.errors import BiBenchError
+from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION, known_operators
 from bibench.registry import Registry
 from bibench.tasks import TASKS
@@ -70,42 +71,45 @@ def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
     filters = filters or Filters()
     tasks = _select("task", suite.tasks, filters.tasks, suite.name)
     recipe = choice(filters.recipe or suite.recipe)
-    operators = [choice(o) for o in (filters.operators or suite.operators or known_operators())]
-    operators = [Choice(FULL_PRECISION), *(o for o in operators if o.name != FULL_PRECISION)]
+    operators = [Choice(FULL_PRECISION), *map(choice, filters.operators or suite.operators or known_operators())]
     seeds = tuple(filters.seeds) or suite.seeds
     if any(seed < 0 for seed in seeds):
         raise BiBenchError(f"seeds must not be negative, got {list(seeds)}")
-    found = []
-    unmatched = set(filters.models)
-    for task in tasks:
-        for model in _models(suite, task, filters.models, unmatched):
-            for operator in operators:
-                found += [Cell(choice(task), model, operator, recipe, seed) for seed in seeds]
-    if unmatched:
-        known = sorted({m for task in tasks for m in suite.models_of(task)})
-        raise BiBenchError(
-            f"--models {', '.join(sorted(unmatched))}: not in suite {suite.name!r} for these tasks, which trains "
-            f"{', '.join(known)}; write the options too, as in {known[0]}"
-        )
+    models = {task: [choice(m) for m in suite.models_of(task)] for task in suite.tasks}
+    found = [
+        Cell(choice(task), model, operator, recipe, seed)
+        for task in tasks
+        for model in _chosen_models(models, task, filters.models)
+        for operator in operators
+        for seed in seeds
+    ]
     for cell in found:
         cell.validate()
+    for text in filters.models:
+        if not any(_is_asked(cell.model, choice(text)) for cell in found):
+            raise BiBenchError(
+                f"--models {text}: suite {suite.name!r} trains it on other tasks than {', '.join(tasks)}, which have "
+                f"{', '.join(str(m) for task in tasks for m in models[task])}"
+            )
     return sorted(dict.fromkeys(found), key=lambda c: not c.full_precision)
 
 
-def _models(suite: Suite, task: str, wanted: Sequence[str], unmatched: set[str]) -> list[Choice]:
-    models = [choice(m) for m in suite.models_of(task)]
+def _chosen_models(models: Mapping[str, Sequence[Choice]], task: str, wanted: Sequence[str]) -> list[Choice]:
+    """The models of `task` that are `wanted`; one that the suite trains on no task is new and joins every task."""
     if not wanted:
-        return models
-    chosen = []
-    for text in wanted:
-        asked = choice(text)
-        matches = [m for m in models if m == asked or (not asked.items and m.name == asked.name)]
-        if not matches and asked.items:
-            matches = [asked]  # options of the user's own: a new model of the suite
-        if matches:
-            unmatched.discard(text)
-        chosen += matches
+        return list(models[task])
+    chosen: list[Choice] = []
+    for asked in map(choice, wanted):
+        MODELS[asked.name]
+        chosen += [m for m in models[task] if _is_asked(m, asked)]
+        if not any(_is_asked(m, asked) for listed in models.values() for m in listed):
+            chosen.append(asked)
     return list(dict.fromkeys(chosen))
+
+
+def _is_asked(model: Choice, asked: Choice) -> bool:
+    """Whether `asked` means `model`: the same, or its bare name."""
+    return model == asked or (not asked.items and model.name == asked.name)
 
 
 def _select(kind: str, available: Sequence[str], wanted: Sequence[str], suite: str) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +23,15 @@ def sign(x: Tensor) -> Tensor:
 class Surrogate:
     """A stand-in for the derivative of sign. Subclasses define `gradient` and, for the docs, `formula`."""
 
-    label: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
+    @property
+    def label(self) -> str:
+        """Name in the documentation."""
+        return type(self).__name__
+
+    @property
+    def formula(self) -> str:
+        """LaTeX of the factor."""
+        return ""
 
     def gradient(self, x: Tensor) -> Tensor:
         """The factor that multiplies the upstream gradient, elementwise, in the shape of `x`."""
@@ -37,8 +44,17 @@ class STE(Surrogate):
 
     clip: float = 1.0
 
-    label: ClassVar[str] = "straight-through estimator (STE)"
-    formula: ClassVar[str] = r"\mathbb{1}_{|x| \le 1}"
+    @property
+    def label(self) -> str:
+        """Name in the documentation."""
+        return (
+            "straight-through estimator (STE)" if math.isfinite(self.clip) else "unclipped straight-through estimator"
+        )
+
+    @property
+    def formula(self) -> str:
+        """LaTeX of the factor."""
+        return rf"\mathbb{{1}}_{{|x| \le {self.clip:g}}}" if math.isfinite(self.clip) else "1"
 
     def gradient(self, x: Tensor) -> Tensor:
         return (x.abs() <= self.clip).to(x.dtype)
@@ -52,8 +68,13 @@ IDENTITY = STE(clip=math.inf)
 class Polynomial(Surrogate):
     """Piecewise polynomial ApproxSign of Bi-Real Net: max(0, 2 - 2|x|) (Eq. 16, 24, 29)."""
 
-    label: ClassVar[str] = "piecewise polynomial (ApproxSign)"
-    formula: ClassVar[str] = r"\max(0,\ 2 - 2|x|)"
+    @property
+    def label(self) -> str:
+        return "piecewise polynomial (ApproxSign)"
+
+    @property
+    def formula(self) -> str:
+        return r"\max(0,\ 2 - 2|x|)"
 
     def gradient(self, x: Tensor) -> Tensor:
         return (2 - 2 * x.abs()).clamp_(min=0)
@@ -73,17 +94,23 @@ class Fourier(Surrogate):
     clip: float = 1.0
     first_lobe: bool = False
 
-    label: ClassVar[str] = "truncated Fourier series"
-    formula: ClassVar[str] = r"\frac{2\omega}{\pi}\,\frac{\sin(2(n+1)\omega x)}{\sin(\omega x)}\,\mathbb{1}_{|x| \le 1}"
+    @property
+    def label(self) -> str:
+        return "truncated Fourier series"
+
+    @property
+    def formula(self) -> str:
+        ratio = r"\frac{2\omega}{\pi}\,\frac{\sin(2(n+1)\omega x)}{\sin(\omega x)}"
+        return ratio + rf"\,\mathbb{{1}}_{{|x| \le {self.clip:g}}}"
 
     def gradient(self, x: Tensor) -> Tensor:
         dtype = x.dtype
         x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
-        denominator = torch.sin(self.omega * x)
-        # Both sines keep their relative accuracy down to the smallest x, so only x = 0 needs its limit.
-        zero = denominator == 0
-        ratio = torch.sin(2 * (self.n + 1) * self.omega * x) / denominator.masked_fill(zero, 1.0)
-        ratio = ratio.masked_fill(zero, 2.0 * (self.n + 1)) * (2 * self.omega / math.pi)
+        steep = 2 * (self.n + 1) * self.omega
+        # Below √eps the quotient equals its limit to rounding; subnormal numbers would spoil it.
+        near_zero = x.abs() * steep < math.sqrt(torch.finfo(x.dtype).eps)
+        ratio = torch.sin(steep * x) / torch.sin(self.omega * x).masked_fill(near_zero, 1.0)
+        ratio = ratio.masked_fill(near_zero, 2.0 * (self.n + 1)) * (2 * self.omega / math.pi)
         window = min(self.clip, self.first_zero) if self.first_lobe else self.clip
         return ratio.masked_fill(x.abs() > window, 0.0).to(dtype)
 

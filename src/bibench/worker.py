@@ -6,14 +6,15 @@ import os
 import signal
 import threading
 import traceback
+from ctypes import c_bool
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
 from typing import Any
 
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.files import remove_leftovers
 from bibench.registry import load_file
 from bibench.store import Busy, CellDirectory
 from bibench.train.cell import Hooks, Settings, failure_record, train_cell
@@ -28,17 +29,18 @@ class Result:
     reason: str = ""
 
 
-def run_cell(cell: Cell, settings: Settings, hooks: Hooks, *, anew: bool, wait: float = 0.0) -> Result:
+def run_cell(cell: Cell, settings: Settings, hooks: Hooks, *, anew: bool) -> Result:
     """Train one cell under its lock and leave its outcome on disk.
 
     `anew` trains a finished cell again, keeping what was there under ``superseded/``.
     """
     directory = CellDirectory(settings.runs, cell)
     try:
-        with directory.locked(wait):
+        with directory.locked():
+            remove_leftovers(directory.path)
             if directory.state == "done":
                 if not anew:
-                    return Result("done")
+                    return Result("done", "by another process")
                 directory.supersede()
             directory.clear_failure()
             return _attempt(cell, directory, settings, hooks)
@@ -69,10 +71,17 @@ def record_failure(directory: CellDirectory, status: str, reason: str, trace: st
     directory.fail(status, reason, trace, [record])
 
 
-def main(connection: Connection, settings: Settings, stop: Event, threads: int) -> None:
-    """The process: receive (cell, anew, wait), send ("event", ...) while training and ("result", ...)."""
+def main(connection: Connection, settings: Settings, stop: c_bool, threads: int) -> None:
+    """The process: receive (cell, anew), send ("event", ...) while training and ("result", ...).
+
+    `stop` is shared by all processes of a run. It has no lock, which a killed process would never release.
+    """
+
+    def request_stop(*_: Any) -> None:
+        stop.value = True
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, request_stop)
     threading.Thread(target=_stop_with_parent, args=(stop,), daemon=True).start()
     import torch
 
@@ -81,20 +90,23 @@ def main(connection: Connection, settings: Settings, stop: Event, threads: int) 
         load_file(file)
 
     def report(event: dict[str, Any]) -> None:
-        connection.send(("event", event))
+        try:
+            connection.send(("event", event))
+        except ConnectionError:  # the parent is gone
+            request_stop()
 
-    hooks = Hooks(report, stop.is_set)
+    hooks = Hooks(report, lambda: stop.value)
     try:
-        while not stop.is_set():
-            cell, anew, wait = connection.recv()
-            connection.send(("result", run_cell(cell, settings, hooks, anew=anew, wait=wait)))
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        while not stop.value:
+            cell, anew = connection.recv()
+            connection.send(("result", run_cell(cell, settings, hooks, anew=anew)))
+    except (EOFError, ConnectionError):
         pass
 
 
-def _stop_with_parent(stop: Event) -> None:
+def _stop_with_parent(stop: c_bool) -> None:
     parent = parent_process()
     if parent is not None:
         parent.join()
-        stop.set()  # a training in progress saves its checkpoint and ends
+        stop.value = True  # a training in progress saves its checkpoint and ends
         threading.Timer(60, os._exit, (1,)).start()

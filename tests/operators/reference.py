@@ -49,10 +49,8 @@ def convolve(x, w, layer, groups=None):
     if isinstance(layer, torch.nn.Linear):
         return x @ w.T
     sides = layer._reversed_padding_repeated_twice
-    if layer.padding_mode == "zeros":
-        x = F.pad(x, sides)
-    else:
-        x = F.pad(x, sides, mode=layer.padding_mode)
+    mode = {"zeros": "constant"}.get(layer.padding_mode, layer.padding_mode)
+    x = F.pad(x, sides, mode=mode)
     conv = F.conv2d if isinstance(layer, torch.nn.Conv2d) else F.conv1d
     return conv(x, w, None, layer.stride, 0, layer.dilation, layer.groups if groups is None else groups)
 

@@ -21,7 +21,8 @@ def main() -> None:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
-        sys.exit(f"error: {INSTALL}")
+        print(f"error: {INSTALL}", file=sys.stderr)
+        sys.exit(USER_ERROR)
     from bibench.cli.commands import app
 
     try:

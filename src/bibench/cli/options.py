@@ -18,13 +18,13 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data sets (default: $BIBENCH_DATA).")]
 Download = Annotated[bool, typer.Option("--download", help="Download missing data where that is possible.")]
 Operators = Annotated[
-    list[str] | None, typer.Option("--operators", help="Only these, as in: bnn,recu[[scale_init=weight]]")
+    list[str] | None, typer.Option("--operators", help="Only these, as in: bnn,recu\\[scale_init=weight]")
 ]
 Tasks = Annotated[list[str] | None, typer.Option("--tasks", help="Only these tasks.")]
-Models = Annotated[list[str] | None, typer.Option("--models", help="Only these models, as in: resnet20[[width=8]]")]
+Models = Annotated[list[str] | None, typer.Option("--models", help="Only these models, as in: resnet20\\[width=8]")]
 Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Only these seeds, as in: 0,1 or 0-4")]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="Another recipe than the suite's, as in: paper[[epochs=50]]")
+    str | None, typer.Option("--recipe", help="Another recipe than the suite's, as in: paper\\[epochs=50]")
 ]
 Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")

@@ -12,13 +12,14 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 200
+UNBROKEN = 10_000
 
 
 def console(stderr: bool = False) -> Console:
-    """A console; in a pipe it is wide enough that no column is cut."""
+    """A console; in a pipe no line is broken, so that each can be searched for."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else WIDE, highlight=False, soft_wrap=False)
+    width = None if stream.isatty() else UNBROKEN
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def print_json(data: Any) -> None:

@@ -56,7 +56,7 @@ def plan(
         return
     out = console()
     out.print(_plan_table(suite, rows))
-    _print_reasons(out, rows)
+    print_reasons(out, rows)
     out.print(f"{len(rows)} cells: {counts(rows)}.")
     todo = [row for row in rows if row.todo]
     known = [row.hours for row in todo if row.hours is not None]
@@ -121,7 +121,7 @@ def _plan_table(suite: str, rows: Sequence[PlanRow]) -> object:
     return table(f"Plan of suite {suite}", columns, lines, numeric=("time",))
 
 
-def _print_reasons(out: Console, rows: Sequence[PlanRow]) -> None:
+def print_reasons(out: Console, rows: Sequence[PlanRow]) -> None:
     """Each reason once, with the cells it concerns."""
     concerned: dict[tuple[str, str], list[PlanRow]] = {}
     for row in rows:

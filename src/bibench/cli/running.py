@@ -28,10 +28,10 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, duration, print_json
-from bibench.cli.planning import RUNS, counts
+from bibench.cli.planning import RUNS, counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import require
+from bibench.errors import BiBenchError, require
 from bibench.plan import PlanRow, make_plan
 from bibench.records import Record, read_file
 from bibench.run import Outcome, Runner, prepare_data
@@ -62,8 +62,13 @@ def run(
     json: Json = False,
 ) -> None:
     """Train what the suite lacks and print the scores. Run it again to continue after an interruption."""
-    for library, purpose in (("lightning_fabric", "training"), ("torchmetrics", "evaluation")):
+    for library, purpose in (
+        ("lightning_fabric", "training"),
+        ("torchmetrics", "evaluation"),
+        ("filelock", "running cells"),
+    ):
         require(library, extra="bench", purpose=purpose)
+    _check_device(device)
     began, out = time.monotonic(), console(stderr=json)
     loaded = load_files(load)
     settings = Settings(
@@ -74,7 +79,7 @@ def run(
         threads=threads,
         data_workers=data_workers,
         tensorboard=tensorboard,
-        discard_stale=rerun in ("stale", "all"),
+        discard_stale=rerun != "missing",
         load=loaded,
     )
     chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
@@ -83,6 +88,7 @@ def run(
     todo = sum(row.todo for row in rows)
     count = min(workers or _default_workers(device), max(1, todo))
     out.print(f"Suite {suite}: {len(rows)} cells ({counts(rows)}); training {todo} with {count} worker(s) into {runs}")
+    print_reasons(out, rows)
     with make_display(out, todo) as display:
         outcome = Runner(rows, settings, count, display).run()
     records = _records(rows, runs)
@@ -95,6 +101,18 @@ def run(
         f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"
     )
     _exit(rows, outcome)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    if device == "auto":
+        return
+    kind, _, index = device.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
+        has = ", ".join(f"{name}:{i}" if i else name for name, count in there.items() for i in range(count))
+        raise BiBenchError(f"--device {device}: this machine has {has}; choose one of them, or auto")
 
 
 def _default_workers(device: str) -> int:
@@ -119,22 +137,30 @@ def _summary(rows: list[PlanRow], outcome: Outcome, records: list[Record]) -> di
 
 
 def _ending(rows: list[PlanRow], outcome: Outcome) -> str:
-    done, failed = outcome.count("done"), outcome.count("failed")
-    text = f"{done} trained"
-    if failed:
+    elsewhere = sum(r.status == "done" and r.reason != "" for r in outcome.results.values())
+    text = f"{outcome.count('done') - elsewhere} trained" + (f", {elsewhere} by another process" if elsewhere else "")
+    if failed := _failed(rows, outcome):
         text += f", {failed} failed (see failure.json in their folders, --rerun failed tries again)"
     if unsupported := outcome.count("unsupported") + sum(r.state == "unsupported" for r in rows):
         text += f", {unsupported} unsupported"
     if none := sum(r.state == "no data" for r in rows):
         text += f", {none} without data"
-    if outcome.signal is not None or outcome.count("interrupted"):
+    if _stopped_early(outcome):
         text += ", stopped early (run the same command to continue)"
     return text
+
+
+def _failed(rows: list[PlanRow], outcome: Outcome) -> int:
+    """Cells that failed, now or in an earlier run that was not to be repeated."""
+    return outcome.count("failed") + sum(r.state == "failed" and not r.todo for r in rows)
+
+
+def _stopped_early(outcome: Outcome) -> bool:
+    return outcome.signal is not None or outcome.count("interrupted") > 0 or outcome.count("fatal") > 0
 
 
 def _exit(rows: list[PlanRow], outcome: Outcome) -> None:
     if outcome.signal is not None:
         raise typer.Exit(128 + outcome.signal)
-    bad = outcome.count("failed") + outcome.count("fatal") + sum(r.state == "no data" for r in rows)
-    if bad:
+    if _failed(rows, outcome) or _stopped_early(outcome) or any(r.state == "no data" for r in rows):
         raise typer.Exit(FAILED)

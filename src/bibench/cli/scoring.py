@@ -49,14 +49,17 @@ def print_scores(out: Console, records: Sequence[Record]) -> None:
     for task in dict.fromkeys(a.task for a in accuracies(records)):
         _print_accuracies(out, [a for a in accuracies(records) if a.task == task])
     for name in TRACKS:
-        _print_track(out, name, TRACKS[name].score(records))
+        rows = TRACKS[name].score(records)
+        for recipe in dict.fromkeys(row.recipe for row in rows):
+            _print_track(out, name, recipe, [row for row in rows if row.recipe == recipe])
 
 
 def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
     models = list(dict.fromkeys((a.model, a.recipe) for a in rows))
     operators = list(dict.fromkeys(a.operator for a in rows))
     by_key = {(a.model, a.recipe, a.operator): a for a in rows}
-    columns = ["operator", *(model for model, _ in models), "flags"]
+    several = len({recipe for _, recipe in models}) > 1
+    columns = ["operator", *(f"{model} {recipe}" if several else model for model, recipe in models), "flags"]
     lines = []
     for operator in operators:
         cells = [by_key.get((*key, operator)) for key in models]
@@ -77,7 +80,7 @@ def _accuracy(a: Accuracy | None) -> str:
     return f"{a.mean:.1f}{spread}" + (f" ({a.missing} failed)" if a.missing else "")
 
 
-def _print_track(out: Console, name: str, rows: Sequence[Score]) -> None:
+def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) -> None:
     if not any(row.value is not None for row in rows):
         return
     metrics = [
@@ -91,7 +94,8 @@ def _print_track(out: Console, name: str, rows: Sequence[Score]) -> None:
         values = [number(r.value) + (f" ± {r.std_error:.1f}" if r.std_error is not None else "") for r in cells]
         lines.append([operator, *values, notes])
     title = (
-        f"{TRACKS[name].title} track ({TRACKS[name].equation}), percent of full precision ± standard error over seeds"
+        f"{TRACKS[name].title} track ({TRACKS[name].equation}), recipe {recipe}, "
+        "percent of full precision ± standard error over seeds"
     )
     out.print(table(title, ["operator", *metrics, "incomplete"], lines, numeric=metrics))
 

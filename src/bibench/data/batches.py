@@ -8,17 +8,21 @@ and every operator trained with the same seed sees the same batches, which `Batc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from bibench.errors import BiBenchError
 
-@dataclass
-class Batch:
-    """What the model is called with (`inputs`, positional) and what it should have answered."""
+
+class Batch(NamedTuple):
+    """What the model is called with (`inputs`, positional) and what it should have answered.
+
+    A named tuple, because torch's `DataLoader` pins the memory of those, and of no other class.
+    """
 
     inputs: tuple[Any, ...]
     targets: Any
@@ -77,8 +81,8 @@ class Order:
         return shuffled[: len(self) * self.batch_size]
 
     def digest(self, epoch: int) -> bytes:
-        """SHA-256 over the indices of `epoch`."""
-        return hashlib.sha256(self.indices(epoch).numpy().tobytes()).digest()
+        """SHA-256 over the batch size and the indices of `epoch`."""
+        return hashlib.sha256(b"%d " % self.batch_size + self.indices(epoch).numpy().tobytes()).digest()
 
 
 Transform = Callable[[Tensor, torch.Generator], Tensor]
@@ -112,8 +116,7 @@ class TensorBatches:
 
     def digest(self, epoch: int) -> bytes:
         # The first batch is hashed as the model sees it, so the augmentation is part of the proof.
-        first = next(self.epoch(epoch)).inputs[0]
-        return hashlib.sha256(self._order.digest(epoch) + first.numpy().tobytes()).digest()
+        return _digest(self._order.digest(epoch), next(self.epoch(epoch)))
 
 
 class SampleBatches:
@@ -143,36 +146,81 @@ class SampleBatches:
         return len(self._order)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        size = self._order.batch_size
-        chunks = list(self._order.indices(epoch).split(size))[start:]
+        chunks = self._order.indices(epoch).split(self._order.batch_size)
         loader = torch.utils.data.DataLoader(
-            _Seeded(self._read, (self._order.seed or 0, epoch)),
-            batch_sampler=[chunk.tolist() for chunk in chunks],
-            collate_fn=self._collate,
+            self._reader(epoch),
+            sampler=[chunk.tolist() for chunk in chunks[start:]],
+            batch_size=None,  # the reader makes whole batches
+            collate_fn=_as_read,
             num_workers=self._workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # without one, it draws from the training's random numbers
         )
-        yield from loader
+        for batch in loader:
+            yield _raised(batch)
 
     def digest(self, epoch: int) -> bytes:
-        return self._order.digest(epoch)
+        # One example is hashed as the model sees it; a whole batch could take seconds to read.
+        first = self._order.indices(epoch)[:1].tolist()
+        return _digest(self._order.digest(epoch), _raised(self._reader(epoch)[first]))
+
+    def _reader(self, epoch: int) -> _Reader:
+        return _Reader(self._read, self._collate, (self._order.seed or 0, epoch))
 
 
-class _Seeded(torch.utils.data.Dataset[Any]):
-    """Seeds torch by (seed, epoch, index) around each read, so that workers and order do not matter."""
+class _Reader(torch.utils.data.Dataset[Any]):
+    """Reads batches; seeds torch by (seed, epoch, index) around each example, so that workers do not matter.
 
-    def __init__(self, read: Callable[[int], tuple[Any, Any]], key: tuple[int, int]) -> None:
-        self._read, self._key = read, key
+    An error the user can fix is returned: one raised in a worker would arrive with a traceback for message.
+    """
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __init__(
+        self,
+        read: Callable[[int], tuple[Any, Any]],
+        collate: Callable[[Sequence[tuple[Any, Any]]], Batch],
+        key: tuple[int, int],
+    ) -> None:
+        self._read, self._collate, self._key = read, collate, key
+
+    def __getitem__(self, indices: list[int]) -> Batch | BiBenchError:
+        try:
+            return self._collate([self._example(index) for index in indices])
+        except BiBenchError as error:
+            return error
+
+    def _example(self, index: int) -> tuple[Any, Any]:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix(*self._key, index))
+            # The CPU's generator alone: torch.manual_seed would also reset the GPU's, which is not restored.
+            torch.default_generator.manual_seed(mix(*self._key, index))
             return self._read(index)
 
 
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
+def _raised(batch: Batch | BiBenchError) -> Batch:
+    if isinstance(batch, BiBenchError):
+        raise batch
+    return batch
+
+
+def _as_read(batch: Any) -> Any:
+    return batch
+
+
+def _digest(order: bytes, batch: Batch) -> bytes:
+    digest = hashlib.sha256(order)
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            digest.update(value.numpy().tobytes())
+        elif isinstance(value, Mapping):
+            add(list(value.items()))
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        else:
+            digest.update(repr(value).encode())
+
+    add(batch)
+    return digest.digest()
 
 
 def stack(pairs: Sequence[tuple[Tensor, int]]) -> Batch:

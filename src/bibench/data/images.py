@@ -89,16 +89,17 @@ class ImageFolder:
         return len(self.samples)
 
     def __call__(self, index: int) -> tuple[Tensor, int]:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         path, label = self.samples[index]
         try:
-            with Image.open(path) as image:
-                return self._transform(image.convert("RGB")), label
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(f"{path} is damaged ({error}); restore this file from the distribution") from error
+        return self._transform(image), label
 
     def checksum(self) -> str:
         """Over the relative paths and sizes of all files (contents would take hours for ImageNet)."""
-        lines = (f"{Path(p).relative_to(self.root)} {Path(p).stat().st_size}\n" for p, _ in self.samples)
+        lines = (f"{Path(p).relative_to(self.root).as_posix()} {Path(p).stat().st_size}\n" for p, _ in self.samples)
         return checksum("".join(lines).encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +38,8 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
     """The cached folder `name`, built once by `build` (which fills an empty folder it is given).
 
     Two processes may ask at once: one builds, the other waits. A build that was killed leaves
-    nothing that would be taken for complete, since the folder appears by one rename.
+    nothing that would be taken for complete, since the folder appears by one rename; the next build
+    clears its remains away.
     """
     require("filelock", extra="bench", purpose="the data cache")
     from filelock import FileLock
@@ -52,8 +52,10 @@ def cached_folder(name: str, build: Callable[[Path], None]) -> Path:
         with FileLock(final.with_name(final.name + ".lock")):
             if final.is_dir():
                 return final
-            scratch = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+            scratch = final.with_name(f".{final.name}.partial")
+            shutil.rmtree(scratch, ignore_errors=True)
             try:
+                scratch.mkdir()
                 build(scratch)
                 scratch.rename(final)
             finally:

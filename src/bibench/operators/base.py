@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, UnsupportedError
 from bibench.registry import Registry
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
@@ -95,7 +95,7 @@ class Operator(nn.Module):
             known = ", ".join(["default", *self.profiles])
             raise BiBenchError(f"operator {self.name!r} has no profile {profile!r}; it has: {known}")
         if profile == "bibench" and (spec.groups != 1 or any(d != 1 for d in spec.dilation)):
-            raise BiBenchError(
+            raise UnsupportedError(
                 f"operator {self.name!r}, profile 'bibench': layer {spec.name!r} has groups={spec.groups}, "
                 f"dilation={spec.dilation}, which the official release ignores; use profile='default'"
             )

@@ -81,6 +81,15 @@ class Task:
         """Whether there is a validation split; test data never serves for choices."""
         return True
 
+    def splits(self) -> list[str]:
+        """Names of its splits."""
+        return [split for split in SPLITS if split != "validation" or self.has_validation()]
+
+    def require_split(self, split: str) -> None:
+        """Raise `BiBenchError` for a split this task does not have."""
+        if split not in self.splits():
+            raise BiBenchError(f"task {self.name!r} has no split {split!r}; it has: {', '.join(self.splits())}")
+
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
         """Batches of a split: shuffled and augmented by `seed`, or as stored without one."""
         raise NotImplementedError

@@ -7,9 +7,12 @@ the last epoch, so there is no validation split and nothing is ever chosen by te
 from __future__ import annotations
 
 import tarfile
+import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,9 +67,8 @@ class CIFAR10(InMemoryImages):
         reader = _torchvision()
         if self.data_root is None:
             return f"no data root given; pass --data-root or set ${DATA_ROOT} to the folder of {reader.base_folder}"
-        if (self.data_root / reader.base_folder).is_dir() or (self.data_root / reader.filename).is_file():
-            return ""
-        if self.download:
+        present = (self.data_root / reader.base_folder).is_dir() or (self.data_root / reader.filename).is_file()
+        if present or self.download:
             return ""
         return (
             f"{self.data_root} has neither {reader.base_folder}/ nor {reader.filename}; "
@@ -78,22 +80,19 @@ class CIFAR10(InMemoryImages):
             raise DataError(f"task 'cifar10': {problem}")
         assert self.data_root is not None
         reader = _torchvision()
-        folder, archive = self.data_root / reader.base_folder, self.data_root / reader.filename
-        if folder.is_dir():
-            _check_files(folder, reader)
-        elif archive.is_file():
-            _unpack(archive, reader.tgz_md5, self.data_root)
-        else:
-            try:
-                reader(str(self.data_root), download=True)  # torchvision verifies the checksum
-            except (OSError, RuntimeError) as error:
-                raise DataError(f"task 'cifar10': download of {reader.url} failed: {error}") from error
+        folder = self.data_root / reader.base_folder
+        if not folder.is_dir():
+            if self.download:
+                _download(reader, self.data_root)
+            _unpack(self.data_root / reader.filename, reader.tgz_md5, folder)
+        _check_files(folder, reader)
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor]:
         self.prepare()
         reader = _torchvision()
         data = reader(str(self.data_root), train=split == "train")
-        return torch.from_numpy(data.data), torch.tensor(data.targets)
+        images = np.ascontiguousarray(data.data)  # the reader gives a view of (N, C, H, W)
+        return torch.from_numpy(images), torch.tensor(data.targets)
 
 
 def _check_files(folder: Path, reader: Any) -> None:
@@ -110,13 +109,35 @@ def _check_files(folder: Path, reader: Any) -> None:
             )
 
 
-def _unpack(archive: Path, md5: str, root: Path) -> None:
+def _download(reader: Any, root: Path) -> None:
+    from torchvision.datasets.utils import download_url
+
+    try:
+        download_url(reader.url, str(root), reader.filename, reader.tgz_md5)  # keeps an archive that is whole
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"task 'cifar10': download of {reader.url} failed ({error}); try again, or put the file into {root}"
+        ) from error
+
+
+def _unpack(archive: Path, md5: str, folder: Path) -> None:
     if file_md5(archive) != md5:
         raise DataError(
-            f"{archive} is damaged or not the published file (MD5 {file_md5(archive)}, expected {md5}); fetch it again"
+            f"{archive} is damaged or not the published file (MD5 {file_md5(archive)}, expected {md5}); "
+            "delete it and fetch it again"
         )
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(root, filter="data")  # refuses paths outside root
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(f"{archive} cannot be unpacked to {root}: {error}") from error
+        # Unpacked elsewhere and renamed: an interruption leaves no half of it in its place.
+        with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=folder.parent) as scratch:
+            with tarfile.open(archive) as tar:
+                tar.extractall(scratch, filter=_inside)
+            Path(scratch, folder.name).rename(folder)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{archive} cannot be unpacked to {folder.parent}: {error}") from error
+
+
+def _inside(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
+    """The "data" filter, which refuses paths outside the destination; absolute ones too, not made relative."""
+    if member.name.startswith("/"):
+        raise tarfile.AbsolutePathError(member)
+    return tarfile.data_filter(member, destination)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from bibench.data import photos
 from bibench.data.images import Normalize
 from bibench.data.location import cached_folder
-from bibench.errors import require
+from bibench.errors import DataError, require
 from bibench.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.image_classification import InMemoryImages
@@ -62,8 +63,12 @@ class DigitsPhotos(InMemoryImages):
         self._folder()
 
     def arrays(self, split: str) -> tuple[Tensor, Tensor]:
-        with np.load(self._folder() / f"{split}.npz") as stored:
-            return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+        file = self._folder() / f"{split}.npz"
+        try:
+            with np.load(file) as stored:
+                return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise DataError(f"{file} is damaged ({error}); delete {file.parent} to have it made again") from error
 
     def _folder(self) -> Path:
         require("sklearn", extra="bench", purpose=f"task {self.name!r}")

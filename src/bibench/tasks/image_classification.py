@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.images import CropFlip, Normalize, check_labels
 from bibench.data.location import checksum
-from bibench.tasks.base import SPLITS, Evaluation, Task
+from bibench.tasks.base import Evaluation, Task
 
 
 class ImageClassification(Task):
@@ -44,7 +44,7 @@ class ImageClassification(Task):
             accuracy.update(logits, targets)
             total_loss += F.cross_entropy(logits, targets, reduction="sum")
             answers += torch.bincount(logits.argmax(1), minlength=self.num_classes)
-        examples = batches.examples
+        examples = int(answers.sum())
         return Evaluation(
             metrics={"accuracy": round(float(accuracy.compute()), 7), "loss": float(total_loss) / examples},
             examples=examples,
@@ -64,13 +64,13 @@ class InMemoryImages(ImageClassification):
 
     @cached_property
     def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:
-        names = [s for s in SPLITS if s != "validation" or self.has_validation()]
-        splits = {name: self.arrays(name) for name in names}
+        splits = {name: self.arrays(name) for name in self.splits()}
         for name, (_, targets) in splits.items():
             check_labels(targets, self.num_classes, f"{self.name}, {name} split")
         return splits
 
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
+        self.require_split(split)
         images, targets = self._splits[split]
         transform = self.normalize if seed is None else CropFlip(self.normalize, flip=self.flip)
         return TensorBatches(images, targets, batch_size=batch_size, transform=transform, seed=seed)

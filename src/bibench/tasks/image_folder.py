@@ -29,13 +29,15 @@ class FolderImages(ImageClassification):
         raise NotImplementedError
 
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
+        self.require_split(split)
+        self.prepare()
         images = ImageFolder(self.folder(split), self._transform(seed is not None), self.num_classes)
         return SampleBatches(images, len(images), batch_size=batch_size, seed=seed, workers=self.workers)
 
     def checksum(self) -> str:
-        splits = ["train", "test"] + ["validation"] * self.has_validation()
-        sums = (ImageFolder(self.folder(s), self._transform(False), self.num_classes).checksum() for s in splits)
-        return checksum(*(s.encode() for s in sums))
+        self.prepare()
+        folders = (ImageFolder(self.folder(s), self._transform(False), self.num_classes) for s in self.splits())
+        return checksum(*(folder.checksum().encode() for folder in folders))
 
     def _transform(self, augment: bool) -> Callable[[Any], Tensor]:
         require("torchvision", extra="bench", purpose=f"task {self.name!r}")

@@ -7,6 +7,7 @@ literature the 50,000 validation images are the test set; they are evaluated onc
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bibench.data.location import DATA_ROOT
@@ -54,16 +55,23 @@ class ImageNet(FolderImages):
     def missing(self) -> str:
         if self.data_root is None:
             return f"no data root given; pass --data-root or set ${DATA_ROOT} to the folder that holds imagenet/"
-        for split in ("train", "test"):
-            folder = self.folder(split)
+        classes = []
+        for folder in (self.folder(split) for split in self.splits()):
             if not folder.is_dir():
                 return (
                     f"{folder} is missing; get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and the devkit "
                     f"from {self.source}, put them into {self.data_root / 'imagenet'} and unpack them with "
                     "torchvision.datasets.ImageNet"
                 )
-            if not any(entry.is_dir() for entry in folder.iterdir()):
+            with os.scandir(folder) as entries:
+                classes.append({entry.name for entry in entries if entry.is_dir()})
+            if not classes[-1]:
                 return f"{folder} has no class folders (n01440764, ...); sort its images into them by the devkit"
+        if odd := sorted(classes[0] ^ classes[1]):
+            return (
+                f"{self.data_root / 'imagenet'}: train/ and val/ differ in {len(odd)} class folders ({odd[0]}, ...), "
+                "so their labels would not agree; unpack both anew"
+            )
         return ""
 
     def prepare(self) -> None:

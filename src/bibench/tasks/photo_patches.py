@@ -62,9 +62,10 @@ def _build(folder: Path) -> None:
     require("PIL", extra="bench", purpose="task 'photo_patches'")
     from PIL import Image
 
+    pictures = photos.load()
     for number, split in enumerate(SPLITS):
         random = np.random.RandomState(100 + number)
-        for name, picture in photos.load().items():
+        for name, picture in pictures.items():
             target = folder / split / name
             target.mkdir(parents=True)
             part = photos.strip(picture, split)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import wraps
 from statistics import mean, stdev
 from typing import Any
 
@@ -18,7 +19,7 @@ TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
 
 @dataclass(frozen=True)
 class Score:
-    """One score of one operator; `value` in percent, None when nothing can be said.
+    """One score of one operator under one recipe; `value` in percent, None when nothing can be said.
 
     `std_error` is over seeds (None for fewer than two); `cells` of `expected` entered the value.
     """
@@ -31,6 +32,7 @@ class Score:
     cells: int = 0
     expected: int = 0
     note: str = ""
+    recipe: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -48,11 +50,20 @@ class Track:
 
 
 def track(name: str, title: str, equation: str) -> Callable[..., Any]:
-    """Decorator: enter a function from records to scores into the catalogue."""
+    """Decorator: enter a function from records of one recipe to scores into the catalogue.
+
+    What it becomes takes any records: numbers of different recipes are never averaged.
+    """
 
     def enter(function: Callable[[Sequence[Record]], list[Score]]) -> Any:
-        TRACKS.register(name, Track(name, title, equation, function), where=function)
-        return function
+        @wraps(function)
+        def score(records: Sequence[Record]) -> list[Score]:
+            recipes = dict.fromkeys(r.recipe for r in records)
+            parts = {recipe: function([r for r in records if r.recipe == recipe]) for recipe in recipes}
+            return [replace(row, recipe=recipe) for recipe, rows in parts.items() for row in rows]
+
+        TRACKS.register(name, Track(name, title, equation, score), where=function)
+        return score
 
     return enter
 

@@ -24,7 +24,7 @@ from bibench.models import MODELS
 from bibench.provenance import environment
 from bibench.recipe import Recipe
 from bibench.records import Record
-from bibench.store import CHECKPOINT, MODEL, CellDirectory
+from bibench.store import CHECKPOINT, MODEL, TENSORBOARD, CellDirectory
 from bibench.tasks import TASKS, Task
 from bibench.tasks.base import Evaluation
 from bibench.train import loop
@@ -84,6 +84,13 @@ def convert(cell: Cell, model: nn.Module, task: Task, recipe: Recipe) -> Audit:
     )
 
 
+def arrange(model: nn.Module, task: Task) -> nn.Module:
+    """`model` with its weights in the memory format in which the task serves its data."""
+    if not task.channels_last:
+        return model
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
+
+
 def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
     """The trained model of a finished cell, in evaluation mode."""
     model = float_model(cell, task)
@@ -93,9 +100,10 @@ def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
     try:
         model.load_state_dict(saved["model"])
         progress(model, *saved["progress"])
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise CheckpointError(f"{path} does not hold the model of {cell}: {error}") from error
-    return model.eval()
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise CheckpointError(f"{path} does not hold the model of {cell} ({reason}); train the cell again") from error
+    return arrange(model, task).eval()
 
 
 def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
@@ -108,13 +116,13 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     peak = PeakMemory(fabric.device)
     code = code_of(cell)
     model = float_model(cell, task)
-    teacher = _start_from_baseline(cell, settings.runs, task, recipe, model)
+    teacher, baseline = _start_from_baseline(cell, settings.runs, task, recipe, model)
     initial = digest(model)
     audited = convert(cell, model, task, recipe)
-    if task.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
-    identity = {"cell": cell.to_dict(), "code": code, "initial_weights": initial}
-    directory.describe(code=code, initial_weights=initial, recipe=recipe.to_dict())
+    model = arrange(model, task)
+    made_by = {"code": code, "initial_weights": initial, "baseline_weights": baseline}
+    identity = {"cell": cell.to_dict(), **made_by}
+    directory.describe(**made_by, recipe=recipe.to_dict())
     if settings.discard_stale:
         _discard_stale(directory, identity)
     seed_all(cell.seed, TRAINING)
@@ -134,10 +142,9 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     )
     position = training.run()
     judged = training.evaluate(_evaluation_batches(task, "test", recipe))
-    last = 1 - 1 / recipe.epochs
     save_checkpoint(
         directory.file(MODEL),
-        {"cell": cell.to_dict(), "model": model.state_dict(), "progress": [last, 1 / recipe.epochs]},
+        {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
     )
     facts = (
         identity_fields(cell)
@@ -177,7 +184,7 @@ def _fabric(settings: Settings, recipe: Recipe, directory: CellDirectory) -> Fab
     loggers: list[Logger] = []
     if settings.tensorboard:
         require("tensorboard", extra="bench", purpose="--tensorboard")
-        loggers.append(TensorBoardLogger(str(directory.path), name=None, version="tensorboard"))
+        loggers.append(TensorBoardLogger(str(directory.path), name=None, version=TENSORBOARD))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Fabric(
@@ -188,20 +195,23 @@ def _fabric(settings: Settings, recipe: Recipe, directory: CellDirectory) -> Fab
         )
 
 
-def _start_from_baseline(cell: Cell, runs: Path, task: Task, recipe: Recipe, model: nn.Module) -> nn.Module | None:
-    """Load the baseline's weights into `model`; return the frozen teacher if the recipe wants one."""
+def _start_from_baseline(
+    cell: Cell, runs: Path, task: Task, recipe: Recipe, model: nn.Module
+) -> tuple[nn.Module | None, str]:
+    """Load the baseline's weights into `model` if the recipe says so.
+
+    Returns the frozen teacher if the recipe wants one, and the fingerprint of the baseline's weights.
+    """
     baseline = cell.baseline
     if baseline is None or not cell.starts_from_baseline:
-        return None
+        return None, ""
     path = CellDirectory(runs, baseline).file(MODEL)
-    state = load_checkpoint(path)["model"]
+    trained = task.model(cell.model.name, cell.model.options)
+    load_full_precision(trained, load_checkpoint(path).get("model", {}), str(path))
     if recipe.init == "fp32":
-        load_full_precision(model, state, str(path))
-    if recipe.distillation == "none":
-        return None
-    teacher = task.model(cell.model.name, cell.model.options)
-    load_full_precision(teacher, state, str(path))
-    return teacher.eval().requires_grad_(False)
+        model.load_state_dict(trained.state_dict())
+    teacher = trained.eval().requires_grad_(False) if recipe.distillation != "none" else None
+    return teacher, digest(trained)
 
 
 def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:

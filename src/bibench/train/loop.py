@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
+from bibench.distillation import METHODS
 from bibench.errors import CheckpointError, TrainingError
 from bibench.files import load_checkpoint, save_checkpoint, write_text
 from bibench.layers import constrain_, progress
 from bibench.recipe import Recipe, learning_rate, make_optimizer
-from bibench.tasks.base import Task
-from bibench.train.distillation import method
+from bibench.tasks.base import Evaluation, Task
+from bibench.train.seeding import random_state, set_random_state
 from bibench.train.weights import first_not_finite
 
 if TYPE_CHECKING:
@@ -61,6 +62,11 @@ class Position:
     digests: list[str] = field(default_factory=list)
 
 
+def last_progress(recipe: Recipe) -> tuple[float, float]:
+    """What operators are told in the last epoch: `t` and `dt` of `bibench.progress`."""
+    return (recipe.epochs - 1) / recipe.epochs, 1 / recipe.epochs
+
+
 @dataclass
 class Training:
     """One training: call `run`. The caller provides a converted model on the right device.
@@ -90,7 +96,9 @@ class Training:
     def __post_init__(self) -> None:
         optimizer = make_optimizer(self.model, self.recipe)
         self.wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
-        self._distill = method(self.recipe.distillation) if self.recipe.distillation != "none" else None
+        if self.teacher is not None:
+            self.teacher.to(self.fabric.device)
+        self._distill = METHODS[self.recipe.distillation]
         self._saved = self._reported = time.monotonic()
         self._loss_sum: Tensor | float = 0.0
 
@@ -105,7 +113,7 @@ class Training:
             self.load()
         while self.position.epoch < self.recipe.epochs:
             self._epoch()
-        constrain_(self.model)
+        progress(self.model, *last_progress(self.recipe))
         return self.position
 
     # -- one epoch ---------------------------------------------------------------------------------
@@ -193,11 +201,16 @@ class Training:
         """Metrics of the model as it is now."""
         return self.evaluate(batches).metrics
 
-    def evaluate(self, batches: Batches) -> Any:
-        """The task's evaluation of the model as it is now."""
+    def evaluate(self, batches: Batches) -> Evaluation:
+        """The task's evaluation of the model as it is now; `TrainingError` when a number is not finite."""
+        constrain_(self.model)
         self.wrapped.eval()
         with torch.inference_mode(), self.fabric.autocast():
-            return self.task.evaluate(self.model, batches, self.fabric.device)
+            judged = self.task.evaluate(self.model, batches, self.fabric.device)
+        for name, value in judged.metrics.items():
+            if not math.isfinite(value):
+                raise TrainingError(f"the {name} in evaluation is {value}; lower the learning rate")
+        return judged
 
     # -- displays, checkpoints, interruptions ------------------------------------------------------
 
@@ -242,10 +255,11 @@ class Training:
             row = self.position.curve[-1]
             values = {k: v for k, v in asdict(row).items() if v is not None}
             self.fabric.log_dict(values, step=row.epoch)
+            for logger in self.fabric.loggers:
+                logger.save()
 
     def save(self) -> None:
         """Write the checkpoint: everything an exact continuation needs."""
-        cuda = [torch.cuda.get_rng_state(self.fabric.device)] if self.fabric.device.type == "cuda" else []
         at = self.position
         save_checkpoint(
             self.checkpoint,
@@ -254,8 +268,7 @@ class Training:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.optimizer.state_dict(),
                 "precision": self.fabric.strategy.precision.state_dict(),
-                "random": torch.get_rng_state(),
-                "random_cuda": cuda,
+                "random": random_state(self.fabric.device),
                 "position": {**asdict(at), "loss_sum": float(self._loss_sum) if at.step else 0.0},
             },
         )
@@ -267,7 +280,7 @@ class Training:
         if data.get("identity") != self.identity:
             raise CheckpointError(
                 f"{self.checkpoint} belongs to another training or was made by other code; "
-                "run with --rerun stale to start this cell anew"
+                "run with --rerun failed to start this cell anew"
             )
         try:
             self.model.load_state_dict(data["model"])
@@ -276,8 +289,10 @@ class Training:
             position = dict(data["position"])
             position["curve"] = [Epoch(**row) for row in position["curve"]]
             self.position = Position(**position)
-            torch.set_rng_state(data["random"])
-            for state in data["random_cuda"]:
-                torch.cuda.set_rng_state(state, self.fabric.device)
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{self.checkpoint} is damaged ({error}); delete it to start anew") from error
+            set_random_state(data["random"], self.fabric.device)
+        except Exception as error:
+            reason = str(error).split("\n", 1)[0]
+            raise CheckpointError(
+                f"{self.checkpoint} is damaged ({type(error).__name__}: {reason}); "
+                "run with --rerun failed to start this cell anew"
+            ) from error

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bibench.errors import BiBenchError
-
 Distill = Callable[[Tensor, Any, Any], Tensor]
 
 
@@ -20,11 +18,4 @@ def logits(loss: Tensor, student: Tensor, teacher: Tensor) -> Tensor:
     return soft + 0.5 * loss
 
 
-METHODS: dict[str, Distill] = {"logits": logits}
-
-
-def method(name: str) -> Distill:
-    """A method by name."""
-    if name not in METHODS:
-        raise BiBenchError(f"distillation must be none or one of {', '.join(METHODS)}; got {name!r}")
-    return METHODS[name]
+METHODS: dict[str, Distill | None] = {"none": None, "logits": logits}

@@ -1,0 +1,355 @@
+"""Plans: states and their reasons, what is to do, and hours with the basis they rest on."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+import bibench
+from bibench.cell import Cell
+from bibench.choice import choice
+from bibench.errors import BiBenchError, StoreError
+from bibench.files import write_json
+from bibench.models.base import model
+from bibench.plan import PROBE_STEPS, RERUN, PlanRow, make_plan
+from bibench.provenance import environment
+from bibench.records import Record
+from bibench.store import CELL, CHECKPOINT, DONE, CellDirectory
+from bibench.suite import SUITES, cells
+from bibench.tasks import TASKS
+from bibench.tasks.base import task
+from bibench.train.cell import identity_fields
+from bibench.train.code import code_of
+
+from .worlds import cell, tiny_world
+
+FP, BNN, RECU = cell("fp32"), cell("bnn"), cell("recu")
+
+
+@pytest.fixture(autouse=True)
+def _world() -> Iterator[None]:
+    with tiny_world():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planning reads no data."""
+
+    def read(*arguments: object, **more: object) -> None:
+        raise AssertionError("a plan read data")
+
+    for name in TASKS:
+        for method in ("arrays", "prepare", "batches", "checksum"):
+            if hasattr(TASKS[name], method):
+                monkeypatch.setattr(TASKS[name], method, read)
+
+
+def finish(runs: Path, chosen: Cell, *, seconds: float = 10.0, macs: float = 1000.0, **facts: object) -> CellDirectory:
+    """Leave what a finished training leaves, as the plan reads it."""
+    directory = CellDirectory(runs, chosen)
+    directory.create()
+    baseline = "" if chosen.full_precision else "weights of fp32"
+    directory.describe(
+        code=code_of(chosen),
+        initial_weights=baseline,
+        baseline_weights=baseline,
+        recipe=chosen.resolved_recipe().to_dict(),
+    )
+    shared = identity_fields(chosen) | environment("cpu") | facts
+    directory.write_records(
+        [
+            Record(kind="training", metric="train_seconds", value=seconds, **shared),
+            Record(kind="model", metric="macs", value=macs, **shared),
+        ]
+    )
+    directory.finish({"weights": "weights of fp32" if chosen.full_precision else "others"})
+    return directory
+
+
+def plan(runs: Path, *chosen: Cell, **options: object) -> dict[Cell, PlanRow]:
+    rows = make_plan(chosen, runs, **options)
+    assert [row.cell for row in rows] == list(chosen)
+    return {row.cell: row for row in rows}
+
+
+def change(directory: CellDirectory, file: str, **values: object) -> None:
+    write_json(directory.file(file), json.loads(directory.file(file).read_text()) | values)
+
+
+class TestStates:
+    def test_nothing_done_yet(self, tmp_path: Path) -> None:
+        rows = plan(tmp_path / "none", FP, BNN)
+        assert {(row.state, row.reason, row.todo) for row in rows.values()} == {("missing", "", True)}
+        assert not (tmp_path / "none").exists()
+
+    def test_done_interrupted_and_failed(self, tmp_path: Path) -> None:
+        finish(tmp_path, FP)
+        CellDirectory(tmp_path, RECU).create()
+        CellDirectory(tmp_path, RECU).file(CHECKPOINT).touch()
+        CellDirectory(tmp_path, BNN).fail("failed", "boom", "", [])
+        rows = plan(tmp_path, FP, BNN, RECU)
+        assert {c: (r.state, r.reason, r.todo) for c, r in rows.items()} == {
+            FP: ("done", "", False),
+            BNN: ("failed", "boom", False),
+            RECU: ("interrupted", "", True),
+        }
+
+    def test_running_elsewhere_is_waited_for(self, tmp_path: Path) -> None:
+        CellDirectory(tmp_path, BNN).create()
+        with CellDirectory(tmp_path, BNN).locked():
+            row = plan(tmp_path, BNN)[BNN]
+        assert (row.state, row.reason, row.todo) == ("running", "another process works on it", True)
+
+    def test_missing_data_says_what_to_do(self, tmp_path: Path) -> None:
+        chosen = Cell(choice("cifar10"), choice("resnet20"), choice("bnn"), choice("paper"), 0)
+        row = plan(tmp_path, chosen)[chosen]
+        assert (row.state, row.todo) == ("no data", False)
+        assert "pass --data-root" in row.reason
+        finish(tmp_path, chosen)
+        assert plan(tmp_path, chosen)[chosen].state == "done"  # needs no data any more
+
+    def test_impossible_combinations_have_a_reason(self, tmp_path: Path) -> None:
+        chosen = cell("impossible")
+        row = plan(tmp_path, chosen)[chosen]
+        assert (row.state, row.todo) == ("unsupported", False)
+        assert row.reason.endswith("is too small for it")
+        original = cell("bnn[profile=bibench]", model="mobilenetv2")
+        assert "the official release ignores" in plan(tmp_path, original)[original].reason
+
+    def test_what_only_training_can_tell_is_left_to_training(self, tmp_path: Path) -> None:
+        @model("peeks", family="cnn", paper="")
+        def peeks(*, num_classes, input_shape):
+            made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.LazyLinear(num_classes))
+            assert made[0].weight.sum().item() != 0, "no values on the meta device"
+            return made
+
+        for chosen in (cell("asks_values"), cell("bnn", model="peeks")):
+            row = plan(tmp_path, chosen)[chosen]
+            assert (row.state, row.reason, row.todo) == ("missing", "", True)
+
+    @pytest.mark.parametrize(
+        ("chosen", "problem"),
+        [
+            (cell(model="resnet18[stem=x]"), "stem must be auto, cifar or imagenet; got 'x'"),
+            (cell("recu[scale_init=x]"), "scale_init must be one of paper, weight; got 'x'"),
+            (cell("bnn[profile=x]"), "operator 'bnn' has no profile 'x'; it has: default, original, bibench"),
+        ],
+    )
+    def test_an_option_with_a_wrong_value_stops_the_plan(self, tmp_path: Path, chosen: Cell, problem: str) -> None:
+        with pytest.raises(BiBenchError, match=problem):
+            plan(tmp_path, chosen)
+
+    def test_a_model_without_options_that_does_not_fit_is_a_row(self, tmp_path: Path) -> None:
+        @task("dots")
+        class Dots(TASKS["tiny"]):
+            image_shape = (3, 4, 4)
+
+        chosen = Cell(choice("dots"), choice("vgg_small"), choice("bnn"), choice("quick"), 0)
+        row = plan(tmp_path, chosen)[chosen]
+        assert (row.state, row.todo) == ("unsupported", False)
+        assert "images need at least 8×8" in row.reason
+
+    @pytest.mark.parametrize("file", [DONE, CHECKPOINT, None])
+    def test_a_foreign_folder_is_refused(self, tmp_path: Path, file: str | None) -> None:
+        finish(tmp_path, BNN)
+        directory = CellDirectory(tmp_path, BNN)
+        directory.file(DONE).unlink()
+        if file:
+            write_json(directory.file(file), {})
+        write_json(directory.file(CELL), {"cell": RECU.to_dict()})
+        with pytest.raises(StoreError, match=r"cell\.json does not describe tiny .* bnn quick seed 0; move the folder"):
+            plan(tmp_path, BNN)
+
+    def test_models_are_built_on_the_meta_device(self, tmp_path: Path) -> None:
+        devices = set()
+
+        @model("notes", family="cnn", paper="")
+        def notes(*, num_classes, input_shape):
+            made = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, num_classes))
+            devices.update(p.device.type for p in made.parameters())
+            return made
+
+        assert plan(tmp_path, cell(model="notes"))[cell(model="notes")].state == "missing"
+        assert devices == {"meta"}
+
+    @pytest.mark.parametrize("name", ["paper", "quick", "smoke"])
+    def test_suites_can_be_planned(self, tmp_path: Path, name: str) -> None:
+        rows = make_plan(cells(SUITES[name]), tmp_path)
+        expected = {"paper": {"no data"}, "quick": {"missing", "unsupported"}, "smoke": {"missing", "unsupported"}}[
+            name
+        ]
+        assert {row.state for row in rows} == expected  # of the tiny file's operators one is impossible
+        assert {row.cell.operator.name for row in rows if row.state == "unsupported"} <= {"impossible"}
+
+
+class TestStale:
+    def test_parts_that_changed_are_named(self, tmp_path: Path) -> None:
+        directory = finish(tmp_path, FP)
+        code = code_of(FP)
+        change(directory, CELL, code={**code, "operator": "0", "training": "0"})
+        row = plan(tmp_path, FP)[FP]
+        assert (row.state, row.reason, row.todo) == ("stale", "changed since: training, operator code", False)
+        change(directory, CELL, code={})
+        assert plan(tmp_path, FP)[FP].reason == "changed since: training, task, model, operator, conversion code"
+        assert plan(tmp_path, FP, rerun="stale")[FP].todo
+
+    def test_operators_follow_their_baseline(self, tmp_path: Path) -> None:
+        for chosen in (FP, BNN):
+            finish(tmp_path, chosen)
+        assert plan(tmp_path, FP, BNN)[BNN].state == "done"
+        change(CellDirectory(tmp_path, FP), DONE, weights="trained again")
+        row = plan(tmp_path, FP, BNN)[BNN]
+        assert (row.state, row.reason) == ("stale", "its full-precision baseline was trained anew")
+        assert plan(tmp_path, FP, BNN)[FP].state == "done"
+
+    def test_a_stale_baseline_makes_its_operators_stale_so_that_one_run_repairs_all(self, tmp_path: Path) -> None:
+        for chosen in (FP, BNN):
+            finish(tmp_path, chosen)
+        change(CellDirectory(tmp_path, FP), CELL, code={**code_of(FP), "operator": "0"})
+        rows = plan(tmp_path, FP, BNN, rerun="stale")
+        assert rows[BNN].reason == "its full-precision baseline is stale"
+        assert [row.todo for row in rows.values()] == [True, True]
+
+    @pytest.mark.parametrize(("recipe", "state"), [("scratch", "done"), ("distilled", "stale")])
+    def test_only_what_uses_the_baseline(self, tmp_path: Path, recipe: str, state: str) -> None:
+        baseline, chosen = cell("fp32", recipe), cell("bnn", recipe)
+        finish(tmp_path, baseline)
+        change(finish(tmp_path, chosen), CELL, initial_weights="those of the seed")
+        assert plan(tmp_path, chosen)[chosen].state == "done"
+        change(CellDirectory(tmp_path, baseline), DONE, weights="trained again")
+        assert plan(tmp_path, chosen)[chosen].state == state
+
+    def test_other_seeds_are_not_concerned(self, tmp_path: Path) -> None:
+        for chosen in (FP, BNN, cell("fp32", seed=1), cell("bnn", seed=1)):
+            finish(tmp_path, chosen)
+        change(CellDirectory(tmp_path, FP), DONE, weights="trained again")
+        assert plan(tmp_path, cell("bnn", seed=1))[cell("bnn", seed=1)].state == "done"
+
+
+class TestRerun:
+    STATES = {"missing", "interrupted", "running", "failed", "unsupported", "stale", "done"}
+
+    @pytest.mark.parametrize(
+        ("policy", "spared"),
+        [
+            ("missing", {"failed", "unsupported", "stale", "done"}),
+            ("failed", {"stale", "done"}),
+            ("stale", {"failed", "unsupported", "done"}),
+            ("all", set()),
+        ],
+    )
+    def test_policies(self, policy: str, spared: set[str]) -> None:
+        assert RERUN[policy] == self.STATES - spared
+
+    def test_unknown_policies_name_the_known_ones(self, tmp_path: Path) -> None:
+        with pytest.raises(BiBenchError, match="--rerun must be one of missing, failed, stale, all; got 'everything'"):
+            plan(tmp_path, FP, rerun="everything")
+
+    def test_a_done_cell_may_be_asked_for_again(self, tmp_path: Path) -> None:
+        finish(tmp_path, FP)
+        row = plan(tmp_path, FP, rerun="all")[FP]
+        assert (row.state, row.todo) == ("done", True)
+
+
+class TestEstimates:
+    def test_without_records_there_is_none(self, tmp_path: Path) -> None:
+        row = plan(tmp_path, FP)[FP]
+        assert (row.hours, row.basis) == (None, "no finished run to go by; --probe measures a few steps")
+
+    def test_other_seeds_of_the_same_cell_come_first(self, tmp_path: Path) -> None:
+        for seed, seconds in ((1, 30.0), (2, 90.0)):
+            finish(tmp_path, cell(seed=seed), seconds=seconds)
+        finish(tmp_path, RECU, seconds=1e6)
+        row = plan(tmp_path, BNN)[BNN]
+        assert (row.hours, row.basis) == (60 / 3600, "mean of 2 finished seed(s)")
+
+    def test_then_the_same_operator_scaled_by_its_work(self, tmp_path: Path) -> None:
+        """Per MAC and example: 8 s / (1000 · 64 · 2 epochs); the new cell has its own MACs and 4 epochs."""
+        finish(tmp_path, BNN, seconds=8.0, macs=1000.0)
+        finish(tmp_path, RECU, seconds=1e6)
+        chosen = cell("bnn", "paper", model="vgg_small[width=4]")
+        w = 4
+        work = 64 * (3 * w * 9) + 64 * (w * w * 9) + 16 * (w * 2 * w * 9) + 16 * (4 * w * w * 9)
+        work += 4 * (2 * w * 4 * w * 9) + 4 * (16 * w * w * 9) + 4 * w * 4
+        row = plan(tmp_path, chosen)[chosen]
+        assert row.hours == pytest.approx(8 / (1000 * 64 * 2) * work * 64 * 4 / 3600)
+        assert row.basis == "scaled by MACs × examples from 1 finished run(s) of this operator and task"
+
+    def test_then_any_other_by_its_median(self, tmp_path: Path) -> None:
+        for operator, seconds in (("fp32", 1.0), ("recu", 3.0), ("fda", 1e6)):
+            finish(tmp_path, cell(operator), seconds=seconds)
+        row = plan(tmp_path, BNN)[BNN]
+        assert row.basis == "scaled by MACs × examples from 3 finished run(s) of other cells"
+        finish(tmp_path, cell("bnn", seed=5), seconds=3.0)
+        same = plan(tmp_path, cell("bnn", "paper"))[cell("bnn", "paper")]
+        assert row.hours is not None
+        assert same.hours == pytest.approx(2 * row.hours)  # the median is 3 s, of half as many epochs
+
+    @pytest.mark.parametrize("other", [{"cpu": "another processor"}, {"accelerator": "a big GPU"}])
+    def test_other_machines_do_not_count(self, tmp_path: Path, other: dict[str, str]) -> None:
+        finish(tmp_path, cell(seed=1), **other)
+        assert plan(tmp_path, BNN)[BNN].hours is None
+
+    def test_finished_cells_cost_nothing(self, tmp_path: Path) -> None:
+        finish(tmp_path, BNN)
+        row = plan(tmp_path, BNN)[BNN]
+        assert (row.hours, row.basis) == (None, "")
+
+    def test_missing_data_still_has_a_price(self, tmp_path: Path) -> None:
+        chosen = Cell(choice("cifar10"), choice("resnet20"), choice("bnn"), choice("paper"), 0)
+        finish(tmp_path, BNN)
+        row = plan(tmp_path, chosen)[chosen]
+        assert row.state == "no data"
+        assert row.hours is not None
+        assert row.hours > 0
+
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("operator", ["fp32", "fda"])
+    def test_a_probe_measures_some_steps(self, tmp_path: Path, operator: str) -> None:
+        row = plan(tmp_path, cell(operator), probe=True)[cell(operator)]
+        assert row.basis == f"probe of {PROBE_STEPS} steps on this machine"
+        assert row.hours is not None
+        assert 0 < row.hours < 0.1
+
+    def test_a_probe_costs_in_proportion_to_the_examples(self, tmp_path: Path) -> None:
+        @bibench.operator("sleeps")
+        class Sleeps(bibench.Operator):
+            def output(self, y, x):
+                time.sleep(0.02)
+                return y
+
+        row = plan(tmp_path, cell("sleeps"), probe=True)[cell("sleeps")]
+        steps, layers = 2 * 64 / 16, 5
+        assert row.hours is not None
+        assert 1 < row.hours * 3600 / (steps * layers * 0.02) < 10
+
+    def test_a_probe_that_fails_says_why_and_spares_the_rest(self, tmp_path: Path) -> None:
+        rows = plan(tmp_path, FP, cell("raises"), probe=True)
+        assert rows[FP].hours is not None
+        assert rows[cell("raises")].hours is None
+        assert rows[cell("raises")].basis == "the probe failed: RuntimeError: boom in forward"
+        assert rows[cell("raises")].todo
+
+    def test_records_go_before_a_probe(self, tmp_path: Path) -> None:
+        finish(tmp_path, cell(seed=1), seconds=36.0)
+        assert plan(tmp_path, BNN, probe=True)[BNN].hours == 0.01
+
+
+def test_rows_are_plain_data(tmp_path: Path) -> None:
+    row = plan(tmp_path, BNN)[BNN].to_dict()
+    assert json.loads(json.dumps(row)) == {
+        "task": "tiny",
+        "model": "vgg_small[width=2]",
+        "operator": "bnn",
+        "recipe": "quick",
+        "seed": 0,
+        "state": "missing",
+        "reason": "",
+        "todo": True,
+        "hours": None,
+        "basis": "no finished run to go by; --probe measures a few steps",
+    }

@@ -1,0 +1,202 @@
+"""The one record format: round trips, refusals with file and line, and other tools reading it."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bibench.errors import StoreError
+from bibench.records import COLUMNS, Record, parse, read, read_file
+
+
+def make(**changes: object) -> Record:
+    given = {
+        "kind": "score",
+        "metric": "accuracy",
+        "value": 0.5,
+        "split": "test",
+        "cell": "tiny/vgg_small/bnn/quick/seed0",
+        "task": "tiny",
+        "embedded": True,
+        "model": "vgg_small",
+        "family": "cnn",
+        "operator": "bnn",
+        "recipe": "quick",
+        "seed": 0,
+        **changes,
+    }
+    return Record(**given)
+
+
+def line(**changes: object) -> str:
+    return json.dumps({**dataclasses.asdict(make()), **changes})
+
+
+text = st.text(st.characters(codec="utf-8"), max_size=20)
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70)
+records = st.builds(
+    make,
+    kind=text,
+    metric=text,
+    value=numbers,
+    flags=text,
+    cell=text,
+    stands_in_for=text,
+    chance=numbers,
+    operator=text,
+    seed=st.integers(0),
+    seconds=st.none() | numbers,
+    git_dirty=st.none() | st.booleans(),
+    threads=st.none() | st.integers(),
+)
+jsons = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(text | st.sampled_from(list(COLUMNS)), inner, max_size=5)
+    ),
+    max_leaves=10,
+)
+
+
+@given(records)
+def test_a_line_reads_back_as_the_same_record(record: Record) -> None:
+    assert "\n" not in record.to_line()
+    assert parse(record.to_line(), "here") == record
+
+
+@given(st.text(max_size=200) | jsons.map(json.dumps))
+def test_anything_else_is_refused_with_its_place(content: str) -> None:
+    with pytest.raises(StoreError, match=r"^runs/records\.jsonl:7: "):
+        parse(content, "runs/records.jsonl:7")
+
+
+@given(st.sampled_from(list(COLUMNS)), jsons)
+def test_a_changed_field_gives_a_record_or_a_refusal(name: str, value: object) -> None:
+    try:
+        record = parse(line(**{name: value}), "file:1")
+    except StoreError as error:
+        assert str(error).startswith("file:1: ")
+    else:
+        assert getattr(record, name) == value
+        assert parse(record.to_line(), "file:1") == record
+
+
+@given(st.integers(0, len(line()) - 1), st.characters())
+def test_a_damaged_character_never_raises_anything_else(place: int, other: str) -> None:
+    damaged = line()[:place] + other + line()[place + 1 :]
+    try:
+        parse(damaged, "file:1")
+    except StoreError as error:
+        assert str(error).startswith("file:1: ")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ('{"schema": 1,', "not JSON"),
+            ("[" * 100_000, "not JSON"),
+            ("[]", "expected an object, got list"),
+            ("{}", "schema None; this version of BiBench reads schema 1"),
+            (line(schema=2), "schema 2; this version of BiBench reads schema 1"),
+            (line(schema=True), "field 'schema' is True, expected int"),
+            (line(surprise=1), "unknown field 'surprise'"),
+            (line(seed="0"), "field 'seed' is '0', expected int"),
+            (line(seed=1.0), "field 'seed' is 1.0, expected int"),
+            (line(embedded=1), "field 'embedded' is 1, expected bool"),
+            (line(value="0.5"), "field 'value' is '0.5', expected float"),
+            (line(value=True), "field 'value' is True, expected float"),
+            (line(operator=None), "field 'operator' is None, expected str"),
+            (line(value=math.nan), "NaN is no number of JSON"),
+            (line(seconds=-math.inf), "-Infinity is no number of JSON"),
+            (line().replace(": 0.5", ": 1e999"), "field 'value' is inf, expected float"),
+            (line(seconds=10**400), "field 'seconds' is 1"),
+            (line(status="great"), "unknown status 'great'"),
+            (line(value=None), "status 'ok' with value None"),
+            (line(status="failed"), "status 'failed' with value 0.5"),
+        ],
+    )
+    def test_each_says_what_is_wrong(self, content: str, problem: str) -> None:
+        with pytest.raises(StoreError) as caught:
+            parse(content, "file:3")
+        assert str(caught.value).startswith("file:3: ")
+        assert problem in str(caught.value)
+
+    @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(Record) if f.default is dataclasses.MISSING])
+    def test_required_fields(self, name: str) -> None:
+        data = dataclasses.asdict(make())
+        del data[name]
+        with pytest.raises(StoreError, match=f"^file:1: field '{name}' is missing"):
+            parse(json.dumps(data), "file:1")
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+    def test_a_number_that_is_not_finite_is_no_record(self, value: float) -> None:
+        with pytest.raises(StoreError, match="expected a finite number"):
+            make(value=value)
+
+    def test_optional_fields_have_defaults(self) -> None:
+        data = {k: v for k, v in dataclasses.asdict(make()).items() if k not in ("unit", "cpu", "seconds")}
+        assert parse(json.dumps(data), "file:1") == make()
+
+
+class TestFiles:
+    def test_all_records_below_a_folder_but_not_the_superseded(self, tmp_path: Path) -> None:
+        for place, seed in (("b/seed0", 0), ("a/seed1", 1), ("a/seed1/superseded/2020", 2)):
+            (tmp_path / place).mkdir(parents=True)
+            (tmp_path / place / "records.jsonl").write_text(
+                line(seed=seed) + "\n\n" + line(seed=seed, metric="x") + "\n"
+            )
+        assert [(r.seed, r.metric) for r in read([tmp_path])] == [(1, "accuracy"), (1, "x"), (0, "accuracy"), (0, "x")]
+        assert [r.seed for r in read([tmp_path / "b/seed0/records.jsonl", tmp_path / "a/seed1/superseded"])] == [
+            0,
+            0,
+            2,
+            2,
+        ]
+
+    def test_the_line_at_fault_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "records.jsonl"
+        file.write_text(f"{line()}\n{line(flags='a b')}\n{line()[:-5]}\n")
+        with pytest.raises(StoreError, match=rf"^{file}:3: not JSON .*delete the cell's folder and run it again"):
+            read_file(file)
+
+    def test_other_tools_line_separators_in_texts_do_not_split_a_record(self, tmp_path: Path) -> None:
+        record = make(status="failed", value=None, reason="one\u2028two\x85three")
+        (tmp_path / "records.jsonl").write_text(json.dumps(dataclasses.asdict(record), ensure_ascii=False))
+        assert read([tmp_path]) == [record]
+
+    def test_what_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "records.jsonl").write_bytes(b"\xff")
+        with pytest.raises(StoreError, match=r"records\.jsonl cannot be read: 'utf-8'"):
+            read([tmp_path])
+        with pytest.raises(StoreError, match="none does not exist; expected a run folder or a records file"):
+            read([tmp_path / "none"])
+
+    @pytest.fixture
+    def written(self, tmp_path: Path) -> list[Record]:
+        """Three cells; the first one that a reader sees has no number at all."""
+        failed = make(seed=0, value=None, status="failed", reason="boom", seconds=None)
+        whole = [make(seed=1, value=3), make(seed=1, metric="macs", value=7)]
+        rest = [make(seed=2, value=0.25, seconds=1.5, git_dirty=True, cpu_count=2)]
+        for name, group in (("a", [failed]), ("b", whole), ("c", rest)):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "records.jsonl").write_text("".join(r.to_line() + "\n" for r in group))
+        return [failed, *whole, *rest]
+
+    def test_polars_reads_them_in_one_line(self, tmp_path: Path, written: list[Record]) -> None:
+        import polars
+
+        table = polars.read_ndjson(f"{tmp_path}/**/records.jsonl", schema=polars.Schema(COLUMNS))
+        assert table.columns == [f.name for f in dataclasses.fields(Record)]
+        assert table.schema["value"] == polars.Float64
+        assert table.to_dicts() == [dataclasses.asdict(record) for record in written]
+
+    def test_duckdb_reads_them_in_one_line(self, tmp_path: Path, written: list[Record]) -> None:
+        import duckdb
+
+        rows = duckdb.sql(f"select seed, metric, value from '{tmp_path}/**/records.jsonl' order by all").fetchall()
+        assert rows == sorted((r.seed, r.metric, r.value) for r in written)

@@ -1,0 +1,109 @@
+"""Catalogues: lazy discovery, near misses, strangers' files and plug-ins."""
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+import bibench
+from bibench.errors import BiBenchError, UnknownNameError
+from bibench.operators import OPERATORS, known_operators
+from bibench.registry import Registry, load_file
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The operators' catalogue, whose changes are undone."""
+    list(OPERATORS)
+    for name in ("_entries", "_sources", "_broken"):
+        monkeypatch.setattr(OPERATORS, name, type(getattr(OPERATORS, name))(getattr(OPERATORS, name)))
+    return OPERATORS
+
+
+def test_the_papers_operators_come_in_its_order() -> None:
+    assert known_operators()[:9] == ["fp32", "bnn", "xnor", "dorefa", "bireal", "xnorpp", "reactnet", "recu", "fda"]
+
+
+def test_lookup_errors_name_kind_near_misses_and_all() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown operator 'xnor\+\+'; did you mean 'xnor'.*Known operators: .*fda"
+    ):
+        OPERATORS["xnor++"]
+    with pytest.raises(UnknownNameError, match=r"unknown operator 'zzz'\. Known operators"):
+        OPERATORS["zzz"]
+    assert isinstance(UnknownNameError(), LookupError)
+
+
+def test_entries_know_their_place() -> None:
+    path, line = OPERATORS.source("recu").rsplit(":", 1)
+    assert Path(path).name == "recu.py"
+    assert Path(path).read_text().splitlines()[int(line) - 1].startswith('@operator("recu")')
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text("import bibench\n" + text)
+    return path
+
+
+def test_load_file_registers_what_it_defines(fresh: Registry, tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", "@bibench.operator('mine_a')\nclass A(bibench.Operator):\n    pass\n")
+    assert load_file(file) == file
+    assert fresh.names_from(file) == ["mine_a"]
+    assert "mine_a" in fresh
+    assert known_operators()[-1] == "mine_a"
+    load_file(file)  # again is harmless
+
+
+def test_two_files_cannot_share_a_name(fresh: Registry, tmp_path: Path) -> None:
+    file = write(tmp_path / "again.py", "@bibench.operator('bnn')\nclass A(bibench.Operator):\n    pass\n")
+    with pytest.raises(BiBenchError, match=r"operator 'bnn' is defined twice: in .*bnn.py:\d+ and in .*again.py:2"):
+        load_file(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\nraise RuntimeError('no')\n", r"line 3: RuntimeError: no"),
+        ("def f(:\n", r"line 2: SyntaxError"),
+        ("import sys\nsys.exit(3)\n", r"line 3: SystemExit: 3"),
+        ("import does_not_exist\n", r"line 2: ModuleNotFoundError"),
+        ("@bibench.operator('f')\ndef f(): pass\n", r"decorates a subclass of bibench.Operator"),
+    ],
+)
+def test_files_that_fail_on_import(fresh: Registry, tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path / "bad.py", text)
+    with pytest.raises(BiBenchError, match=message):
+        load_file(file)
+    with pytest.raises(BiBenchError, match=message):  # not half-loaded the second time
+        load_file(file)
+
+
+@pytest.mark.parametrize("name", ["missing.py", "folder", "text.txt"])
+def test_what_is_not_a_python_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "text.txt").write_text("")
+    with pytest.raises(BiBenchError, match=r"expected an existing Python file \(.py\)"):
+        load_file(tmp_path / name)
+
+
+def test_entry_points_register_and_broken_ones_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry: Registry[type] = Registry("gadget", "bibench.operators")
+
+    class Point:
+        def __init__(self, name: str, broken: bool) -> None:
+            self.name, self.value, self.broken = name, f"{name}.module", broken
+
+        def load(self) -> None:
+            if self.broken:
+                raise ImportError("cannot import")
+            registry.register("plugged", Point)
+
+    points = [Point("good", False), Point("bad", True)]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == "bibench.gadgets" else [])
+    assert "plugged" in registry
+    with pytest.raises(UnknownNameError, match=r"Plug-ins that failed to load: bad \(bad.module\): ImportError"):
+        registry["nope"]
+
+
+def test_public_names_exist() -> None:
+    assert all(hasattr(bibench, name) for name in bibench.__all__)

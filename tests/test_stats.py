@@ -1,0 +1,83 @@
+"""Accuracies with their spread over seeds, against computation by hand."""
+
+import pytest
+
+from bibench.records import Record
+from bibench.stats import accuracies
+
+from .test_records import make
+
+
+def scores(*values: float | None, **more: object) -> list[Record]:
+    """One score per seed; None is a failed cell."""
+    return [
+        make(
+            seed=seed, value=value, cell=f"{more}/{seed}", **{"status": "ok" if value is not None else "failed", **more}
+        )
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_mean_and_standard_deviation_over_seeds_in_percent() -> None:
+    (row,) = accuracies(scores(0.5, 0.6, 0.8))
+    assert row.mean == pytest.approx((50 + 60 + 80) / 3)
+    assert row.std == pytest.approx((((50 - 190 / 3) ** 2 + (60 - 190 / 3) ** 2 + (80 - 190 / 3) ** 2) / 2) ** 0.5)
+    assert (row.seeds, row.missing, row.flags) == (3, 0, "")
+
+
+def test_one_seed_has_no_spread_and_failed_ones_are_counted() -> None:
+    (row,) = accuracies(scores(None, 0.4, None))
+    assert (row.mean, row.std, row.seeds, row.missing) == (40.0, None, 1, 2)
+    (row,) = accuracies(scores(None))
+    assert (row.mean, row.std, row.seeds, row.missing) == (None, None, 0, 1)
+
+
+def test_only_test_scores_count() -> None:
+    other = [
+        make(split="validation", value=0.9),
+        make(kind="task", metric="loss", value=3.0),
+        make(kind="model", value=7),
+    ]
+    (row,) = accuracies(scores(0.5) + other)
+    assert (row.mean, row.seeds) == (50.0, 1)
+    assert accuracies(other) == []
+
+
+def test_training_time_is_the_mean_of_the_cells_that_have_one() -> None:
+    found = scores(0.5, 0.6, 0.7)
+    times = [make(kind="training", metric="train_seconds", value=s, cell=r.cell) for s, r in zip((10.0, 20.0), found)]
+    assert accuracies(found + times)[0].seconds == 15.0
+    assert accuracies(found)[0].seconds is None
+
+
+def test_flags_are_counted_over_seeds() -> None:
+    found = scores(0.5, 0.6, flags="collapsed,diverged") + scores(0.7, flags="diverged")
+    assert accuracies(found)[0].flags == "collapsed 2×, diverged 3×"
+
+
+def test_groups_are_never_mixed_and_operators_follow_the_paper() -> None:
+    found = [
+        *scores(0.1, operator="zzz"),
+        *scores(0.2, operator="recu[scale_init=weight]"),
+        *scores(0.3, operator="fp32"),
+        *scores(0.4, operator="bnn"),
+        *scores(0.5, operator="bnn", recipe="paper"),
+        *scores(0.6, operator="bnn", model="a_model"),
+        *scores(0.7, operator="bnn", task="a_task"),
+    ]
+    assert [(a.task, a.model, a.recipe, a.operator, a.mean) for a in accuracies(found)] == [
+        ("a_task", "vgg_small", "quick", "bnn", 70.0),
+        ("tiny", "a_model", "quick", "bnn", 60.0),
+        ("tiny", "vgg_small", "paper", "bnn", 50.0),
+        ("tiny", "vgg_small", "quick", "fp32", 30.0),
+        ("tiny", "vgg_small", "quick", "bnn", 40.0),
+        ("tiny", "vgg_small", "quick", "recu[scale_init=weight]", 20.0),
+        ("tiny", "vgg_small", "quick", "zzz", 10.0),
+    ]
+
+
+def test_rows_are_plain_data() -> None:
+    data = accuracies(scores(0.5, stands_in_for="CIFAR-10"))[0].to_dict()
+    assert data["mean"] == 50.0
+    assert data["embedded"] is True
+    assert all(isinstance(v, str | float | int | bool | None) for v in data.values())

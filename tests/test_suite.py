@@ -1,0 +1,199 @@
+"""Suites, their filters, and the cells that come out."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bibench.cell import Cell
+from bibench.choice import choice
+from bibench.cli.options import filters
+from bibench.errors import BiBenchError, UnknownNameError
+from bibench.operators import PAPER_ORDER, known_operators
+from bibench.suite import SUITES, Filters, Suite, cells
+from bibench.tracks import TRACKS
+
+from .worlds import fresh_registries, tiny_world
+
+
+def keep(suite: str = "quick", **values: object) -> list[Cell]:
+    return cells(SUITES[suite], Filters(**values))
+
+
+def refusal(suite: str = "quick", **values: object) -> str:
+    with pytest.raises(BiBenchError) as caught:
+        keep(suite, **values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", list(SUITES))
+class TestEverySuite:
+    def test_its_cells_are_valid_and_distinct(self, name: str) -> None:
+        found = cells(SUITES[name])
+        assert found
+        assert max(Counter(found).values()) == 1
+        assert max(Counter(cell.path for cell in found).values()) == 1
+        for cell in found:
+            cell.validate()
+            assert Cell.from_dict(cell.to_dict()) == cell
+
+    def test_baselines_come_first_and_every_cell_has_its_own(self, name: str) -> None:
+        found = cells(SUITES[name])
+        flags = [cell.full_precision for cell in found]
+        assert flags == sorted(flags, reverse=True)
+        assert {cell.baseline for cell in found if not cell.full_precision} == {c for c in found if c.full_precision}
+
+    def test_its_tracks_exist(self, name: str) -> None:
+        assert set(SUITES[name].tracks) <= set(TRACKS)
+
+
+def test_paper_is_the_papers_grid() -> None:
+    found = cells(SUITES["paper"])
+    assert Counter((c.task.name, str(c.model)) for c in found) == {
+        ("cifar10", "resnet20"): 9,
+        ("cifar10", "resnet18"): 9,
+        ("cifar10", "resnet34"): 9,
+        ("cifar10", "vgg_small"): 9,
+        ("imagenet", "resnet18"): 9,
+    }
+    assert {str(c.operator) for c in found} == set(PAPER_ORDER)
+    assert {(str(c.recipe), c.seed) for c in found} == {("paper", 0)}
+
+
+def test_quick_compares_all_operators_on_two_architectures_and_two_seeds() -> None:
+    found = cells(SUITES["quick"])
+    assert {str(c.operator) for c in found} == set(known_operators()) >= set(PAPER_ORDER)
+    assert len({c.model for c in found}) == 2
+    assert {c.seed for c in found} == {0, 1}
+    assert len(found) == 2 * 2 * len(known_operators())
+
+
+def test_a_strangers_operator_and_suite_appear() -> None:
+    with tiny_world():
+        assert {"slow", "silent"} <= {c.operator.name for c in cells(SUITES["quick"])}
+        assert {c.operator.name for c in cells(SUITES["tiny"])} == {"fp32", "bnn", "recu"}
+        assert not [c for c in cells(SUITES["paper"]) if c.operator.name == "slow"]
+    assert "tiny" not in SUITES
+
+
+class TestFilters:
+    def test_an_operator_always_brings_its_baseline(self) -> None:
+        found = keep(operators=["bnn"], seeds=[1])
+        assert [str(c.operator) for c in found] == ["fp32", "fp32", "bnn", "bnn"]
+        assert keep(operators=["fp32", "bnn"], seeds=[1]) == found
+
+    def test_operators_may_carry_options_and_be_new_to_the_suite(self) -> None:
+        found = keep("smoke", operators=["recu[scale_init=weight]", "recu", "bnn[profile=original]"])
+        assert [str(c.operator) for c in found] == ["fp32", "recu[scale_init=weight]", "recu", "bnn[profile=original]"]
+
+    def test_a_bare_model_means_the_suites_own(self) -> None:
+        assert {str(c.model) for c in keep(models=["resnet18"])} == {"resnet18[stem=imagenet,width=16]"}
+        assert keep(models=["resnet18"]) == keep(models=["resnet18[width=16,stem=imagenet]"])
+
+    @pytest.mark.parametrize("model", ["resnet18[width=4]", "resnet20"])
+    def test_models_new_to_the_suite_join_it(self, model: str) -> None:
+        found = keep(models=[model, "vgg_small"], operators=["bnn"], seeds=[0])
+        assert Counter(str(c.model) for c in found) == {model: 2, "vgg_small[width=8]": 2}
+
+    def test_seeds_and_recipe_replace_the_suites(self) -> None:
+        found = keep("smoke", seeds=[5, 7, 5], recipe="quick[epochs=2]", operators=["bnn"])
+        assert [c.seed for c in found] == [5, 7, 5, 7]
+        assert {str(c.recipe) for c in found} == {"quick[epochs=2]"}
+        assert found[0].resolved_recipe().epochs == 2
+
+    def test_the_command_lines_lists_and_ranges(self) -> None:
+        read = filters(["cifar10,imagenet"], None, ["bnn", "recu[scale_init=weight],fda"], ["0-2,7", "9"], None)
+        assert read == Filters(
+            tasks=["cifar10", "imagenet"],
+            models=[],
+            operators=["bnn", "recu[scale_init=weight]", "fda"],
+            seeds=[0, 1, 2, 7, 9],
+        )
+
+    @pytest.mark.parametrize(
+        ("seeds", "problem"),
+        [
+            ("a", "'a' is neither a number nor a range such as 0-4"),
+            ("-1", "'-1' is neither a number nor a range"),
+            ("1-", "'1-' is neither a number nor a range"),
+            ("4-2", "'4-2' ends before it begins"),
+        ],
+    )
+    def test_nonsense_seeds(self, seeds: str, problem: str) -> None:
+        with pytest.raises(BiBenchError, match=f"--seeds: {problem}"):
+            filters(None, None, None, [seeds], None)
+
+    @pytest.mark.parametrize(
+        ("wanted", "problem"),
+        [
+            ({"operators": ["reactnt"]}, "unknown operator 'reactnt'; did you mean 'reactnet'"),
+            ({"models": ["resnet2O"]}, "unknown model 'resnet2O'; did you mean 'resnet20'"),
+            ({"models": ["resnt20[width=8]"]}, "unknown model 'resnt20'; did you mean 'resnet20'"),
+            ({"tasks": ["cifar"]}, "unknown task 'cifar'; did you mean 'cifar10'"),
+            (
+                {"operators": ["recu[scale=1]"]},
+                "operator 'recu' has no option 'scale'; it has: profile='default', scale",
+            ),
+            ({"operators": ["fp32[scale=1]"]}, "operator 'fp32' has no option 'scale'"),
+            ({"models": ["vgg_small[depth=9]"]}, "model 'vgg_small' has no option 'depth'; it has: width=128"),
+            ({"recipe": "qick"}, "task 'digits_photos' has no recipe 'qick'; it has: paper, quick, smoke"),
+            ({"recipe": "quick[epoch=1]"}, "a recipe has no 'epoch'; it has: batch_size"),
+            ({"recipe": "quick[lr=0]"}, "lr must be"),
+            ({"recipe": "quick["}, "'quick[' is not of the form"),
+            ({"seeds": [-1]}, "seeds must not be negative, got [-1]"),
+        ],
+    )
+    def test_what_does_not_exist_is_named_with_near_misses(self, wanted: dict, problem: str) -> None:
+        assert problem in refusal(**wanted)
+
+    def test_contradictions_name_both_sides(self) -> None:
+        assert refusal(tasks=["imagenet"]) == "task 'imagenet' is not in suite 'quick', which has: digits_photos"
+        message = refusal("paper", tasks=["imagenet"], models=["vgg_small"])
+        assert message == (
+            "--models vgg_small: suite 'paper' trains it on other tasks than imagenet, which have resnet18"
+        )
+
+    def test_unknown_names_are_lookup_errors(self) -> None:
+        with pytest.raises(UnknownNameError, match=re.escape("unknown suite 'quik'; did you mean 'quick'?")):
+            SUITES["quik"]
+
+    def test_a_broken_suite_says_what_is_wrong(self) -> None:
+        with fresh_registries():
+            wrong = Suite(name="s", description="", tasks=("digits_photos",), recipe="quick", operators=("bnnn",))
+            with pytest.raises(UnknownNameError, match="did you mean 'bnn'"):
+                cells(wrong)
+
+
+class TestCell:
+    CELL = Cell(choice("digits_photos"), choice("vgg_small[width=4]"), choice("bnn"), choice("quick"), 3)
+
+    def test_names_itself_and_its_place(self) -> None:
+        assert str(self.CELL) == "digits_photos vgg_small[width=4] bnn quick seed 3"
+        assert self.CELL.path == Path("digits_photos/vgg_small,width=4/bnn/quick/seed3")
+
+    def test_its_baseline_is_full_precision_under_the_same_recipe(self) -> None:
+        baseline = self.CELL.baseline
+        assert baseline is not None
+        assert str(baseline) == "digits_photos vgg_small[width=4] fp32 quick seed 3"
+        assert baseline.full_precision
+        assert baseline.baseline is None
+
+    @pytest.mark.parametrize(
+        ("recipe", "needs"),
+        [("quick", True), ("quick[init=scratch]", False), ("quick[distillation=logits,init=scratch]", True)],
+    )
+    def test_knows_when_it_needs_the_baselines_weights(self, recipe: str, needs: bool) -> None:
+        cell = Cell(self.CELL.task, self.CELL.model, self.CELL.operator, choice(recipe), 0)
+        assert cell.starts_from_baseline is needs
+        assert cell.baseline is not None
+        assert not cell.baseline.starts_from_baseline
+
+    @pytest.mark.parametrize("change", [{"seed": "x"}, {"seed": None}, {"task": None}, {"operator": "a b"}])
+    def test_other_data_is_not_a_cell(self, change: dict) -> None:
+        with pytest.raises(BiBenchError):
+            Cell.from_dict({**self.CELL.to_dict(), **change})
+
+    def test_an_incomplete_description_is_no_cell(self) -> None:
+        with pytest.raises(BiBenchError, match=r"not the description of a cell: \{'task': 'x'\}"):
+            Cell.from_dict({"task": "x"})

@@ -1,0 +1,145 @@
+"""Equation 2 against computation by hand."""
+
+import math
+
+import pytest
+
+from bibench.records import Record
+from bibench.tracks import TRACKS, Score
+from bibench.tracks.base import ratios
+
+from .records import scored
+
+FP, B, X = "fp32", "bnn", "xnor"
+
+
+def score(records: list[Record]) -> dict[tuple[str, str], Score]:
+    rows = TRACKS["learning_task"].score(records)
+    assert len({(r.operator, r.metric, r.recipe) for r in rows}) == len(rows)
+    return {(r.operator, r.metric): r for r in rows}
+
+
+def test_ratios_by_task_and_their_quadratic_mean() -> None:
+    found = score(
+        scored(
+            {
+                ("t", "m", FP, 0): 0.8,
+                ("t", "m", B, 0): 0.4,
+                ("t", "n", FP, 0): 0.5,
+                ("t", "n", B, 0): 0.45,
+                ("u", "m", FP, 0): 0.9,
+                ("u", "m", B, 0): 0.81,
+            }
+        )
+    )
+    assert found[B, "t"].value == pytest.approx(100 * (0.5 + 0.9) / 2)  # the mean of ratios, not the ratio of means
+    assert found[B, "u"].value == pytest.approx(90)
+    assert found[B, "om"].value == pytest.approx(math.sqrt((70**2 + 90**2) / 2))
+    assert (found[B, "om"].cells, found[B, "om"].expected, found[B, "om"].note) == (2, 2, "")
+    assert {operator for operator, _ in found} == {B}  # the baseline is no competitor
+
+
+def test_each_seed_is_related_to_the_baseline_of_its_own_seed() -> None:
+    found = score(
+        scored({("t", "m", FP, 0): 0.5, ("t", "m", FP, 1): 0.8, ("t", "m", B, 0): 0.5, ("t", "m", B, 1): 0.4})
+    )
+    row = found[B, "t"]
+    assert row.value == pytest.approx((100 + 50) / 2)
+    assert row.std_error == pytest.approx(math.sqrt(((100 - 75) ** 2 + (50 - 75) ** 2) / 1) / math.sqrt(2))
+    assert (row.cells, row.expected) == (2, 2)
+    assert found[B, "om"].value == pytest.approx(75)
+
+
+def test_the_error_is_over_seeds_of_the_mean_over_models() -> None:
+    table = {("t", m, FP, s): 1.0 for m in "mn" for s in (0, 1, 2)}
+    table |= {("t", "m", B, s): v for s, v in enumerate((0.5, 0.6, 0.7))}
+    table |= {("t", "n", B, s): v for s, v in enumerate((0.9, 0.6, 0.9))}
+    row = score(scored(table))[B, "t"]
+    seeds = [70, 60, 80]
+    assert row.value == pytest.approx(70)
+    assert row.std_error == pytest.approx(math.sqrt(sum((s - 70) ** 2 for s in seeds) / 2 / 3))
+
+
+def test_models_weigh_equally_however_many_seeds_they_have() -> None:
+    table = {("t", "m", FP, 0): 1.0, ("t", "m", FP, 1): 1.0, ("t", "n", FP, 0): 1.0}
+    table |= {("t", "m", B, 0): 0.4, ("t", "m", B, 1): 0.6, ("t", "n", B, 0): 0.9}
+    assert score(scored(table))[B, "t"].value == pytest.approx(70)
+
+
+def test_one_seed_has_no_error() -> None:
+    assert score(scored({("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.5}))[B, "t"].std_error is None
+
+
+def test_missing_cells_are_noted() -> None:
+    table = {(t, m, FP, 0): 1.0 for t in "tu" for m in "mn"}
+    table |= {(t, m, B, 0): 0.5 for t in "tu" for m in "mn"}
+    table |= {("t", "m", X, 0): 0.8, ("t", "n", X, 0): None}  # failed; nothing at all on u
+    found = score(scored(table))
+    assert found[B, "om"].note == ""
+    assert (found[X, "t"].value, found[X, "t"].note) == (80.0, "1 of 2 cells")
+    assert (found[X, "u"].value, found[X, "u"].note) == (None, "0 of 2 cells")
+    assert found[X, "om"].value == pytest.approx(80)
+    assert found[X, "om"].note == "1 of 2 tasks"
+
+
+@pytest.mark.parametrize("baseline", [None, 0.0, -0.1, "absent"])
+def test_without_a_usable_baseline_there_is_no_score(baseline: float | str | None) -> None:
+    table = {("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.5, ("t", "n", B, 0): 0.9}
+    if baseline != "absent":
+        table["t", "n", FP, 0] = baseline
+    row = score(scored(table))[B, "t"]
+    assert (row.value, row.cells, row.expected, row.note) == (50.0, 1, 2, "1 of 2 cells")
+    _, notes = ratios(scored(table))
+    assert notes == [
+        "t/n/bnn/0: its full-precision baseline "
+        + ("has no score" if baseline in (None, "absent") else f"scores {baseline}")
+    ]
+
+
+def test_nothing_usable_gives_rows_without_values() -> None:
+    found = score(scored({("t", "m", B, 0): 0.5}))
+    assert (found[B, "t"].value, found[B, "t"].note) == (None, "0 of 1 cells")
+    assert (found[B, "om"].value, found[B, "om"].note) == (None, "0 of 1 tasks")
+    assert TRACKS["learning_task"].score([]) == []
+
+
+def test_operators_with_options_are_rows_of_their_own_in_the_papers_order() -> None:
+    names = ("zzz", "fda", "bnn[profile=original]", B)
+    table = {("t", "m", o, 0): 0.5 for o in (*names, FP)}
+    rows = TRACKS["learning_task"].score(scored(table))
+    assert list(dict.fromkeys(r.operator for r in rows)) == [B, "bnn[profile=original]", "fda", "zzz"]
+
+
+def test_recipes_are_never_averaged() -> None:
+    cells = {("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.5}
+    other = {("t", "m", FP, 0): 0.5, ("t", "m", B, 0): 0.45}
+    rows = TRACKS["learning_task"].score(scored(cells, recipe="smoke") + scored(other, recipe="quick[lr=0.1]"))
+    assert [(r.recipe, r.metric, r.value) for r in rows] == [
+        ("smoke", "t", 50.0),
+        ("smoke", "om", 50.0),
+        ("quick[lr=0.1]", "t", 90.0),
+        ("quick[lr=0.1]", "om", 90.0),
+    ]
+    assert rows[0].to_dict()["recipe"] == "smoke"
+
+
+def test_other_records_do_not_count() -> None:
+    cells = scored({("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.5})
+    noise = scored({("t", "m", B, 0): 0.9, ("t", "m", FP, 0): 0.1}, split="validation", kind="task")
+    assert score(cells + noise)[B, "t"].value == 50.0
+
+
+def test_the_papers_accuracies_of_bnn_give_its_relative_scores() -> None:
+    """Tables 10-12: CIFAR-10 on four networks and ImageNet on one."""
+    raw = {
+        ("cifar10", "resnet20"): (91.99, 85.31),
+        ("cifar10", "resnet18"): (94.82, 89.69),
+        ("cifar10", "resnet34"): (95.34, 90.82),
+        ("cifar10", "vgg_small"): (93.8, 89.66),
+        ("imagenet", "resnet18"): (69.9, 52.99),
+    }
+    table = {(*key, o, 0): value / 100 for key, pair in raw.items() for o, value in zip((FP, B), pair, strict=True)}
+    found = score(scored(table))
+    assert found[B, "cifar10"].value == pytest.approx(94.54, abs=0.005)
+    assert found[B, "imagenet"].value == pytest.approx(75.81, abs=0.005)
+    assert found[B, "om"].value == pytest.approx(math.sqrt((94.543**2 + 75.808**2) / 2), abs=0.005)
