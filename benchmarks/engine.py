@@ -20,7 +20,6 @@ from bibench.train.loop import Training
 
 from .timing import interleave, summarize
 
-STEPS = 40
 CASES = [
     ("vgg_small[width=8]", "fp32"),
     ("vgg_small[width=8]", "bnn"),
@@ -47,7 +46,7 @@ def run() -> list[dict[str, Any]]:
     recipe = task.recipe("quick").with_options({"epochs": 1})
     rows = []
     for model_name, operator in CASES:
-        batches = _Limited(task.batches("train", batch_size=recipe.batch_size, seed=0))
+        batches = task.batches("train", batch_size=recipe.batch_size, seed=0)
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             training = Training(
@@ -64,23 +63,10 @@ def run() -> list[dict[str, Any]]:
                 "bare loop": bare(make(model_name, operator), task, recipe, batches),
                 "our loop": ours(training),
             }
-            times = interleave(alternatives, rounds=7, warmup=1)
-        per_step = {f"{model_name} {operator}: {k}": [t / STEPS for t in v] for k, v in times.items()}
+            times = interleave(alternatives, rounds=9, warmup=1)
+        per_step = {f"{model_name} {operator}: {k}": [t / len(batches) for t in v] for k, v in times.items()}
         rows += summarize(per_step, f"{model_name} {operator}: bare loop")
     return rows
-
-
-class _Limited:
-    """The first steps of each epoch."""
-
-    def __init__(self, batches: Any) -> None:
-        self._batches, self.examples, self.digest = batches, batches.examples, batches.digest
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, epoch: int, start: int = 0) -> Any:
-        return (batch for _, batch in zip(range(STEPS), self._batches.epoch(epoch, start), strict=False))
 
 
 def bare(model: nn.Module, task: Any, recipe: Any, batches: Any) -> Callable[[], None]:
