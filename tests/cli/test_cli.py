@@ -17,11 +17,16 @@ from rich.console import Console
 from bibench.cli import app
 from bibench.cli.display import LineDisplay, LiveDisplay, make_display
 from bibench.cli.output import duration
+from bibench.cli.scoring import select
+from bibench.errors import BiBenchError
 from bibench.operators import OPERATORS, known_operators
+from bibench.records import Record
 from bibench.store import RECORDS, CellDirectory
+from bibench.suite import Filters
 from bibench.train.cell import Hooks, Settings
 from bibench.worker import Result, run_cell
 
+from ..tracks.records import scored
 from ..worlds import TINY, bibench, cell, command, fresh_registries, tiny_world
 
 
@@ -543,3 +548,37 @@ class TestDisplay:
     )
     def test_durations(self, hours: float | None, text: str) -> None:
         assert duration(hours) == text
+
+
+class TestScoreFilters:
+    """`bibench score` takes the filters of the other verbs."""
+
+    def records(self) -> list[Record]:
+        return scored(
+            {
+                ("digits_photos", model, operator, seed): value
+                for operator, value in (("fp32", 0.8), ("bnn", 0.4), ("recu[scale_init=weight]", 0.6))
+                for model in ("resnet20", "vgg_small[width=8]")
+                for seed in (0, 1)
+            }
+        )
+
+    def test_bare_names_and_baselines(self) -> None:
+        chosen = select(self.records(), Filters(operators=["recu"], models=["vgg_small"], seeds=[1]))
+        assert [(r.operator, r.model, r.seed) for r in chosen] == [
+            ("fp32", "vgg_small[width=8]", 1),
+            ("recu[scale_init=weight]", "vgg_small[width=8]", 1),
+        ]
+
+    @pytest.mark.parametrize(
+        ("wanted", "message"),
+        [
+            (Filters(operators=["fda"]), r"no record has the operator fda; the records have: bnn, fp32, recu\["),
+            (Filters(models=["resnet20[width=8]"]), r"no record has the model resnet20\[width=8\]"),
+            (Filters(recipe="paper"), "no record has the recipe paper; the records have: quick"),
+            (Filters(seeds=[7]), "no record has a seed among 7"),
+        ],
+    )
+    def test_filters_that_leave_nothing(self, wanted: Filters, message: str) -> None:
+        with pytest.raises(BiBenchError, match=message):
+            select(self.records(), wanted)

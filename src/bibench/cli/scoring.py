@@ -11,10 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bibench.choice import Choice, choice
+from bibench.cli.options import Load, Models, Operators, RecipeName, Seeds, Tasks, filters, load_files
 from bibench.cli.output import console, number, print_json, table
 from bibench.errors import BiBenchError
+from bibench.operators import FULL_PRECISION
 from bibench.records import Record, read
 from bibench.stats import Accuracy, accuracies
+from bibench.suite import Filters
 from bibench.tracks import TRACKS, Score
 
 
@@ -22,11 +26,19 @@ def score(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or records files.")],
     format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
     plain: Annotated[bool, typer.Option("--accuracies", help="Accuracies instead of scores (json, csv).")] = False,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    load: Load = None,
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
+    load_files(load)
     records = read(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
+    records = select(records, filters(tasks, models, operators, seeds, recipe))
     if format == "table":
         print_scores(console(), records)
         return
@@ -37,6 +49,32 @@ def score(
         _print_csv(rows)
     else:
         raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+
+
+def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
+    """The records that the filters name; a bare name means it with any options, baselines always stay."""
+    axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators, "recipe": (wanted.recipe,)}
+    for axis, names in axes.items():
+        if not any(names):
+            continue
+        asked = [choice(name) for name in names if name]
+        matching = {v for v in {getattr(r, axis) for r in records} if any(_is_asked(v, a) for a in asked)}
+        if not matching:
+            found = ", ".join(sorted({getattr(r, axis) for r in records}))
+            raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}; the records have: {found}")
+        if axis == "operator":
+            matching.add(FULL_PRECISION)
+        records = [r for r in records if getattr(r, axis) in matching]
+    if wanted.seeds:
+        records = [r for r in records if r.seed in wanted.seeds]
+        if not records:
+            raise BiBenchError(f"no record has a seed among {', '.join(map(str, wanted.seeds))}")
+    return list(records)
+
+
+def _is_asked(text: str, asked: Choice) -> bool:
+    have = choice(text)
+    return have == asked or (not asked.items and have.name == asked.name)
 
 
 def scores(records: Sequence[Record]) -> list[Score]:
