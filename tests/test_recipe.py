@@ -145,7 +145,7 @@ def test_settings_changed_by_the_user_reach_both_stages_unless_the_stage_has_its
 @pytest.mark.parametrize("name", ["learning_rate", "fp32"])
 def test_a_misspelt_setting_of_that_stage_is_told(name: str) -> None:
     recipe = Recipe(epochs=10, batch_size=4, lr=1e-3, fp32=((name, 0.1),))
-    with pytest.raises(BiBenchError, match=f"^a recipe has no '{name}'; it has: batch_size, "):
+    with pytest.raises(BiBenchError, match=f"^a recipe has no '{name}'; it has: backward, batch_size, "):
         recipe.for_operator(full_precision=True)
 
 

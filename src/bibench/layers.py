@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bibench import native
 from bibench.operators.base import Operator
 from bibench.spec import LayerSpec, convolve
+from bibench.surrogate import Surrogate, binarize, sign
 
 
 class BinaryLayer(nn.Module):
@@ -24,6 +26,7 @@ class BinaryLayer(nn.Module):
     spec: LayerSpec
     weight: Tensor
     bias: Any
+    backward_dtype: torch.dtype | None = None
     _informed: bool
 
     @classmethod
@@ -48,13 +51,24 @@ class BinaryLayer(nn.Module):
             )
         if self.training and not self._informed:
             self._warn_uninformed()
-        activation = op.quantize_activation(x)
-        weight = op.quantize_weight(self.weight)
-        y = scaled_product(activation, weight, op.scale(self.weight), spec, op.scale_in_weight_gradient)
-        y = op.output(y, x)
+        y = op.output(self._product(x), x)
         if self.bias is not None:
             y = y + spec.per_output(self.bias)
         return y.to(x.dtype)
+
+    def _product(self, x: Tensor) -> Tensor:
+        op, spec = self.operator, self.spec
+        scale, fixed = op.scale(self.weight), op.scale_in_weight_gradient
+        if not op.exact_signs or spec.padding_mode != "zeros":
+            activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
+            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype)
+        learned = scale is not None and (scale.requires_grad or fixed)
+        estimators = (op.activation_estimator, op.weight_estimator)
+        values = (_exact(op.activation(x)), _exact(op.weight(self.weight)))
+        y: Tensor = _SignProduct.apply(
+            *values, None if learned or scale is None else scale, spec, estimators, self.backward_dtype
+        )
+        return y * spec.per_output(scale) if learned and scale is not None else y
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -84,15 +98,14 @@ BINARY_LAYERS: dict[type[nn.Module], type[BinaryLayer]] = {
 }
 
 
-def product(activation: Tensor, weight: Tensor, spec: LayerSpec) -> Tensor:
+def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype: torch.dtype | None = None) -> Tensor:
     """The integer dot products of ±1 values, with the layer's padding *after* the sign.
 
     Computed in float32 (float64 for float64 layers) even under autocast: sums of ±1 are exact there
     up to 2^24 terms, and not in 16 bits.
     """
     padded, padding = spec.padded(_exact(activation))
-    with torch.autocast(activation.device.type, enabled=False):
-        return convolve(padded, _exact(weight), spec, padding)
+    return _ScaledProduct.apply(padded, _exact(weight), None, spec, padding, backward_dtype)
 
 
 def scaled_product(
@@ -101,6 +114,7 @@ def scaled_product(
     scale: Tensor | None,
     spec: LayerSpec,
     scale_in_weight_gradient: bool = False,
+    backward_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """`product` times the scale per output channel, with the operator's convention for gradients.
 
@@ -108,45 +122,118 @@ def scaled_product(
     Any other is a statistic of the weight: the gradient is that of the product with the weight
     scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
     """
-    if scale is None:
-        return product(activation, weight, spec)
-    if scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad:
-        return product(activation, weight, spec) * spec.per_output(scale)
+    if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
+        return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
     padded, padding = spec.padded(_exact(activation))
-    return _StatisticalScale.apply(padded, _exact(weight), scale, spec, padding)
+    return _ScaledProduct.apply(padded, _exact(weight), scale, spec, padding, backward_dtype)
 
 
-class _StatisticalScale(torch.autograd.Function):
+def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
+    return y if scale is None else y * spec.per_output(scale)
+
+
+class _ScaledProduct(torch.autograd.Function):
     """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(a: Tensor, w: Tensor, scale: Tensor, spec: LayerSpec, padding: tuple[int, ...]) -> Tensor:
+    def forward(
+        a: Tensor,
+        w: Tensor,
+        scale: Tensor | None,
+        spec: LayerSpec,
+        padding: tuple[int, ...],
+        backward_dtype: torch.dtype | None,
+    ) -> Tensor:
         with torch.autocast(a.device.type, enabled=False):
-            return convolve(a, w, spec, padding) * spec.per_output(scale)
+            return _scaled(convolve(a, w, spec, padding), scale, spec)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.padding = inputs[3:]
+        ctx.spec, ctx.padding, ctx.dtype = inputs[3:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, w, scale = ctx.saved_tensors
-        scaled = w * scale.reshape(-1, *(1,) * (w.dim() - 1))
-        with torch.autocast(a.device.type, enabled=False):
-            grads = product_gradients(grad, a, scaled, ctx.spec, ctx.padding, ctx.needs_input_grad[:2])
-        return *grads, None, None, None
+        needed = ctx.needs_input_grad[:2]
+        return *product_gradients(grad, a, w, scale, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
+
+
+class _SignProduct(torch.autograd.Function):
+    """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
+
+    Saves v and u alone: their signs cost less to make again than to keep. Runs on the compiled kernels
+    where they apply; forward and backward are the same numbers either way.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        v: Tensor,
+        u: Tensor,
+        scale: Tensor | None,
+        spec: LayerSpec,
+        estimators: tuple[Surrogate, Surrogate],
+        backward_dtype: torch.dtype | None,
+    ) -> Tensor:
+        if native.serves(v, u) and (scale is None or native.serves(scale)):
+            return native.convolve(v, u, scale, spec)
+        with torch.autocast(v.device.type, enabled=False):
+            padded, padding = spec.padded(sign(v))
+            return _scaled(convolve(padded, sign(u), spec, padding), scale, spec)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:3])
+        ctx.spec, ctx.estimators, ctx.dtype = inputs[3:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        v, u, scale = ctx.saved_tensors
+        (for_v, for_u), needed = ctx.estimators, ctx.needs_input_grad[:2]
+        if torch.is_grad_enabled():  # a second derivative: through the estimators too
+            a, w = binarize(v, for_v), binarize(u, for_u)
+        else:
+            a, w = sign(v), sign(u)
+        padded, padding = ctx.spec.padded(a)
+        grad_v, grad_u = product_gradients(grad, padded, w, scale, ctx.spec, padding, needed, ctx.dtype)
+        if grad_v is not None:
+            grad_v = for_v.backward(ctx.spec.unpadded(grad_v, v), v, own=True)
+        if grad_u is not None:
+            grad_u = for_u.backward(grad_u, u, own=True)
+        return grad_v, grad_u, *(None,) * 4
 
 
 def product_gradients(
     grad: Tensor,
     a: Tensor,
     w: Tensor,
+    scale: Tensor | None,
     spec: LayerSpec,
     padding: tuple[int, ...],
     needed: tuple[bool, bool],
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of ``convolve(a, w, spec, padding)`` with respect to a and w (None where not needed)."""
+    """Gradients of ``convolve(a, scale·w, spec, padding)`` with respect to a and scale·w (None where not needed).
+
+    In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
+    """
+    if scale is not None:
+        w = w * scale.reshape(-1, *(1,) * (w.dim() - 1))
+    exact = grad.dtype
+    with torch.autocast(a.device.type, enabled=False):
+        if dtype is not None:
+            grad, a, w = grad.to(dtype), a.to(dtype), w.to(dtype)
+        grad_a, grad_w = _gradients(grad, a, w, spec, padding, needed)
+    return tuple(g if g is None else g.to(exact) for g in (grad_a, grad_w))  # type: ignore[return-value]
+
+
+def _gradients(
+    grad: Tensor, a: Tensor, w: Tensor, spec: LayerSpec, padding: tuple[int, ...], needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
     if spec.kind == "linear":
         rows = grad.reshape(-1, spec.out_channels)
         grad_w = rows.T @ a.reshape(-1, spec.in_channels) if needed[1] else None
@@ -160,6 +247,21 @@ def product_gradients(
 
 def _exact(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+BACKWARD_PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+def set_backward_precision(model: nn.Module, precision: str) -> None:
+    """Compute the gradients of all binarized products of `model` in ``float32`` (default) or ``bfloat16``.
+
+    The forward pass is exact either way. Rounding the gradient and the scaled weights to bfloat16 changes
+    the training; see docs/native.md for how much.
+    """
+    if precision not in BACKWARD_PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(BACKWARD_PRECISIONS)}; got {precision!r}")
+    for _, layer in binary_layers(model):
+        layer.backward_dtype = BACKWARD_PRECISIONS[precision]
 
 
 def binary_layers(model: nn.Module) -> Iterator[tuple[str, BinaryLayer]]:

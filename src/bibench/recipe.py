@@ -12,6 +12,7 @@ from torch import nn
 
 from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
+from bibench.layers import BACKWARD_PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Recipe:
         distillation: one of `METHODS`: ``none``, or how the full-precision model teaches.
         clip_grad_norm: maximal norm of the gradient; 0 for none.
         precision: Lightning Fabric's (``32-true``, ``bf16-mixed``, ``16-mixed``).
+        backward: precision of the binarized layers' gradient products: ``float32``, which is exact to
+            rounding, or ``bfloat16``, which is faster where the processor has it.
         pad_value: at the border of binarized convolutions (0, 1 or -1).
         fp32: what the full-precision stage does otherwise (names and values of these attributes).
     """
@@ -46,6 +49,7 @@ class Recipe:
     distillation: str = "none"
     clip_grad_norm: float = 0.0
     precision: str = "32-true"
+    backward: str = "float32"
     pad_value: float = 0.0
     fp32: tuple[tuple[str, Any], ...] = ()
 
@@ -54,6 +58,7 @@ class Recipe:
         _among("schedule", self.schedule, SCHEDULES)
         _among("init", self.init, ("fp32", "scratch"))
         _among("distillation", self.distillation, METHODS)
+        _among("backward", self.backward, BACKWARD_PRECISIONS)
         for expected, names, fits in _NUMBERS:
             for name in names:
                 if not fits(value := getattr(self, name)):

@@ -71,6 +71,7 @@ class Record:
     cpu: str = ""
     cpu_count: int | None = None
     accelerator: str = ""
+    kernels: str = ""
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -92,6 +92,14 @@ class LayerSpec:
             return x, tuple(low for low, _ in sides)
         return self.pad(x, self.pad_value), (0,) * self.spatial_axes
 
+    def unpadded(self, padded: Tensor, like: Tensor) -> Tensor:
+        """The part of a tensor in the shape of `padded(like)` that belongs to `like`; constant borders only."""
+        if padded.shape == like.shape:
+            return padded
+        for axis in range(self.spatial_axes):  # padding counts the last axis first
+            padded = padded.narrow(-1 - axis, self.padding[2 * axis], like.shape[-1 - axis])
+        return padded
+
 
 def of_layer(
     module: torch.nn.Module,

@@ -17,6 +17,7 @@ from bibench.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.files import remove_leftovers
 from bibench.registry import load_file
 from bibench.store import Busy, CellDirectory
+from bibench.train.allocator import keep_freed_memory
 from bibench.train.cell import Hooks, Settings, failure_record, train_cell
 from bibench.train.loop import Interrupted
 
@@ -86,6 +87,7 @@ def main(connection: Connection, settings: Settings, stop: c_bool, threads: int)
     import torch
 
     torch.set_num_threads(threads)
+    keep_freed_memory()
     for file in settings.load:
         load_file(file)
 

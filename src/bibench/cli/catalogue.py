@@ -135,11 +135,13 @@ def env(json: Json = False) -> None:
     """Show versions, git state, processor and accelerator: what every record carries."""
     import torch
 
+    from bibench import native
     from bibench.data.location import CACHE, DATA_ROOT, cache_dir, data_root
     from bibench.provenance import environment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = environment(device) | {
+        "kernels available": ", ".join(native.available()) or "none (installed without the compiled module)",
         f"${DATA_ROOT}": str(data_root() or "not set"),
         f"${CACHE}": str(cache_dir()),
     }

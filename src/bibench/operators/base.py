@@ -146,6 +146,20 @@ class Operator(nn.Module):
             return InferenceForm(weight=sign(self.weight(w)), channel_scale=self.scale(w))
 
     @property
+    def exact_signs(self) -> bool:
+        """Whether the product's factors are, at present, exactly the signs of `activation` and `weight`.
+
+        Such layers run on one fused function, and on the compiled kernels where those apply. An operator
+        with `quantize_*` of its own computes in float, unless it overrides this too.
+        """
+        cls = type(self)
+        return (
+            not self.ternary
+            and cls.quantize_activation is Operator.quantize_activation
+            and cls.quantize_weight is Operator.quantize_weight
+        )
+
+    @property
     def scheduled(self) -> bool:
         """Whether training must report its progress to this operator."""
         cls = type(self)

@@ -78,6 +78,10 @@ class FDA(Operator):
             return quantized
         return quantized + self.noise_scale * self.weight_noise(w.flatten(1), -1).reshape(w.shape)
 
+    @property
+    def exact_signs(self) -> bool:
+        return not self.ternary and not (self._noisy() and self.activation_noise is not None)
+
     def scale(self, w: Tensor) -> Tensor:
         alpha = channel_mean_abs(w)
         return alpha.mean().expand_as(alpha) if self.profile == "original" else alpha

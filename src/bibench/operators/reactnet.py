@@ -49,6 +49,10 @@ class ReActNet(Operator):
             return quantized + (torch.sign(x) - quantized).detach()
         return quantized
 
+    @property
+    def exact_signs(self) -> bool:
+        return not self.ternary  # quantize_activation differs in the release's profile alone
+
     def scale(self, w: Tensor) -> Tensor:
         return channel_mean_abs(w)
 

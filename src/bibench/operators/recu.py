@@ -16,10 +16,12 @@ from bibench.operators.base import (
     choice,
     operator,
 )
+from bibench.rows import Scaling, as_rows, from_rows, rescale, scale_rows
 from bibench.spec import LayerSpec
 from bibench.surrogate import IDENTITY, Polynomial, sign
 
-EPS = 1e-5
+WEIGHTS = Scaling(deviation=2 * math.sqrt(2))
+ACTIVATIONS = Scaling(centre=False)
 TAU_START, TAU_END = 0.85, 0.99
 
 
@@ -65,38 +67,20 @@ class ReCU(Operator):
     def activation(self, x: Tensor) -> Tensor:
         if not self.training:
             return x  # a positive factor moves no sign
-        axes = (-1,) if self.spec.kind == "linear" else tuple(range(-1 - self.spec.spatial_axes, 0))
-        count = math.prod(x.shape[a] for a in axes)
-        return x / (x.var(axes, correction=min(1, max(count - 1, 0)), keepdim=True) + EPS).sqrt()
+        if self.spec.kind == "linear":
+            return scale_rows(x.reshape(-1, x.shape[-1]), ACTIVATIONS).view(x.shape)
+        return from_rows(scale_rows(as_rows(x), ACTIVATIONS), x)
 
     def weight(self, w: Tensor) -> Tensor:
-        standard = standardize(w)
-        quantile = standard.detach().abs().mean() * -math.log(2 - 2 * self.tau)
-        return _Clamp.apply(standard, quantile)
+        # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.
+        return from_rows(scale_rows(as_rows(w), WEIGHTS, clip=-math.log(2 - 2 * self.tau)), w)
 
-    def scale(self, w: Tensor) -> Tensor:
-        return self.alpha
+    def output(self, y: Tensor, x: Tensor) -> Tensor:
+        return rescale(y, self.spec.per_output(self.alpha))
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():
             return InferenceForm(sign(standardize(w)), channel_scale=self.alpha.detach())
-
-
-class _Clamp(torch.autograd.Function):
-    """clamp(x, -q, q) whose gradient passes only where |x| < q (torch's own passes at the bound)."""
-
-    @staticmethod
-    def forward(x: Tensor, q: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(x, -q), q)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[no-untyped-def]
-        x, q = ctx.saved_tensors
-        return grad * (x.abs() < q), None
 
 
 def tau_at(t: float) -> float:
@@ -107,8 +91,4 @@ def tau_at(t: float) -> float:
 
 def standardize(w: Tensor) -> Tensor:
     """ŵ: each filter centred and scaled to standard deviation 2√2 (a Laplace of scale b = 2)."""
-    flat = w.flatten(1)
-    centred = flat - flat.mean(1, keepdim=True)
-    correction = 1 if flat.shape[1] > 1 else 0  # a one-element filter has no unbiased variance
-    deviation = (centred.var(1, correction=correction, keepdim=True) + EPS).sqrt()
-    return (centred * (2 * math.sqrt(2)) / deviation).reshape(w.shape)
+    return from_rows(scale_rows(as_rows(w), WEIGHTS), w)

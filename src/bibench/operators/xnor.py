@@ -110,7 +110,7 @@ def activation_scale(x: Tensor, spec: LayerSpec, form: str) -> Tensor:
     if spec.kind == "linear":
         return magnitude.mean(-1, keepdim=True)
     groups = spec.groups
-    mean = magnitude.unflatten(1, (groups, -1)).mean(2)  # (B, g, H, W)
+    mean = magnitude.mean(1, keepdim=True) if groups == 1 else magnitude.unflatten(1, (groups, -1)).mean(2)
     kernel = mean.new_full((groups, 1, *spec.kernel_size), 1 / math.prod(spec.kernel_size))
     filtered = convolve(spec.pad(mean, 0.0), kernel, spec, groups=groups)
     return filtered if groups == 1 else filtered.repeat_interleave(spec.out_channels // groups, 1)

@@ -16,6 +16,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
+from bibench.rows import rescale
 from bibench.spec import LayerSpec
 from bibench.surrogate import sign
 
@@ -63,13 +64,12 @@ class XNORPlusPlus(Operator):
         if self.scale_init == "weight":
             self.alpha.copy_(channel_mean_abs(w))
 
-    def scale(self, w: Tensor) -> Tensor:
-        return self.alpha
-
     def output(self, y: Tensor, x: Tensor) -> Tensor:
+        # Γ first: it is small, and the output map is then multiplied once.
+        gamma = self.spec.per_output(self.alpha)
         for axis, values in enumerate(self._axis_scales(y.shape[y.dim() - self.spec.spatial_axes :])):
-            y = y * values.reshape(-1, *(1,) * (self.spec.spatial_axes - 1 - axis))
-        return y
+            gamma = gamma * values.reshape(-1, *(1,) * (self.spec.spatial_axes - 1 - axis))
+        return rescale(y, gamma)
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():

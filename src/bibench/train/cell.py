@@ -19,7 +19,7 @@ from bibench.conversion import binarize
 from bibench.data.location import checksum
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint, save_checkpoint
-from bibench.layers import progress
+from bibench.layers import progress, set_backward_precision
 from bibench.models import MODELS
 from bibench.provenance import environment
 from bibench.recipe import Recipe
@@ -75,13 +75,15 @@ def convert(cell: Cell, model: nn.Module, task: Task, recipe: Recipe) -> Audit:
     if cell.full_precision:
         return audit(model, task.example_inputs())
     seed_all(cell.seed, OPERATOR_PARAMETERS)
-    return binarize(
+    audited = binarize(
         model,
         cell.operator.name,
         example_inputs=task.example_inputs(),
         pad_value=recipe.pad_value,
         **cell.operator.options,
     )
+    set_backward_precision(model, recipe.backward)
+    return audited
 
 
 def arrange(model: nn.Module, task: Task) -> nn.Module:
@@ -150,7 +152,9 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         identity_fields(cell)
         | environment(fabric.device)
         | {
-            "precision": recipe.precision,
+            "precision": ", ".join(
+                [recipe.precision] + [f"backward {recipe.backward}"] * (recipe.backward != "float32")
+            ),
             "started": began,
             "code": "-".join(code.values()),
             "data": task.checksum()[:16],

@@ -1,0 +1,86 @@
+"""One training step of binarized networks over the best full-precision step, native kernels and plain PyTorch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import bibench
+from bibench import native
+from bibench.choice import choice
+from bibench.layers import progress
+from bibench.operators import PAPER_ORDER
+
+from .timing import interleave, summarize
+
+CASES = {"resnet20": 64, "resnet18": 16}
+"""Model and batch size, on 32×32 images."""
+OPERATORS = (*PAPER_ORDER[1:], "fda[noise=False]")
+PLAIN = ("bnn", "bireal", "fda")
+"""Operators also timed without the kernels."""
+
+
+def run() -> list[dict[str, Any]]:
+    """Ratios to full precision, one and two threads."""
+    threads = torch.get_num_threads()
+    rows = []
+    for model, batch in CASES.items():
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            rows += compare(model, batch, f"{model} batch {batch}, {count} threads", rounds=7)
+    torch.set_num_threads(threads)
+    return rows
+
+
+def compare(model: str, batch: int, title: str, rounds: int) -> list[dict[str, Any]]:
+    """All alternatives interleaved; the base is the faster of two memory formats at full precision."""
+    formats = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+    baselines = {name: step(model, "fp32", batch, memory) for name, memory in formats.items()}
+    # Processor time where one thread works, so that other jobs on the machine matter less.
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    trial = interleave(baselines, rounds=3, warmup=1, clock=clock)
+    best = min(formats, key=lambda name: min(trial[name]))
+    base = f"{title}: fp32 {best}"
+    alternatives = {base: baselines[best]}
+    for operator in OPERATORS:
+        alternatives[f"{title}: {operator}"] = step(model, operator, batch, formats[best])
+    for operator in PLAIN:
+        alternatives[f"{title}: {operator}, plain"] = plain(step(model, operator, batch, formats[best]))
+    return summarize(interleave(alternatives, rounds=rounds, warmup=1, clock=clock), base)
+
+
+def step(model_name: str, operator: str, batch: int, memory: torch.memory_format) -> Callable[[], None]:
+    """A training step with Adam, as the engine runs it."""
+    torch.manual_seed(0)
+    model = bibench.models.create(model_name)
+    if operator != "fp32":
+        chosen = choice(operator)
+        bibench.binarize(model, chosen.name, example_inputs=torch.zeros(1, 3, 32, 32), **chosen.options)
+        progress(model, 0.5, 0.01)
+    model.to(memory_format=memory)  # type: ignore[call-overload]
+    images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory)
+    targets = torch.randint(10, (batch,))
+    optimizer = torch.optim.Adam(model.parameters())
+    return lambda: one(model, optimizer, images, targets)
+
+
+def one(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, targets: torch.Tensor) -> None:
+    """Forward, backward, update."""
+    optimizer.zero_grad()
+    F.cross_entropy(model(images), targets).backward()
+    optimizer.step()
+
+
+def plain(work: Callable[[], None]) -> Callable[[], None]:
+    """The same without the compiled kernels."""
+
+    def call() -> None:
+        with native.using(native.NONE):
+            work()
+
+    return call

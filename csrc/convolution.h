@@ -1,0 +1,60 @@
+// Binary convolution and matrix product of float tensors: sign, pack, count, scale.
+#pragma once
+
+#include "kernels.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace bibench {
+
+// A convolution of (n, c, h, w) with (co, c / groups, kh, kw). One-dimensional convolutions have h = kh = 1, a
+// matrix product of rows is a 1x1 convolution of (rows, c, 1, 1). Sizes have been checked by the caller.
+struct Shape {
+  int64_t n, c, h, w;
+  int64_t co, kh, kw;
+  int64_t stride_h, stride_w;
+  int64_t top, bottom, left, right;  // padding
+  int64_t dilation_h, dilation_w;
+  int64_t groups;
+  int pad_value;  // what padding holds after the sign: 0, 1 or -1
+
+  int64_t out_h() const { return (h + top + bottom - dilation_h * (kh - 1) - 1) / stride_h + 1; }
+  int64_t out_w() const { return (w + left + right - dilation_w * (kw - 1) - 1) / stride_w + 1; }
+  int64_t group_in() const { return c / groups; }
+  int64_t group_out() const { return co / groups; }
+  int64_t taps() const { return kh * kw; }
+  int64_t tap_words() const { return (group_in() + kWordBits - 1) / kWordBits; }
+  int64_t words() const { return taps() * tap_words(); }
+  int64_t blocks() const { return (group_out() + kLanes - 1) / kLanes; }
+};
+
+// Strides of a tensor in elements, for (n, c, h, w) or, of a weight, (co, c, kh, kw).
+struct Strides {
+  int64_t n, c, h, w;
+};
+
+// The signs of a weight, packed for the kernels: [group][block][word][lane].
+struct PackedWeight {
+  std::vector<uint32_t> words;
+  // Sum of the signs under each tap, [group][tap][block * lane]: what zero padding has to give back.
+  std::vector<int32_t> tap_sums;
+};
+
+PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float* weight, Strides strides);
+
+// out = scale[co] * (sign(x + shift) conv sign(weight)) + bias[co]; scale, bias and shift may be null. x and out
+// are contiguous or channels-last, whatever their strides say.
+void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
+              const float* shift, const float* scale, const float* bias, float* out, Strides out_strides, int threads);
+
+// Depthwise convolutions (one filter per channel) have a way of their own, straight from the float weight.
+bool is_depthwise(const Shape& shape);
+void convolve_depthwise(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
+                        const float* weight, Strides weight_strides, const float* shift, const float* scale,
+                        const float* bias, float* out, Strides out_strides, int threads);
+
+// Number of set bits.
+int32_t bits_set(uint32_t v);
+
+}  // namespace bibench

@@ -1,0 +1,29 @@
+// See dispatch.h.
+
+#include "dispatch.h"
+
+namespace bibench {
+
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> found;
+#ifdef BIBENCH_X86
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq"))
+    found.push_back(&kAvx512);
+  if (__builtin_cpu_supports("avx2")) found.push_back(&kAvx2);
+#endif
+#ifdef BIBENCH_NEON
+  found.push_back(&kNeon);
+#endif
+  found.push_back(&kPortable);
+  return found;
+}
+
+const Kernels* find_kernels(const std::string& name) {
+  for (const Kernels* kernels : available_kernels())
+    if (name == kernels->name) return kernels;
+  return nullptr;
+}
+
+}  // namespace bibench

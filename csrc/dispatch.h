@@ -1,0 +1,17 @@
+// Which kernels to use: the best this processor has, or the one named by $BIBENCH_ISA.
+#pragma once
+
+#include "kernels.h"
+
+#include <string>
+#include <vector>
+
+namespace bibench {
+
+// Kernels this processor can run, best first.
+std::vector<const Kernels*> available_kernels();
+
+// By name; null if it is unknown or this processor cannot run it.
+const Kernels* find_kernels(const std::string& name);
+
+}  // namespace bibench

@@ -1,0 +1,99 @@
+// The table of kernels that each instruction set provides, and the plain data they work on.
+//
+// Only plain old data and declarations here: this header is included by translation units compiled for
+// different instruction sets, and inline code shared between them could end up compiled for the wrong one.
+//
+// Bits: bit = 1 where the value is negative (or NaN), so that sign(0) = sign(-0) = +1. 32 channels share
+// one 32-bit word, least significant first; bits beyond the last channel are 0 in activations and weights.
+//
+// Weights are laid out [block][word][lane], where a block is kLanes output channels and `word` runs over
+// the words that meet in one output. A kernel holds lanes in vector registers and broadcasts activation
+// words, so a dot product needs no shuffling and the packed activations are read where they are.
+#pragma once
+
+#include <cstdint>
+
+namespace bibench {
+
+inline constexpr int kWordBits = 32;
+inline constexpr int kLanes = 16;
+inline constexpr int kMaxTilePixels = 8;
+inline constexpr int kMaxTileBlocks = 2;
+
+// The words of one output: `runs` stretches of `run_words` consecutive words, at these offsets from the
+// output's base pointer (one run for each row of a filter, or for each tap).
+struct Runs {
+  const int32_t* offsets;
+  int64_t count;
+  int64_t words;
+};
+
+// How counts become outputs: value = (total - 2 count - correction[c]) * scale[c] + bias[c].
+// `scale` and `bias` (per channel) and `corrections` (per pixel, a pointer to one value per channel) may be
+// null; `totals` (per pixel) replaces `total` where it is given.
+struct Epilogue {
+  int32_t total;
+  const int32_t* totals;
+  const int32_t* const* corrections;
+  const float* scale;
+  const float* bias;
+};
+
+// out = (x - mean) * deviation / sqrt(variance + eps) for each row, or x * … when not `centre`; the variance has
+// `degrees` of freedom.
+struct Normalization {
+  float degrees, eps, deviation;
+  bool centre;
+};
+
+struct Kernels {
+  const char* name;
+  int tile_pixels;
+  int tile_blocks;
+  // counts[pixel][block * kLanes + lane] = number of set bits of (activation xor weight) (or `and`), for
+  // `pixels` <= tile_pixels base pointers and `blocks` <= tile_blocks consecutive weight blocks.
+  void (*count_xor)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                    int32_t* counts);
+  void (*count_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                    int32_t* counts);
+  // The outputs of a tile: `channels` contiguous values for each pixel, at out + pixel * out_stride. `counts`
+  // has `count_stride` values for each pixel; what the epilogue gives per channel starts at the first of them.
+  void (*finish)(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& epilogue, float* out,
+                 int64_t out_stride);
+  // out[column * out_stride + row] = in[row * in_stride + column].
+  void (*transpose)(const float* in, int64_t rows, int64_t columns, int64_t in_stride, float* out, int64_t out_stride);
+  // `count` rows of `channels` consecutive floats, `step` floats apart, to ceil(channels / 32) words each,
+  // `word_step` words apart; `shift` (per channel) may be null.
+  void (*pack_rows)(const float* x, const float* shift, int64_t channels, int64_t count, int64_t step, uint32_t* words,
+                    int64_t word_step);
+  // One word (up to 32 channels, `stride` floats apart) of `pixels` consecutive pixels, `step` words apart.
+  void (*pack_plane)(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
+                     int64_t step);
+  // out = sign(x), n values.
+  void (*sign)(const float* x, float* out, int64_t n);
+  // out = grad * surrogate'(x), n values; `out` may be `grad`.
+  void (*ste)(const float* grad, const float* x, float* out, int64_t n, float clip);
+  void (*approx_sign)(const float* grad, const float* x, float* out, int64_t n);
+  // The factor is an even polynomial sum_k c[k] x^(2k) (Horner's scheme, no fused multiply-add), 0 beyond `window`.
+  void (*even_polynomial)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
+                          float window);
+  // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes and sums of their
+  // products (see elementwise.inl).
+  void (*to_bytes)(const float* x, const float* shift, int64_t shift_step, int64_t n, int8_t* out);
+  void (*add_tap)(const int8_t* a, int64_t step, int8_t w, int64_t n, int16_t* sums);
+  void (*add_products)(const int8_t* a, const int8_t* w, int64_t n, int16_t* sums);
+  // One row of n values; see elementwise.inl. The gradient passes where |out| < limit.
+  void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
+  void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,
+                                 const Normalization& how, float limit, float* out, float* buffer);
+  void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
+                           float* out, float* total, float* buffer);
+  void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
+};
+
+extern const Kernels kPortable;
+extern const Kernels kAvx2;
+extern const Kernels kAvx512;
+extern const Kernels kNeon;
+
+}  // namespace bibench

@@ -1,0 +1,349 @@
+// The Python module bibench._core. Checks every argument before a kernel runs, and releases the GIL.
+
+#include "convolution.h"
+#include "dispatch.h"
+#include "matmul.h"
+#include "threads.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <optional>
+#include <stdexcept>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using bibench::Kernels;
+using bibench::Shape;
+using bibench::Strides;
+
+using Array = nb::ndarray<const float, nb::device::cpu>;
+using Output = nb::ndarray<float, nb::device::cpu>;
+using MaybeArray = std::optional<Array>;
+
+std::atomic<const Kernels*> current{nullptr};
+
+const Kernels& kernels() {
+  if (const Kernels* chosen = current.load()) return *chosen;
+  const Kernels* chosen = bibench::available_kernels().front();
+  if (const char* asked = std::getenv("BIBENCH_ISA"); asked && *asked) {
+    chosen = bibench::find_kernels(asked);
+    if (!chosen) {
+      std::string names;
+      for (const Kernels* k : bibench::available_kernels()) names += std::string(names.empty() ? "" : ", ") + k->name;
+      throw std::invalid_argument("BIBENCH_ISA=" + std::string(asked) + ": this processor has " + names);
+    }
+  }
+  current.store(chosen);
+  return *chosen;
+}
+
+void check(bool condition, const std::string& message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+template <class T>
+std::string shape_of(const T& array) {
+  std::string text = "(";
+  for (size_t i = 0; i < array.ndim(); ++i) text += (i ? ", " : "") + std::to_string(array.shape(i));
+  return text + ")";
+}
+
+// Strides of a 4-d array that is contiguous or channels-last; axes of one element may have any stride.
+template <class T>
+Strides layout(const T& a, const char* name) {
+  check(a.ndim() == 4, std::string(name) + " must have 4 axes, got " + shape_of(a));
+  const int64_t n = a.shape(0), c = a.shape(1), h = a.shape(2), w = a.shape(3);
+  const auto matches = [&](const Strides& s) {
+    return (n <= 1 || a.stride(0) == s.n) && (c <= 1 || a.stride(1) == s.c) && (h <= 1 || a.stride(2) == s.h) &&
+           (w <= 1 || a.stride(3) == s.w);
+  };
+  const Strides last = {h * w * c, 1, w * c, c}, planar = {c * h * w, h * w, w, 1};
+  if (matches(last)) return last;
+  if (matches(planar)) return planar;
+  throw std::invalid_argument(std::string(name) + " must be contiguous or channels-last");
+}
+
+const float* channel_values(const MaybeArray& values, int64_t channels, const char* name) {
+  if (!values) return nullptr;
+  check(values->ndim() == 1 && static_cast<int64_t>(values->shape(0)) == channels,
+        std::string(name) + " must have shape (" + std::to_string(channels) + "), got " + shape_of(*values));
+  check(channels <= 1 || values->stride(0) == 1, std::string(name) + " must be contiguous");
+  return values->data();
+}
+
+Shape conv_shape(const Array& x, const Array& weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
+                 std::array<int64_t, 2> dilation, int64_t groups, int pad_value) {
+  check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
+  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
+  check(groups >= 1, "groups must be at least 1");
+  check(pad_value >= -1 && pad_value <= 1, "pad_value must be 0, 1 or -1");
+  constexpr int64_t kLimit = int64_t{1} << 31;
+  for (size_t i = 0; i < 4; ++i)
+    check(static_cast<int64_t>(x.shape(i)) < kLimit && static_cast<int64_t>(weight.shape(i)) < kLimit,
+          "sizes must be below 2^31");
+  for (const int64_t v : {stride[0], stride[1], dilation[0], dilation[1]})
+    check(v >= 1 && v < kLimit, "stride and dilation must be at least 1");
+  for (const int64_t v : padding) check(v >= 0 && v < kLimit, "padding must not be negative");
+  Shape s;
+  s.n = x.shape(0), s.c = x.shape(1), s.h = x.shape(2), s.w = x.shape(3);
+  s.co = weight.shape(0), s.kh = weight.shape(2), s.kw = weight.shape(3);
+  s.stride_h = stride[0], s.stride_w = stride[1];
+  s.top = padding[0], s.bottom = padding[1], s.left = padding[2], s.right = padding[3];
+  s.dilation_h = dilation[0], s.dilation_w = dilation[1];
+  s.groups = groups, s.pad_value = pad_value;
+  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1, "weight must not be empty, got " + shape_of(weight));
+  check(s.c % groups == 0 && s.co % groups == 0, "groups must divide the channels of x and weight");
+  check(static_cast<int64_t>(weight.shape(1)) == s.c / groups,
+        "weight has " + std::to_string(weight.shape(1)) + " input channels for x with " + std::to_string(s.c) +
+            " and groups=" + std::to_string(groups));
+  check(s.group_in() * s.taps() < (int64_t{1} << 24), "a filter may have at most 2^24 weights");
+  const int64_t high = s.h + s.top + s.bottom - s.dilation_h * (s.kh - 1) - 1;
+  const int64_t wide = s.w + s.left + s.right - s.dilation_w * (s.kw - 1) - 1;
+  check(high >= 0 && wide >= 0, "the filter is larger than the padded input");
+  const double words = static_cast<double>(s.h + s.top + s.bottom) * static_cast<double>(s.w + s.left + s.right) *
+                       static_cast<double>(s.groups * s.tap_words());
+  check(words < static_cast<double>(kLimit), "one padded image has too many values");
+  return s;
+}
+
+void convolve(const Array& x, const Array& weight, const Output& out, std::array<int64_t, 2> stride,
+              std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
+              const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads) {
+  const Shape s = conv_shape(x, weight, stride, padding, dilation, groups, pad_value);
+  check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
+            static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
+        "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
+            ", " + std::to_string(s.out_w()) + "), got " + shape_of(out));
+  const Strides xs = layout(x, "x"), ws = layout(weight, "weight"), os = layout(out, "out");
+  const float *shift_data = channel_values(shift, s.c, "shift"), *scale_data = channel_values(scale, s.co, "scale"),
+              *bias_data = channel_values(bias, s.co, "bias");
+  const Kernels& k = kernels();
+  nb::gil_scoped_release release;
+  if (bibench::is_depthwise(s)) {
+    bibench::convolve_depthwise(k, s, x.data(), xs, weight.data(), ws, shift_data, scale_data, bias_data, out.data(), os,
+                                threads);
+    return;
+  }
+  const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws);
+  bibench::convolve(k, s, x.data(), xs, packed, shift_data, scale_data, bias_data, out.data(), os, threads);
+}
+
+bibench::Vectors vectors(const Array& a, bool transposed, const char* name) {
+  check(a.ndim() == 4, std::string(name) + " must have 4 axes, got " + shape_of(a));
+  const size_t row = transposed ? 3 : 2, value = transposed ? 2 : 3;
+  for (size_t i = 0; i < 4; ++i)
+    check(a.shape(i) < (size_t{1} << 31), std::string(name) + ": sizes must be below 2^31");
+  check(a.shape(3) <= 1 || a.stride(3) == 1, std::string(name) + " must be contiguous along its last axis");
+  return {a.data(),   static_cast<int64_t>(a.shape(row)), a.stride(0), a.stride(1), transposed ? 1 : a.stride(row),
+          transposed ? a.stride(value) : 1};
+}
+
+// a (B, H, M, K) with b (B, H, N, K), or with b (B, H, K, N) when `mask`, whose a holds zeros and ones.
+void matmul(const Array& a, const Array& b, const Output& out, bool mask, int threads) {
+  const bibench::Vectors left = vectors(a, false, "a"), right = vectors(b, mask, "b");
+  const int64_t length = a.shape(3), outer = a.shape(0), inner = a.shape(1);
+  check(static_cast<int64_t>(b.shape(mask ? 2 : 3)) == length && b.shape(0) == a.shape(0) && b.shape(1) == a.shape(1),
+        "a " + shape_of(a) + " and b " + shape_of(b) + " do not fit");
+  check(length < (int64_t{1} << 24), "a product may have at most 2^24 terms");
+  check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == outer && static_cast<int64_t>(out.shape(1)) == inner &&
+            static_cast<int64_t>(out.shape(2)) == left.rows && static_cast<int64_t>(out.shape(3)) == right.rows,
+        "out has the wrong shape " + shape_of(out));
+  int64_t stride = 1;
+  for (int i = 3; i >= 0; --i) {
+    check(out.shape(i) <= 1 || out.stride(i) == stride, "out must be contiguous");
+    stride *= out.shape(i);
+  }
+  const Kernels& k = kernels();
+  nb::gil_scoped_release release;
+  bibench::matmul(k, mask ? bibench::Product::kMask : bibench::Product::kSigns, outer, inner, length, left, right,
+                  out.data(), threads);
+}
+
+// Elementwise kernels work on the memory of dense arrays of equal layout, whatever the order of their axes.
+template <class A, class B>
+int64_t same_memory(const A& a, const B& b, const char* names) {
+  check(a.ndim() == b.ndim(), std::string(names) + " must have the same shape");
+  int64_t size = 1, span = 1;
+  for (size_t i = 0; i < a.ndim(); ++i) {
+    check(a.shape(i) == b.shape(i), std::string(names) + " must have the same shape, got " + shape_of(a) + " and " + shape_of(b));
+    check(a.shape(i) <= 1 || a.stride(i) == b.stride(i), std::string(names) + " must have the same strides");
+    size *= a.shape(i);
+    if (a.shape(i) > 0) span += static_cast<int64_t>(a.shape(i) - 1) * a.stride(i);
+  }
+  check(size == 0 || span == size, std::string(names) + " must be dense in memory");
+  return size;
+}
+
+template <class Body>
+void elementwise(int64_t size, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 15;  // below this, waking a thread costs more than it saves
+  nb::gil_scoped_release release;
+  const int64_t parts = (size + kGrain - 1) / kGrain;
+  bibench::parallel_for(parts, threads, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kGrain, last = end * kGrain < size ? end * kGrain : size;
+    body(first, last - first);
+  });
+}
+
+void sign(const Array& x, const Output& out, int threads) {
+  const int64_t size = same_memory(x, out, "x and out");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign(from + i, to + i, n); });
+}
+
+template <class Kernel>
+void gradient(const Array& grad, const Array& x, const Output& out, int threads, Kernel&& kernel) {
+  const int64_t size = same_memory(grad, x, "grad and x");
+  same_memory(x, out, "x and out");
+  const float *g = grad.data(), *v = x.data();
+  float* to = out.data();
+  elementwise(size, threads, [&](int64_t i, int64_t n) { kernel(g + i, v + i, to + i, n); });
+}
+
+bibench::Normalization normalization(int64_t n, bool unbiased, float eps, float deviation, bool centre) {
+  return {static_cast<float>(unbiased && n > 1 ? n - 1 : n), eps, deviation, centre};
+}
+
+// A contiguous matrix: rows and columns.
+template <class A>
+void check_matrix(const A& a, int64_t rows, int64_t columns, const char* name) {
+  check(a.ndim() == 2 && static_cast<int64_t>(a.shape(0)) == rows && static_cast<int64_t>(a.shape(1)) == columns,
+        std::string(name) + " has the wrong shape " + shape_of(a));
+  check((columns <= 1 || a.stride(1) == 1) && (rows <= 1 || a.stride(0) == columns),
+        std::string(name) + " must be contiguous");
+}
+
+constexpr int64_t kStats = 4;
+
+void normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
+               int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(stats, rows, kStats, "stats");
+  const Kernels& k = kernels();
+  const bibench::Normalization how = normalization(n, true, eps, deviation, centre);
+  const float* from = x.data();
+  float *to = out.data(), *facts = stats.data();
+  nb::gil_scoped_release release;
+  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
+  });
+}
+
+void normalize_backward(const Array& grad, const Array& x, const Array& stats, const Output& out, float eps,
+                        float deviation, bool centre, float limit, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(stats, rows, kStats, "stats");
+  const Kernels& k = kernels();
+  const bibench::Normalization how = normalization(n, true, eps, deviation, centre);
+  const float *g = grad.data(), *v = x.data(), *facts = stats.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      k.normalize_row_backward(g + r * n, v + r * n, facts + r * kStats, n, how, limit, to + r * n, buffer.data());
+  });
+}
+
+void rescale_backward(const Array& grad, const Array& x, const Array& gamma, const Output& out, const Output& total,
+                      int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(rows >= 1, "x must have rows");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(gamma, 1, n, "gamma"), check_matrix(total, 1, n, "total");
+  const Kernels& k = kernels();
+  const float *g = grad.data(), *v = x.data(), *scale = gamma.data();
+  float *to = out.data(), *sums = total.data();
+  constexpr int64_t kColumns = 256;  // columns of all rows are held in cache
+  nb::gil_scoped_release release;
+  bibench::parallel_for((n + kColumns - 1) / kColumns, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(rows * kColumns);
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * kColumns, size = n - first < kColumns ? n - first : kColumns;
+      k.rescale_backward(g + first, v + first, scale + first, rows, size, n, to + first, sums + first, buffer.data());
+    }
+  });
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.doc() = "XNOR-popcount kernels and fused surrogate gradients on float32 CPU arrays.";
+  m.def("isa", [] { return kernels().name; }, "Name of the kernels in use.");
+  m.def(
+      "available",
+      [] {
+        std::vector<std::string> names;
+        for (const Kernels* k : bibench::available_kernels()) names.emplace_back(k->name);
+        return names;
+      },
+      "Names of the kernels this processor can run, best first.");
+  m.def(
+      "use",
+      [](const std::string& name) {
+        const Kernels* found = bibench::find_kernels(name);
+        check(found != nullptr, "no kernels named '" + name + "' for this processor");
+        current.store(found);
+      },
+      "name"_a, "Use these kernels from now on.");
+  m.def("convolve", &convolve, "x"_a, "weight"_a, "out"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
+        "pad_value"_a, "shift"_a.none(), "scale"_a.none(), "bias"_a.none(), "threads"_a,
+        "out = scale * (sign(x + shift) conv sign(weight)) + bias, padding (top, bottom, left, right) after the sign.");
+  m.def("normalize", &normalize, "x"_a, "out"_a, "stats"_a, "eps"_a, "deviation"_a, "centre"_a, "threads"_a,
+        "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|.");
+  m.def("normalize_backward", &normalize_backward, "grad"_a, "x"_a, "stats"_a, "out"_a, "eps"_a, "deviation"_a,
+        "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("rescale_backward", &rescale_backward, "grad"_a, "x"_a, "gamma"_a, "out"_a, "total"_a, "threads"_a,
+        "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
+  m.def("matmul", &matmul, "a"_a, "b"_a, "out"_a, "mask"_a, "threads"_a,
+        "out = sign(a) @ sign(b)^T over the last two axes, or a @ sign(b) when `mask`, for a of zeros and ones.");
+  m.def("sign", &sign, "x"_a, "out"_a, "threads"_a, "out = +1 where x >= 0, else -1.");
+  m.def(
+      "ste",
+      [](const Array& grad, const Array& x, const Output& out, float clip, int threads) {
+        const Kernels& k = kernels();
+        gradient(grad, x, out, threads,
+                 [&](const float* g, const float* v, float* to, int64_t n) { k.ste(g, v, to, n, clip); });
+      },
+      "grad"_a, "x"_a, "out"_a, "clip"_a, "threads"_a, "out = grad where |x| <= clip, else 0.");
+  m.def(
+      "approx_sign",
+      [](const Array& grad, const Array& x, const Output& out, int threads) {
+        const Kernels& k = kernels();
+        gradient(grad, x, out, threads,
+                 [&](const float* g, const float* v, float* to, int64_t n) { k.approx_sign(g, v, to, n); });
+      },
+      "grad"_a, "x"_a, "out"_a, "threads"_a, "out = grad * max(0, 2 - 2|x|).");
+  m.def(
+      "even_polynomial",
+      [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, int threads) {
+        check(!c.empty(), "coefficients must not be empty");
+        const Kernels& k = kernels();
+        gradient(grad, x, out, threads, [&](const float* g, const float* v, float* to, int64_t n) {
+          k.even_polynomial(g, v, to, n, c.data(), static_cast<int>(c.size()), window);
+        });
+      },
+      "grad"_a, "x"_a, "out"_a, "coefficients"_a, "window"_a, "threads"_a,
+      "out = grad * sum_k c[k] x^(2k) where |x| <= window, else 0.");
+}

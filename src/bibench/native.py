@@ -1,0 +1,229 @@
+"""The compiled kernels of `bibench._core`, and when they apply.
+
+They serve plain float32 tensors on the CPU, in eager mode. Whatever they do not serve (CUDA, other dtypes,
+``torch.compile``, export, ``torch.func``, a module that was not built) runs on PyTorch operations with the
+same results, bit for bit; so a function here takes what `serves` accepts and nothing else.
+
+``BIBENCH_ISA`` names the instruction set to use (see ``bibench env``), or ``none`` for PyTorch alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench.spec import LayerSpec
+
+_core: Any
+try:  # after torch, whose OpenMP library the kernels then share
+    from bibench import _core
+except ImportError:
+    _core = None
+
+NONE = "none"
+_PLAIN = (Tensor, nn.Parameter)
+_enabled = os.environ.get("BIBENCH_ISA") != NONE
+
+
+def isa() -> str:
+    """The kernels in use: ``avx512``, ``avx2``, ``neon``, ``portable``, or ``none``."""
+    return _core.isa() if _core is not None and _enabled else NONE
+
+
+def available() -> list[str]:
+    """What this processor can run, best first; empty when the module was not built."""
+    return [] if _core is None else list(_core.available())
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Use the kernels called `name` (or ``none``) inside the block; for tests and comparisons, not thread-safe."""
+    global _enabled
+    enabled, before = _enabled, isa()
+    _enabled = name != NONE
+    if _enabled:
+        if _core is None:
+            raise ValueError(f"no kernels {name!r}: bibench was installed without its compiled module")
+        _core.use(name)
+    try:
+        yield
+    finally:
+        _enabled = enabled
+        if _core is not None and before != NONE:
+            _core.use(before)
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether the kernels can take these tensors, here and now."""
+    return (
+        _core is not None
+        and _enabled
+        and all(
+            type(t) in _PLAIN and t.dtype is torch.float32 and t.device.type == "cpu" and t.layout is torch.strided
+            for t in tensors
+        )
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+    )
+
+
+def same_memory(*tensors: Tensor) -> bool:
+    """Whether these tensors have one shape and one dense order in memory, so that elements correspond."""
+    first = tensors[0]
+    shape, strides = first.shape, first.stride()
+    if any(t.shape != shape or t.stride() != strides for t in tensors[1:]):
+        return False
+    return first.is_contiguous() or (first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last))
+
+
+def sign(x: Tensor) -> Tensor:
+    """±1 of a dense tensor (see `same_memory`)."""
+    x = x.detach()
+    out = torch.empty_like(x)
+    _core.sign(x, out, torch.get_num_threads())
+    return out
+
+
+def gradient(kernel: str, grad: Tensor, x: Tensor, out: Tensor, *parameters: Any) -> Tensor:
+    """``out = grad · surrogate'(x)`` by the named kernel; `out` may be `grad`."""
+    getattr(_core, kernel)(grad.detach(), x.detach(), out, *parameters, torch.get_num_threads())
+    return out
+
+
+def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
+    """scale · (sign(x) ⊛ sign(weight)) with the layer's geometry; shapes as the layer's, scale (C_o,).
+
+    Padding must be constant (``spec.padding_mode == "zeros"``); it holds ``spec.pad_value`` after the sign.
+    """
+    x, weight = x.detach(), weight.detach()
+    scale = None if scale is None else scale.detach().contiguous()
+    axes = spec.spatial_axes
+    if axes == 2:
+        channels_last = _prefers_channels_last(x) or _prefers_channels_last(weight)
+        out = _output(x, weight, spec, channels_last)
+        _call(_ordered(x), _ordered(weight), out, scale, spec, spec.stride, spec.dilation, spec.padding)
+        return out
+    if axes == 1:
+        out = _output(x, weight, spec, channels_last=False)
+        _call(
+            x.contiguous().unsqueeze(2),
+            weight.contiguous().unsqueeze(2),
+            out.unsqueeze(2),
+            scale,
+            spec,
+            (1, *spec.stride),
+            (1, *spec.dilation),
+            (*spec.padding, 0, 0),
+        )
+        return out
+    rows = x.contiguous().view(-1, spec.in_channels)
+    out = x.new_empty(*x.shape[:-1], spec.out_channels)
+    x, weight, matrix = (t[:, :, None, None] for t in (rows, weight.contiguous(), out.view(-1, spec.out_channels)))
+    _call(x, weight, matrix, scale, spec, (1, 1), (1, 1), (0, 0, 0, 0))
+    return out
+
+
+def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Tensor, Tensor]:
+    """Rows of x (R, N) scaled, and their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes."""
+    x = x.detach()
+    out, stats = torch.empty_like(x), x.new_empty(len(x), 4)
+    _core.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
+    return out, stats
+
+
+def normalize_backward(
+    grad: Tensor, x: Tensor, stats: Tensor, eps: float, deviation: float, centre: bool, limit: float
+) -> Tensor:
+    """Gradient of `normalize`, passed where the result is smaller than `limit`."""
+    out = torch.empty_like(x)
+    threads = torch.get_num_threads()
+    _core.normalize_backward(grad.detach(), x.detach(), stats.detach(), out, eps, deviation, centre, limit, threads)
+    return out
+
+
+def rescale_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of ``x · gamma``, x (R, N) and gamma (1, N), with respect to both."""
+    out, total = torch.empty_like(x), torch.empty_like(gamma)
+    _core.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
+    return out, total
+
+
+def scores(q: Tensor, k: Tensor) -> Tensor:
+    """sign(q) @ sign(k)ᵀ over the last two axes: (B, H, M, D), (B, H, N, D) → (B, H, M, N)."""
+    q, k = (t.detach() if t.stride(-1) == 1 else t.detach().contiguous() for t in (q, k))
+    out = q.new_empty(*q.shape[:-1], k.shape[-2])
+    _core.matmul(q, k, out, False, torch.get_num_threads())
+    return out
+
+
+def context(mask: Tensor, v: Tensor) -> Tensor:
+    """mask @ sign(v) over the last two axes, mask of 0 and 1: (B, H, M, N), (B, H, N, D) → (B, H, M, D)."""
+    mask, v = (t.detach() if t.stride(-1) == 1 else t.detach().contiguous() for t in (mask, v))
+    out = mask.new_empty(*mask.shape[:-1], v.shape[-1])
+    _core.matmul(mask, v, out, True, torch.get_num_threads())
+    return out
+
+
+def _call(
+    x: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    padding: tuple[int, ...],
+) -> None:
+    left, right, top, bottom = padding or (0, 0, 0, 0)
+    _core.convolve(
+        x,
+        weight,
+        out,
+        stride,
+        (top, bottom, left, right),
+        dilation,
+        spec.groups,
+        int(spec.pad_value),
+        None,
+        scale,
+        None,
+        torch.get_num_threads(),
+    )
+
+
+def _output(x: Tensor, weight: Tensor, spec: LayerSpec, channels_last: bool) -> Tensor:
+    sides = spec.padding[::-1]  # (high, low) per axis, first axis first
+    sizes = [
+        (n + sides[2 * i] + sides[2 * i + 1] - d * (k - 1) - 1) // s + 1
+        for i, (n, k, s, d) in enumerate(zip(x.shape[2:], weight.shape[2:], spec.stride, spec.dilation, strict=True))
+    ]
+    if min(sizes) < 1:
+        raise ValueError(
+            f"layer {spec.name!r}: an input of {tuple(x.shape[2:])} with padding is smaller than the filter "
+            f"{tuple(weight.shape[2:])} (dilation {spec.dilation})"
+        )
+    memory = torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(x.shape[0], spec.out_channels, *sizes, dtype=x.dtype, memory_format=memory)
+
+
+def _ordered(x: Tensor) -> Tensor:
+    dense = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+    return x if dense else x.contiguous()
+
+
+def _prefers_channels_last(x: Tensor) -> bool:
+    # PyTorch's rule for the layout of a convolution's output, so that what follows runs as it would after its own.
+    smallest = 0
+    for axis in (1, 3, 2, 0):
+        size, stride = x.shape[axis], x.stride(axis)
+        if size == 0 or stride < smallest or (axis == 0 and smallest == x.stride(1)):
+            return False
+        smallest = stride * size if size > 1 else stride
+    return True

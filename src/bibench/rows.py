@@ -1,0 +1,170 @@
+"""Row-wise standardization and learned scales, in an order of operations that PyTorch and the kernels share.
+
+Sums are folded (the upper half is added to the lower until one is left), which is as accurate as pairwise
+summation and, unlike a library's reduction, the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bibench import native
+
+
+def fold(values: Tensor) -> Tensor:
+    """Sum over the last axis, kept with size 1."""
+    values = values.clone()
+    size = values.shape[-1]
+    while size > 1:
+        half = (size + 1) // 2
+        values[..., : size - half] += values[..., half:size]
+        size = half
+    return values[..., :1]
+
+
+def fold_first(values: Tensor) -> Tensor:
+    """Sum over the first axis, kept with size 1."""
+    size = values.shape[0]
+    if size == 0:
+        return values.sum(0, keepdim=True)
+    values = values.clone()
+    while size > 1:
+        half = (size + 1) // 2
+        values[: size - half] += values[half:size]
+        size = half
+    return values[:1]
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """(N, …) as (N, rest) in the order of memory, which a reduction does not care for; a view where x is dense."""
+    if _is_channels_last(x):
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def from_rows(rows: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `as_rows`: `rows` in the shape (but for the first axis) and memory order of `like`."""
+    count = rows.shape[0]
+    if _is_channels_last(like):
+        channels, height, width = like.shape[1:]
+        return rows.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+    return rows.reshape(count, *like.shape[1:])
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Rows x become ``(x - mean) · deviation / √(var + eps)``, or ``x · …`` unless `centre`; var is unbiased."""
+
+    deviation: float = 1.0
+    eps: float = 1e-5
+    centre: bool = True
+
+    def degrees(self, count: int) -> float:
+        """Degrees of freedom of the variance; a row of one value has no unbiased one."""
+        return float(count - 1 if count > 1 else count)
+
+
+def scale_rows(x: Tensor, scaling: Scaling, clip: float = math.inf) -> Tensor:
+    """The scaled rows of x (R, N), clamped to ± `clip` times their mean magnitude (over all rows).
+
+    The gradient passes where the magnitude is below that bound, which counts as a constant.
+    """
+    out: Tensor = _ScaleRows.apply(x, scaling, clip)[0]
+    return out
+
+
+class _ScaleRows(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, scaling: Scaling, clip: float) -> tuple[Tensor, Tensor, Tensor]:
+        if native.serves(x) and x.is_contiguous() and x.numel():
+            out, stats = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
+        else:
+            out, stats = _forward(x, scaling)
+        if clip == math.inf:
+            return out, stats, stats.new_full((1, 1), math.inf)
+        bound = fold(stats[:, 3:].T) / x.numel() * clip
+        return out.clamp_(-bound, bound), stats, bound
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        x, ctx.scaling, _ = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(x, *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
+        (x, stats, bound), how = ctx.saved_tensors, ctx.scaling
+        if torch.is_grad_enabled():  # a second derivative: the statistics depend on x as well
+            stats = _forward(x, how)[1]
+        elif native.serves(grad, x, stats) and x.is_contiguous() and x.numel():
+            parameters = (how.eps, how.deviation, how.centre, float(bound))
+            return native.normalize_backward(grad.contiguous(), x, stats, *parameters), None, None
+        return _backward(grad, x, stats, how, bound), None, None
+
+
+def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
+    count = x.shape[-1]
+    mean = fold(x) / count
+    centred = x - mean
+    variance = fold(centred * centred) / how.degrees(count) + how.eps
+    factor = variance.rsqrt() * how.deviation  # rsqrt rounds as IEEE says, which the library behind sqrt need not
+    out = (centred if how.centre else x) * factor
+    return out, torch.cat([mean, factor, variance, fold(out.abs())], -1)
+
+
+def _backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor) -> Tensor:
+    count = x.shape[-1]
+    mean, factor, variance, _ = stats.split(1, -1)
+    centred = x - mean
+    value = centred if how.centre else x
+    passed = grad * ((value * factor).abs() < bound).to(grad.dtype)
+    spread = fold(passed * value) * factor / (variance * how.degrees(count))
+    out = passed * factor - spread * centred
+    return out - fold(passed) * factor / count if how.centre else out
+
+
+def rescale(y: Tensor, gamma: Tensor) -> Tensor:
+    """``y · gamma`` for a learned gamma that has the axes of one example of y, some of size 1."""
+    example = y.shape[y.dim() - gamma.dim() :]
+    batch = y if y.dim() == gamma.dim() + 1 else y.reshape(-1, *example)
+    return _Rescale.apply(batch, gamma.expand(example)).view(y.shape)
+
+
+class _Rescale(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, gamma: Tensor) -> Tensor:
+        return y * _in_order_of(gamma, y)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        y, gamma = ctx.saved_tensors
+        ordered = _in_order_of(gamma, y)
+        if grad.stride() != y.stride() or torch.is_grad_enabled() or not y.numel():
+            return grad * ordered, fold_first(grad * y)[0]
+        g, x, row = as_rows(grad), as_rows(y), as_rows(ordered)
+        scaled, total = native.rescale_backward(g, x, row) if native.serves(g, x, row) else (g * row, fold_first(g * x))
+        return from_rows(scaled, y), from_rows(total, y)[0]
+
+
+def _in_order_of(gamma: Tensor, y: Tensor) -> Tensor:
+    # In y's memory order, without which the product would run element by element.
+    return gamma[None].contiguous(
+        memory_format=torch.channels_last if _is_channels_last(y) else torch.contiguous_format
+    )
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
