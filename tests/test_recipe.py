@@ -79,11 +79,11 @@ def test_with_options_changes_a_copy() -> None:
     assert BASE.with_options({}) == BASE
 
 
-@pytest.mark.parametrize("name", ["epoch", "fp32"])
+@pytest.mark.parametrize("name", ["epoch", "fp32", "grid"])
 def test_an_unknown_option_lists_the_known_ones(name: str) -> None:
     with pytest.raises(BiBenchError) as caught:
         BASE.with_options({name: 3})
-    known = sorted({field.name for field in fields(Recipe)} - {"fp32"})
+    known = sorted({field.name for field in fields(Recipe)} - {"fp32", "grid"})
     assert str(caught.value) == f"a recipe has no {name!r}; it has: {', '.join(known)}"
 
 
