@@ -14,7 +14,6 @@ from bibench.choice import Choice
 from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
 
-
 Setting = tuple[tuple[str, Any], ...]
 """Names and values of some attributes of a recipe."""
 
