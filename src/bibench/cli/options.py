@@ -24,7 +24,8 @@ Tasks = Annotated[list[str] | None, typer.Option("--tasks", help="Only these tas
 Models = Annotated[list[str] | None, typer.Option("--models", help="Only these models, as in: resnet20\\[width=8]")]
 Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Only these seeds, as in: 0,1 or 0-4")]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="Another recipe than the suite's, as in: paper\\[epochs=50]")
+    str | None,
+    typer.Option("--recipe", help="Another recipe, as in: paper\\[epochs=50], or some of several."),
 ]
 Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")

@@ -65,7 +65,7 @@ def score(
 
 
 def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
-    """The records that the filters name; a bare name means it with any options, baselines always stay."""
+    """The records that the filters name; a name means it with any further options, baselines always stay."""
     axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators, "recipe": (wanted.recipe,)}
     for axis, names in axes.items():
         if not any(names):
@@ -87,7 +87,7 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
 
 def _is_asked(text: str, asked: Choice) -> bool:
     have = choice(text)
-    return have == asked or (not asked.items and have.name == asked.name)
+    return have.name == asked.name and set(asked.items) <= set(have.items)
 
 
 def scores(records: Sequence[Record]) -> list[Score]:

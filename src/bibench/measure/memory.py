@@ -27,6 +27,7 @@ STEPS = 2
 def peak_memory(step: TrainingStep) -> int | None:
     """Bytes at the worst moment of a step in the midst of training; None when nothing can be told."""
     step.optimizer.zero_grad()
+    step.loss = None  # as the gradients: its release would have no allocation to it
     held = _bytes(step.persistent())
 
     def steps() -> None:

@@ -26,10 +26,8 @@ def write_distribution(path: Path, records: Sequence[Record]) -> None:
     if path.suffix == ".svg":
         write_text(path, svg)
     elif path.suffix == ".html":
-        title = "<title>Accuracies by operator and setting</title>"
-        write_text(
-            path, f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{title}\n<body>\n{svg}</body></html>\n'
-        )
+        head = '<html lang="en"><meta charset="utf-8"><title>Accuracies by operator and setting</title>'
+        write_text(path, f"<!doctype html>\n{head}\n<body>\n{svg}</body></html>\n")
     else:
         raise BiBenchError(f"--plot {path}: expected a file name that ends in .svg or .html")
 
@@ -42,7 +40,9 @@ def distribution_svg(records: Sequence[Record]) -> str:
             panels.setdefault((r.task, r.model, r.study), []).append(r)
     if not panels:
         raise BiBenchError("no runs of a sensitivity study to plot; run a suite such as sensitivity_quick first")
-    width = LEFT + LEGEND + COLUMN * max(len({r.operator for r in runs}) for runs in panels.values())
+    operators = {r.operator for runs in panels.values() for r in runs}
+    column = max(COLUMN, 7 * max(map(len, operators)) + 12)  # names of operators with options are long
+    width = LEFT + LEGEND + column * len(operators)
     tall = TOP + HEIGHT + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {tall * len(panels)}" role="img" '
@@ -52,11 +52,11 @@ def distribution_svg(records: Sequence[Record]) -> str:
     for number, ((task, model, study), runs) in enumerate(panels.items()):
         embedded = " (embedded data)" if runs[0].embedded else ""
         title = f"{runs[0].metric} of every run, percent: {task}{embedded}, {model}, {study}"
-        parts += [f'<g transform="translate(0 {number * tall})">', *_panel(title, runs), "</g>"]
+        parts += [f'<g transform="translate(0 {number * tall})">', *_panel(title, runs, column), "</g>"]
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(title: str, runs: Sequence[Record]) -> list[str]:
+def _panel(title: str, runs: Sequence[Record], width: int) -> list[str]:
     operators = sorted({r.operator for r in runs}, key=paper_order)
     settings = sorted({setting_of(r) for r in runs})
     colours = {setting: COLOURS[i % len(COLOURS)] for i, setting in enumerate(settings)}
@@ -66,21 +66,21 @@ def _panel(title: str, runs: Sequence[Record]) -> list[str]:
     def y(value: float) -> float:
         return TOP + HEIGHT * (high - value) / (high - low)
 
-    right = LEFT + COLUMN * len(operators)
+    right = LEFT + width * len(operators)
     parts = [_text(LEFT, 20, title, "start", weight="bold")]
     for tick in _ticks(low, high):
         parts.append(f'<line x1="{LEFT}" y1="{y(tick):.1f}" x2="{right}" y2="{y(tick):.1f}" stroke="#ddd"/>')
         parts.append(_text(LEFT - 8, y(tick) + 4, f"{tick:g}", "end"))
     for column, operator in enumerate(operators):
         chosen = [r for r in runs if r.operator == operator]
-        middle = LEFT + COLUMN * (column + 0.5)
-        parts += _box([100 * (r.value or 0) for r in chosen], middle, y)
+        middle = LEFT + width * (column + 0.5)
+        parts += _box([100 * (r.value or 0) for r in chosen], middle, 0.8 * width, y)
         for run in chosen:
             shift = (settings.index(setting_of(run)) + 0.5) / len(settings) - 0.5
             said = f"{operator}, {setting_of(run)}, seed {run.seed}: {100 * (run.value or 0):.2f}"
             said += f" ({run.flags})" if run.flags else ""
             parts.append(
-                f'<circle cx="{middle + shift * COLUMN * 0.7:.1f}" cy="{y(100 * (run.value or 0)):.1f}" r="3" '
+                f'<circle cx="{middle + shift * width * 0.7:.1f}" cy="{y(100 * (run.value or 0)):.1f}" r="3" '
                 f'fill="{colours[setting_of(run)]}" fill-opacity="0.8"><title>{escape(said)}</title></circle>'
             )
         parts.append(_text(middle, TOP + HEIGHT + 20, operator, "middle"))
@@ -90,10 +90,10 @@ def _panel(title: str, runs: Sequence[Record]) -> list[str]:
     return parts
 
 
-def _box(values: Sequence[float], middle: float, y: Callable[[float], float]) -> list[str]:
+def _box(values: Sequence[float], middle: float, width: float, y: Callable[[float], float]) -> list[str]:
     """Quartiles as a box, the mean as a line, behind the points."""
     low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    left, width, at = middle - COLUMN * 0.4, COLUMN * 0.8, y(mean(values))
+    left, at = middle - width / 2, y(mean(values))
     return [
         f'<rect x="{left:.1f}" y="{y(high):.1f}" width="{width:.1f}" height="{max(y(low) - y(high), 1):.1f}" '
         'fill="#eee" stroke="#999"/>',

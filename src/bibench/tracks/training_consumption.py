@@ -11,13 +11,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean, stdev
 
+from bibench.choice import choice
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
+from bibench.tasks import TASKS
 from bibench.tracks.base import Score, by_study, quadratic_mean, track
 
 NAME = "training_consumption"
-NOT_STUDIED = "sensitivity not studied (run the suite sensitivity)"
-NOT_TIMED = "time not measured (bibench measure training-cost)"
+REMEDIES = {"sensitivity": "run the suite sensitivity", "time": "bibench measure training-cost"}
 
 
 @track(NAME, "Training consumption", "Eq. 6", parts=by_study)
@@ -31,10 +32,11 @@ def score(records: Sequence[Record]) -> list[Score]:
         rows += halves
         values = [half.value for half in halves]
         known = sum(value is not None for value in values)
-        lacking = [half.metric for half in halves if half.value is None]
         # The mean over one half would rank operators by something else than those that have both.
         overall = quadratic_mean(values) if known == 2 else None
-        note = f"needs {' and '.join(lacking)}" if lacking else ""
+        note = "; ".join(
+            half.note if not half.expected else f"needs {half.metric}" for half in halves if half.value is None
+        )
         rows.append(Score(NAME, "om", operator, overall, None, known, 2, note))
     return rows
 
@@ -46,7 +48,7 @@ def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
     of populations too; where runs failed, it is not biased by their number.
     """
     if not runs:
-        return Score(NAME, "sensitivity", operator, None, note=NOT_STUDIED)
+        return Score(NAME, "sensitivity", operator, None, note="not studied")
     by_place: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_place[run.task, run.model][run.operator].append(run)
@@ -61,7 +63,13 @@ def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
             for name, accuracies in ((FULL_PRECISION, reference), (operator, own))
             if len(accuracies) < complete
         ]
-        notes += [f"{task} {model}: {text}" for text in [*incomplete, problem] if text]
+        settings = {run.recipe for runs_ in by_operator.values() for run in runs_}
+        if len(settings) < (size := _grid_size(task, runs[0].study)):
+            incomplete.append(f"{len(settings)} of {size} settings")
+        if problem:
+            incomplete.append(problem)
+        if incomplete:
+            notes.append(f"{task} {model}: {', '.join(incomplete)}")
         if ratio is not None:
             values.append(100 * ratio)
     if len(by_place) > 1:
@@ -71,14 +79,20 @@ def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
     )
 
 
+def _grid_size(task: str, study: str) -> int:
+    """How many settings the study has, as far as the task's recipes tell."""
+    recipes = TASKS[task].recipes if task in TASKS else {}
+    name = choice(study).name
+    return len(recipes[name].grid) if name in recipes else 0
+
+
 def _accuracies(runs: Sequence[Record]) -> list[float]:
     return [run.value for run in runs if run.value is not None]
 
 
 def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[float | None, str]:
-    for name, values in ((FULL_PRECISION, reference), ("the operator", own)):
-        if len(values) < 2:
-            return None, f"a spread needs two runs of {name}"
+    if min(len(own), len(reference)) < 2:
+        return None, "a spread needs two runs"
     if stdev(own) == 0:
         return None, "all runs of the operator have the same accuracy"
     return stdev(reference) / stdev(own), ""
@@ -91,7 +105,7 @@ def _time(times: Sequence[Record], operator: str) -> Score:
         configuration = (record.task, record.model, record.recipe, record.batch_size, record.threads)
         latest[*configuration, record.cpu, record.accelerator] = record
     if not latest:
-        return Score(NAME, "time", operator, None, note=NOT_TIMED)
+        return Score(NAME, "time", operator, None, note="not measured")
     values = [100 * r.value for r in latest.values() if r.value is not None]
     notes = [f"{_configuration(r)}: {r.status}: {r.reason}" for r in latest.values() if r.value is None]
     if len(latest) > 1:
