@@ -34,9 +34,8 @@ def score(records: Sequence[Record]) -> list[Score]:
         known = sum(value is not None for value in values)
         # The mean over one half would rank operators by something else than those that have both.
         overall = quadratic_mean(values) if known == 2 else None
-        note = "; ".join(
-            half.note if not half.expected else f"needs {half.metric}" for half in halves if half.value is None
-        )
+        lacking = [half for half in halves if half.value is None]
+        note = "; ".join(f"needs {h.metric}" + ("" if h.expected else f" ({REMEDIES[h.metric]})") for h in lacking)
         rows.append(Score(NAME, "om", operator, overall, None, known, 2, note))
     return rows
 
