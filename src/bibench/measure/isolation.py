@@ -56,10 +56,8 @@ def _attempt(request: Request, note: Callable[[str], None]) -> tuple[Result | No
                 raise BiBenchError(content) if kind == "error" else RuntimeError(content)
     finally:
         ours.close()
-        process.join(5)
-        if process.is_alive():
-            process.kill()
-            process.join()
+        process.kill()  # it has said all it had to, or nobody waits for it any more
+        process.join()
 
 
 def _main(connection: Connection, request: Request) -> None:
