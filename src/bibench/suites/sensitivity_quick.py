@@ -1,4 +1,4 @@
-"""The sensitivity study on embedded images: the same grid on a small network, minutes on two cores."""
+"""The sensitivity study on embedded images: the same grid on a small network, without a download."""
 
 from bibench.suite import Suite, suite
 from bibench.tasks.sensitivity import SENSITIVITY, settings
