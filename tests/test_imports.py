@@ -29,7 +29,7 @@ ROOMS = [
     ["train", "contracts"],
     ["plan", "worker"],
     ["tracks"],
-    ["run"],
+    ["run", "measure", "report"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

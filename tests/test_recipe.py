@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 import bibench
+from bibench.choice import choice
 from bibench.errors import BiBenchError
 from bibench.operators import OPERATORS
-from bibench.recipe import OPTIMIZERS, SCHEDULES, Recipe, decays, learning_rate, make_optimizer
+from bibench.recipe import OPTIMIZERS, SCHEDULES, Recipe, decays, division_of, learning_rate, make_optimizer, study_of
 
 BASE = Recipe(epochs=10, batch_size=4, lr=0.2)
 
@@ -79,11 +80,11 @@ def test_with_options_changes_a_copy() -> None:
     assert BASE.with_options({}) == BASE
 
 
-@pytest.mark.parametrize("name", ["epoch", "fp32"])
+@pytest.mark.parametrize("name", ["epoch", "fp32", "grid"])
 def test_an_unknown_option_lists_the_known_ones(name: str) -> None:
     with pytest.raises(BiBenchError) as caught:
         BASE.with_options({name: 3})
-    known = sorted({field.name for field in fields(Recipe)} - {"fp32"})
+    known = sorted({field.name for field in fields(Recipe)} - {"fp32", "grid"})
     assert str(caught.value) == f"a recipe has no {name!r}; it has: {', '.join(known)}"
 
 
@@ -153,6 +154,31 @@ def test_wrong_values_of_that_stage_are_refused() -> None:
     recipe = Recipe(epochs=10, batch_size=4, lr=1e-3, fp32=(("optimizer", "lion"),))
     with pytest.raises(BiBenchError, match=r"optimizer must be one of .*; got 'lion'$"):
         recipe.for_operator(full_precision=True)
+
+
+GRID = ((("optimizer", "sgd"), ("lr", 0.1)), (("optimizer", "sgd"), ("lr", 0.1), ("momentum", 0.0)))
+
+
+@pytest.mark.parametrize(
+    ("options", "study", "division"),
+    [
+        ("optimizer=sgd,lr=0.1", "name", "closed"),
+        ("lr=0.1,momentum=0,optimizer=sgd", "name", "closed"),  # the larger setting that fits
+        ("lr=0.1,momentum=0.5,optimizer=sgd", "name[momentum=0.5]", "open"),
+        ("lr=0.1", None, "open"),
+    ],
+)
+def test_settings_of_a_grid_are_prescribed(options: str, study: str | None, division: str) -> None:
+    recipe, chosen = replace(BASE, grid=GRID), choice(f"name[{options}]")
+    found = study_of(recipe, chosen)
+    assert (found and str(found), division_of(recipe, chosen)) == (study, division)
+    assert study_of(BASE, chosen) is None
+    assert division_of(BASE, chosen) == "open"
+    assert (study_of(recipe, choice("name")), division_of(recipe, choice("name"))) == (None, "closed")
+
+
+def test_a_training_knows_nothing_of_the_grid() -> None:
+    assert replace(BASE, grid=GRID).without_grid() == BASE
 
 
 def test_plain_data() -> None:

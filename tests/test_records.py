@@ -101,8 +101,8 @@ class TestRefusals:
             ('{"schema": 1,', "not JSON"),
             ("[" * 100_000, "not JSON"),
             ("[]", "expected an object, got list"),
-            ("{}", "schema None; this version of BiBench reads schema 1"),
-            (line(schema=2), "schema 2; this version of BiBench reads schema 1"),
+            ("{}", "schema None; this version of BiBench reads schema 1 and 2"),
+            (line(schema=3), "schema 3; this version of BiBench reads schema 1 and 2"),
             (line(schema=True), "field 'schema' is True, expected int"),
             (line(surprise=1), "unknown field 'surprise'"),
             (line(seed="0"), "field 'seed' is '0', expected int"),
@@ -117,6 +117,9 @@ class TestRefusals:
             (line(seconds=10**400), "field 'seconds' is 1"),
             (line(status="great"), "unknown status 'great'"),
             (line(value=None), "status 'ok' with value None"),
+            (line(division="ajar"), "unknown division 'ajar'"),
+            (line(low=math.inf), "Infinity is no number of JSON"),
+            (line(samples=1.5), "field 'samples' is 1.5, expected int"),
             (line(status="failed"), "status 'failed' with value 0.5"),
         ],
     )
@@ -137,6 +140,16 @@ class TestRefusals:
     def test_a_number_that_is_not_finite_is_no_record(self, value: float) -> None:
         with pytest.raises(StoreError, match="expected a finite number"):
             make(value=value)
+
+    @pytest.mark.parametrize("bound", ["low", "high"])
+    def test_a_spread_is_finite_too(self, bound: str) -> None:
+        with pytest.raises(StoreError, match=f"{bound} is nan, expected a finite number"):
+            make(**{bound: math.nan})
+
+    def test_records_of_version_1_can_be_read(self) -> None:
+        new = ("low", "high", "samples", "study", "batch_size", "memory_format")
+        data = {k: v for k, v in dataclasses.asdict(make(schema=1)).items() if k not in new}
+        assert parse(json.dumps(data), "file:1") == make(schema=1)
 
     def test_optional_fields_have_defaults(self) -> None:
         data = {k: v for k, v in dataclasses.asdict(make()).items() if k not in ("unit", "cpu", "seconds")}

@@ -3,7 +3,7 @@
 import pytest
 
 from bibench.records import Record
-from bibench.stats import accuracies
+from bibench.stats import accuracies, setting_of, settings
 
 from .test_records import make
 
@@ -81,3 +81,54 @@ def test_rows_are_plain_data() -> None:
     assert data["mean"] == 50.0
     assert data["embedded"] is True
     assert all(isinstance(v, str | float | int | bool | None) for v in data.values())
+
+
+def study(setting: str, *values: float | None, **more: object) -> list[Record]:
+    return scores(*values, recipe=f"sensitivity[{setting}]", **{"study": "sensitivity", **more})
+
+
+class TestSettings:
+    SGD, ADAM = "lr=0.1,optimizer=sgd,schedule=step", "lr=0.001,optimizer=adam,schedule=cosine"
+
+    def test_mean_best_and_worst_of_each_setting_after_those_of_all(self) -> None:
+        rows = settings([*study(self.SGD, 0.5, 0.7), *study(self.ADAM, 0.8, None)])
+        assert [(s.setting, s.mean, s.best, s.worst, s.runs, s.missing) for s in rows] == [
+            ("all", pytest.approx(200 / 3), 80, 50, 3, 1),
+            ("adam 0.001 cosine", 80, 80, 80, 1, 1),
+            ("sgd 0.1 step", pytest.approx(60), 70, 50, 2, 0),
+        ]
+        assert rows[2].std == pytest.approx(10 * 2**0.5)
+        assert rows[1].std is None
+
+    def test_share_of_collapsed_runs(self) -> None:
+        flagged = study(self.SGD, 0.1, flags="collapsed,diverged")
+        rows = settings([*flagged, *study(self.SGD, 0.5, 0.6, 0.7, flags="diverged")])
+        assert {s.collapsed for s in rows} == {25.0}
+
+    def test_only_failed_runs_have_no_numbers(self) -> None:
+        (row, _) = settings(study(self.SGD, None))
+        assert (row.mean, row.best, row.worst, row.collapsed, row.missing) == (None, None, None, None, 1)
+
+    def test_records_of_no_study_are_not_counted(self) -> None:
+        assert settings(scores(0.5, 0.6)) == []
+
+    def test_operators_models_and_studies_are_apart(self) -> None:
+        records = [
+            *study(self.SGD, 0.1),
+            *study(self.SGD, 0.2, operator="fp32"),
+            *study(self.SGD, 0.3, model="a_model"),
+            *study(self.SGD, 0.4, study="sensitivity_release"),
+        ]
+        found = [(s.model, s.study, s.operator, s.mean) for s in settings(records) if s.setting == "all"]
+        assert found == [
+            ("a_model", "sensitivity", "bnn", 30),
+            ("vgg_small", "sensitivity", "fp32", 20),
+            ("vgg_small", "sensitivity", "bnn", 10),
+            ("vgg_small", "sensitivity_release", "bnn", 40),
+        ]
+
+    def test_the_name_of_a_setting_leaves_out_what_the_study_shares(self) -> None:
+        (record,) = study(f"epochs=2,{self.SGD}", 0.5, study="sensitivity[epochs=2]")
+        assert setting_of(record) == "sgd 0.1 step"
+        (record,) = study(f"momentum=0.0,{self.SGD}", 0.5, study="sensitivity_release")
+        assert setting_of(record) == "sgd 0.1 step momentum=0.0"

@@ -11,8 +11,10 @@ from bibench.choice import choice
 from bibench.cli.options import filters
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import PAPER_ORDER, known_operators
+from bibench.recipe import learning_rate
 from bibench.suite import SUITES, Filters, Suite, cells
 from bibench.tracks import TRACKS
+from bibench.train.cell import identity_fields
 
 from .worlds import fresh_registries, tiny_world
 
@@ -75,6 +77,83 @@ def test_a_strangers_operator_and_suite_appear() -> None:
         assert {c.operator.name for c in cells(SUITES["tiny"])} == {"fp32", "bnn", "recu"}
         assert not [c for c in cells(SUITES["paper"]) if c.operator.name == "slow"]
     assert "tiny" not in SUITES
+
+
+class TestSensitivity:
+    @pytest.mark.parametrize(("name", "step_momentum"), [("sensitivity", 0.9), ("sensitivity_release", 0.0)])
+    def test_the_grid_of_tables_15_and_16(self, name: str, step_momentum: float) -> None:
+        found = cells(SUITES[name])
+        assert len(found) == 8 * 9 * 5
+        assert {(str(c.task), str(c.model)) for c in found} == {("cifar10", "resnet18")}
+        settings = {(r.optimizer, r.lr, r.schedule, r.momentum) for c in found for r in [c.resolved_recipe()]}
+        sgd = {("sgd", lr, s, m) for lr in (0.1, 0.01) for s, m in (("cosine", 0.9), ("step", step_momentum))}
+        assert settings == sgd | {("adam", lr, s, 0.9) for lr in (1e-3, 1e-4) for s in ("cosine", "step")}
+
+    def test_full_precision_and_operators_are_trained_alike_from_scratch(self) -> None:
+        for cell in cells(SUITES["sensitivity"]):
+            recipe = cell.resolved_recipe()
+            assert not cell.starts_from_baseline
+            assert (recipe.epochs, recipe.init, recipe.distillation, recipe.weight_decay) == (200, "scratch", "none", 0)
+            if cell.baseline:
+                assert cell.baseline.resolved_recipe() == recipe
+
+    def test_the_step_schedule_falls_at_epochs_100_and_150(self) -> None:
+        (chosen,) = {
+            c.resolved_recipe() for c in keep("sensitivity", recipe="sensitivity[optimizer=sgd,lr=0.1,schedule=step]")
+        }
+        rates = {epoch: learning_rate(epoch / 200, chosen) for epoch in (0, 99, 100, 149, 150, 199)}
+        assert rates == pytest.approx({0: 0.1, 99: 0.1, 100: 0.01, 149: 0.01, 150: 0.001, 199: 0.001})
+
+    def test_the_quick_one_has_the_same_grid(self) -> None:
+        quick, full = ({str(c.recipe) for c in cells(SUITES[n])} for n in ("sensitivity_quick", "sensitivity"))
+        assert quick == full
+        assert {c.operator.name for c in cells(SUITES["sensitivity_quick"])} >= set(PAPER_ORDER)
+
+    def test_its_settings_are_prescribed_and_belong_to_the_study(self) -> None:
+        for name in ("sensitivity", "sensitivity_release", "sensitivity_quick"):
+            found = cells(SUITES[name])
+            assert {c.division for c in found} == {"closed"}
+            assert {str(c.study) for c in found} == {name.removesuffix("_quick")}
+
+    @pytest.mark.parametrize(
+        ("recipe", "division", "study"),
+        [
+            ("sensitivity[optimizer=sgd,lr=0.1,schedule=step]", "closed", "sensitivity"),
+            ("sensitivity[optimizer=sgd,lr=0.1,schedule=step,epochs=3]", "open", "sensitivity[epochs=3]"),
+            ("sensitivity_release[optimizer=sgd,lr=0.1,schedule=step,momentum=0]", "closed", "sensitivity_release"),
+            ("sensitivity_release[optimizer=sgd,lr=0.1,schedule=step]", "open", None),
+            ("sensitivity[optimizer=sgd,lr=0.2,schedule=step]", "open", None),
+            ("sensitivity[lr=0.1]", "open", None),
+            ("sensitivity", "closed", None),
+            ("quick", "closed", None),
+            ("quick[epochs=3]", "open", None),
+        ],
+    )
+    def test_divisions(self, recipe: str, division: str, study: str | None) -> None:
+        chosen = Cell(choice("digits_photos"), choice("vgg_small"), choice("bnn"), choice(recipe), 0)
+        assert (chosen.division, chosen.study and str(chosen.study)) == (division, study)
+        assert (identity_fields(chosen)["division"], identity_fields(chosen)["study"]) == (division, study or "")
+
+    def test_recipes_are_an_axis_that_filters_narrow(self) -> None:
+        def recipes(wanted: str | None) -> list[str]:
+            return list(dict.fromkeys(str(c.recipe) for c in keep("sensitivity_quick", recipe=wanted)))
+
+        everything = recipes(None)
+        assert len(everything) == 8
+        assert recipes("sensitivity") == everything
+        assert recipes("sensitivity[optimizer=sgd]") == [r for r in everything if "sgd" in r]
+        assert recipes("sensitivity[lr=0.1,schedule=step]") == ["sensitivity[lr=0.1,optimizer=sgd,schedule=step]"]
+        assert recipes(everything[3]) == [everything[3]]
+
+    def test_further_options_are_added_to_each(self) -> None:
+        found = keep("sensitivity_quick", recipe="sensitivity[epochs=1]")
+        assert len({c.recipe for c in found}) == 8
+        assert {c.resolved_recipe().epochs for c in found} == {1}
+        assert {c.division for c in found} == {"open"}
+
+    def test_what_fits_none_takes_their_place(self) -> None:
+        for recipe in ("smoke", "sensitivity[lr=0.5,optimizer=sgd]"):
+            assert {c.recipe for c in keep("sensitivity_quick", recipe=recipe)} == {choice(recipe)}
 
 
 class TestFilters:

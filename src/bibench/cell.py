@@ -10,7 +10,7 @@ from bibench.choice import Choice, choice
 from bibench.errors import BiBenchError
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION, OPERATORS
-from bibench.recipe import Recipe
+from bibench.recipe import Recipe, division_of, study_of
 from bibench.tasks import TASKS
 
 
@@ -42,8 +42,22 @@ class Cell:
 
     def resolved_recipe(self) -> Recipe:
         """The recipe as this cell trains it."""
-        recipe = TASKS[self.task.name].recipe(self.recipe.name).with_options(self.recipe.options)
-        return recipe.for_operator(self.full_precision)
+        recipe = self._named_recipe.with_options(self.recipe.options)
+        return recipe.for_operator(self.full_precision).without_grid()
+
+    @property
+    def _named_recipe(self) -> Recipe:
+        return TASKS[self.task.name].recipe(self.recipe.name)
+
+    @property
+    def division(self) -> str:
+        """``closed`` when trained as the benchmark prescribes, ``open`` when the recipe was changed."""
+        return division_of(self._named_recipe, self.recipe)
+
+    @property
+    def study(self) -> Choice | None:
+        """The study over a grid of settings that this training belongs to, if any."""
+        return study_of(self._named_recipe, self.recipe)
 
     @property
     def starts_from_baseline(self) -> bool:

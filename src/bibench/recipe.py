@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from bibench.choice import Choice
 from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
 from bibench.layers import BACKWARD_PRECISIONS
+
+Setting = tuple[tuple[str, Any], ...]
+"""Names and values of some attributes of a recipe."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Recipe:
             rounding, or ``bfloat16``, which is faster where the processor has it.
         pad_value: at the border of binarized convolutions (0, 1 or -1).
         fp32: what the full-precision stage does otherwise (names and values of these attributes).
+        grid: the settings of a study over this recipe (each names and values of these attributes). A
+            training at one of them is what the benchmark prescribes, not a changed recipe.
     """
 
     epochs: int
@@ -52,6 +58,7 @@ class Recipe:
     backward: str = "float32"
     pad_value: float = 0.0
     fp32: tuple[tuple[str, Any], ...] = ()
+    grid: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
         _among("optimizer", self.optimizer, OPTIMIZERS)
@@ -66,17 +73,26 @@ class Recipe:
 
     def with_options(self, options: dict[str, Any]) -> Recipe:
         """This recipe with some attributes changed."""
-        known = {f.name for f in fields(self)} - {"fp32"}
+        known = {f.name for f in fields(self)} - {"fp32", "grid"}
         for name in options:
             if name not in known:
                 raise BiBenchError(f"a recipe has no {name!r}; it has: {', '.join(sorted(known))}")
         return replace(self, **options)
+
+    def setting(self, options: dict[str, Any]) -> Setting:
+        """The setting of the grid that `options` contain, or an empty one."""
+        given = set(options.items())
+        return max((s for s in self.grid if set(s) <= given), key=len, default=())
 
     def for_operator(self, full_precision: bool) -> Recipe:
         """The recipe of one cell: the full-precision stage has its own settings and starts from scratch."""
         if not full_precision:
             return self
         return replace(self.with_options(dict(self.fp32)), fp32=(), init="scratch", distillation="none")
+
+    def without_grid(self) -> Recipe:
+        """This recipe as one training knows it."""
+        return replace(self, grid=())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -179,3 +195,19 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay applies: not to an operator's scales and thresholds, biases and norms."""
     return parameter.dim() > 1 and "operator" not in name.split(".")
+
+
+def study_of(recipe: Recipe, chosen: Choice) -> Choice | None:
+    """The study that a training with the recipe `chosen` belongs to: its choice without the setting's options.
+
+    None when `chosen` is at no setting of the grid of `recipe`. What else was changed stays in the
+    name, so that a shortened study (``sensitivity[epochs=2]``) is never pooled with the whole one.
+    """
+    setting = recipe.setting(chosen.options)
+    return Choice(chosen.name, tuple(i for i in chosen.items if i not in setting)) if setting else None
+
+
+def division_of(recipe: Recipe, chosen: Choice) -> str:
+    """``closed``: trained as the benchmark prescribes, at a setting of the grid if there is one; else ``open``."""
+    study = study_of(recipe, chosen) or chosen
+    return "open" if study.items else "closed"

@@ -23,7 +23,11 @@ from typing import Any
 
 from bibench.errors import StoreError
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
+"""Versions that can be read. Version 2 only added fields; what lacks them has their defaults."""
+
+DIVISIONS = ("closed", "open")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,9 @@ class Record:
     value: float | None
     split: str = ""
     unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    samples: int | None = None
     status: str = "ok"
     reason: str = ""
     flags: str = ""
@@ -50,6 +57,9 @@ class Record:
     profile: str = "default"
     recipe: str
     division: str = "closed"
+    study: str = ""
+    batch_size: int | None = None
+    memory_format: str = ""
     seed: int
     code: str = ""
     data: str = ""
@@ -77,6 +87,11 @@ class Record:
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             raise StoreError(f"record {self.metric!r} of {self.cell}: value is {self.value}, expected a finite number")
+        for name, bound in (("low", self.low), ("high", self.high)):
+            if bound is not None and not math.isfinite(bound):
+                raise StoreError(f"record {self.metric!r} of {self.cell}: {name} is {bound}, expected a finite number")
+        if self.division not in DIVISIONS:
+            raise StoreError(f"record of {self.cell}: unknown division {self.division!r}")
         if self.status not in ("ok", "failed", "unsupported"):
             raise StoreError(f"record of {self.cell}: unknown status {self.status!r}")
         if (self.value is None) == (self.status == "ok"):
@@ -104,9 +119,10 @@ def parse(line: str, where: str) -> Record:
         ) from error
     if not isinstance(data, dict):
         raise StoreError(f"{where}: expected an object, got {type(data).__name__}")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in READABLE:
         raise StoreError(
-            f"{where}: schema {reprlib.repr(data.get('schema'))}; this version of BiBench reads schema {SCHEMA}"
+            f"{where}: schema {reprlib.repr(data.get('schema'))}; this version of BiBench reads "
+            f"schema {' and '.join(map(str, READABLE))}"
         )
     for name, value in data.items():
         if name not in _TYPES:

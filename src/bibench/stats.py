@@ -1,4 +1,4 @@
-"""Plain accuracies with their spread over seeds: what every score starts from."""
+"""Plain accuracies with their spread over seeds and over settings: what every score starts from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from bibench.choice import choice
 from bibench.operators import paper_order
 from bibench.records import Record
 
@@ -64,3 +65,74 @@ def accuracies(records: Iterable[Record]) -> list[Accuracy]:
             )
         )
     return sorted(rows, key=lambda a: (a.task, a.model, a.recipe, paper_order(a.operator)))
+
+
+ALL_SETTINGS = "all"
+
+
+@dataclass(frozen=True)
+class SettingAccuracy:
+    """Test scores of one operator at one setting of a study, or at all of them, over its runs; in percent.
+
+    `collapsed` is the share of runs that give one answer to (almost) everything, of those that have a score.
+    """
+
+    task: str
+    embedded: bool
+    model: str
+    study: str
+    operator: str
+    setting: str
+    mean: float | None
+    std: float | None
+    best: float | None
+    worst: float | None
+    runs: int
+    missing: int
+    collapsed: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON and CSV."""
+        return asdict(self)
+
+
+def settings(records: Iterable[Record]) -> list[SettingAccuracy]:
+    """One row per task × model × study × operator × setting, after one for all settings of the operator."""
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for r in records:
+        if r.kind == "score" and r.split == "test" and r.study:
+            for setting in (ALL_SETTINGS, setting_of(r)):
+                groups[r.task, r.model, r.study, r.operator, setting].append(r)
+    rows = [_setting_row(key, group) for key, group in groups.items()]
+    return sorted(
+        rows, key=lambda s: (s.task, s.model, s.study, paper_order(s.operator), s.setting != ALL_SETTINGS, s.setting)
+    )
+
+
+def setting_of(record: Record) -> str:
+    """The options of the record's recipe that are its setting in the study: ``sgd 0.1 cosine``."""
+    common = choice(record.study).options if record.study else {}
+    own = {k: v for k, v in choice(record.recipe).options.items() if k not in common}
+    first = [own.pop(name) for name in ("optimizer", "lr", "schedule") if name in own]
+    return " ".join([*map(str, first), *(f"{name}={value}" for name, value in own.items())])
+
+
+def _setting_row(key: tuple[str, ...], group: list[Record]) -> SettingAccuracy:
+    task, model, study, operator, setting = key
+    scored = [(100 * r.value, r) for r in group if r.value is not None]
+    values = [value for value, _ in scored]
+    return SettingAccuracy(
+        task=task,
+        embedded=group[0].embedded,
+        model=model,
+        study=study,
+        operator=operator,
+        setting=setting,
+        mean=mean(values) if values else None,
+        std=stdev(values) if len(values) > 1 else None,
+        best=max(values, default=None),
+        worst=min(values, default=None),
+        runs=len(values),
+        missing=len(group) - len(values),
+        collapsed=100 * mean("collapsed" in r.flags.split(",") for _, r in scored) if scored else None,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bibench.cell import Cell
 from bibench.choice import Choice, choice
@@ -19,19 +20,19 @@ SUITES: Registry[Suite] = Registry("suite", "bibench.suites")
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks × models × operators × seeds under one recipe.
+    """Tasks × models × operators × recipes × seeds.
 
     Attributes:
         tasks: names of tasks.
         models: for each task the models to train; a task that is absent trains those of the paper.
         operators: names; None means every registered operator, a stranger's included.
-        recipe: name of a recipe that all tasks have.
+        recipe: a recipe that all tasks have, or several, which are an axis: names, with options if need be.
     """
 
     name: str
     description: str
     tasks: tuple[str, ...]
-    recipe: str
+    recipe: str | tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     models: Mapping[str, tuple[str, ...]] | None = None
     operators: tuple[str, ...] | None = None
@@ -40,6 +41,11 @@ class Suite:
     def models_of(self, task: str) -> tuple[str, ...]:
         """Models trained on `task`."""
         return (self.models or {}).get(task, TASKS[task].models)
+
+    @property
+    def recipes(self) -> tuple[Choice, ...]:
+        """The recipes it trains with."""
+        return tuple(map(choice, (self.recipe,) if isinstance(self.recipe, str) else self.recipe))
 
 
 def suite(build: Callable[[], Suite]) -> Callable[[], Suite]:
@@ -53,7 +59,9 @@ def suite(build: Callable[[], Suite]) -> Callable[[], Suite]:
 class Filters:
     """What the command line narrows a suite to; empty means everything.
 
-    Operators and models may carry options (``recu[scale_init=weight]``) or be new to the suite.
+    Operators and models may carry options (``recu[scale_init=weight]``) or be new to the suite. A recipe
+    of a name that the suite has keeps those of the suite's that it does not contradict, and its further
+    options are added to each; any other recipe takes the place of all of them.
     """
 
     tasks: Sequence[str] = ()
@@ -70,7 +78,7 @@ def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
     """
     filters = filters or Filters()
     tasks = _select("task", suite.tasks, filters.tasks, suite.name)
-    recipe = choice(filters.recipe or suite.recipe)
+    recipes = _chosen_recipes(suite.recipes, filters.recipe)
     operators = [Choice(FULL_PRECISION), *map(choice, filters.operators or suite.operators or known_operators())]
     seeds = tuple(filters.seeds) or suite.seeds
     if any(seed < 0 for seed in seeds):
@@ -80,6 +88,7 @@ def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
         Cell(choice(task), model, operator, recipe, seed)
         for task in tasks
         for model in _chosen_models(models, task, filters.models)
+        for recipe in recipes
         for operator in operators
         for seed in seeds
     ]
@@ -105,6 +114,19 @@ def _chosen_models(models: Mapping[str, Sequence[Choice]], task: str, wanted: Se
         if not any(_is_asked(m, asked) for listed in models.values() for m in listed):
             chosen.append(asked)
     return list(dict.fromkeys(chosen))
+
+
+def _chosen_recipes(recipes: Sequence[Choice], wanted: str | None) -> list[Choice]:
+    """The `recipes` that `wanted` fits, with its options; `wanted` itself if it fits none."""
+    if not wanted:
+        return list(recipes)
+    asked = choice(wanted)
+    fitting = [r for r in recipes if r.name == asked.name and not _contradict(r.options, asked.options)]
+    return list(dict.fromkeys(choice(r, **asked.options) for r in fitting)) or [asked]
+
+
+def _contradict(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return any(one[name] != other[name] for name in one.keys() & other.keys())
 
 
 def _is_asked(model: Choice, asked: Choice) -> bool:

@@ -2,7 +2,7 @@
 
 import typer
 
-from bibench.cli import catalogue, planning, running, scoring
+from bibench.cli import catalogue, measuring, planning, running, scoring
 
 app = typer.Typer(
     name="bibench",
@@ -19,5 +19,6 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.add_typer(measuring.measure, name="measure")
 app.command("check")(catalogue.check)
 app.command("env")(catalogue.env)

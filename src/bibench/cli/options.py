@@ -24,7 +24,8 @@ Tasks = Annotated[list[str] | None, typer.Option("--tasks", help="Only these tas
 Models = Annotated[list[str] | None, typer.Option("--models", help="Only these models, as in: resnet20\\[width=8]")]
 Seeds = Annotated[list[str] | None, typer.Option("--seeds", help="Only these seeds, as in: 0,1 or 0-4")]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="Another recipe than the suite's, as in: paper\\[epochs=50]")
+    str | None,
+    typer.Option("--recipe", help="Another recipe, as in: paper\\[epochs=50], or some of several."),
 ]
 Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")
@@ -42,10 +43,10 @@ def filters(
 ) -> Filters:
     """The filters of a command line; each option may be repeated or hold a list with commas."""
     return Filters(
-        tasks=_flat(tasks),
-        models=_flat(models),
-        operators=_flat(operators),
-        seeds=[n for part in _flat(seeds) for n in _numbers(part)],
+        tasks=flat(tasks),
+        models=flat(models),
+        operators=flat(operators),
+        seeds=[n for part in flat(seeds) for n in _numbers(part)],
         recipe=recipe,
     )
 
@@ -55,7 +56,21 @@ def load_files(files: Sequence[Path] | None) -> tuple[str, ...]:
     return tuple(str(load_file(file)) for file in files or ())
 
 
-def _flat(values: Sequence[str] | None) -> list[str]:
+def check_device(device: str) -> None:
+    """Raise `BiBenchError` when this machine does not have `device`."""
+    import torch
+
+    if device == "auto":
+        return
+    kind, _, index = device.partition(":")
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
+        has = ", ".join(f"{name}:{i}" if i else name for name, count in there.items() for i in range(count))
+        raise BiBenchError(f"--device {device}: this machine has {has}; choose one of them, or auto")
+
+
+def flat(values: Sequence[str] | None) -> list[str]:
+    """All parts of an option that may be repeated or hold a list with commas."""
     return [part for value in values or () for part in split_list(value)]
 
 

@@ -24,6 +24,7 @@ from bibench.cli.options import (
     Seeds,
     SuiteName,
     Tasks,
+    check_device,
     filters,
     load_files,
 )
@@ -31,7 +32,7 @@ from bibench.cli.output import console, duration, print_json
 from bibench.cli.planning import RUNS, counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, require
+from bibench.errors import require
 from bibench.plan import PlanRow, make_plan
 from bibench.records import Record, read_file
 from bibench.run import Outcome, Runner, prepare_data
@@ -68,7 +69,7 @@ def run(
         ("filelock", "running cells"),
     ):
         require(library, extra="bench", purpose=purpose)
-    _check_device(device)
+    check_device(device)
     began, out = time.monotonic(), console(stderr=json)
     loaded = load_files(load)
     settings = Settings(
@@ -101,18 +102,6 @@ def run(
         f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"
     )
     _exit(rows, outcome)
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    if device == "auto":
-        return
-    kind, _, index = device.partition(":")
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
-        has = ", ".join(f"{name}:{i}" if i else name for name, count in there.items() for i in range(count))
-        raise BiBenchError(f"--device {device}: this machine has {has}; choose one of them, or auto")
 
 
 def _default_workers(device: str) -> int:

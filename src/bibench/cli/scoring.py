@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bibench.choice import Choice, choice
 from bibench.cli.options import Load, Models, Operators, RecipeName, Seeds, Tasks, filters, load_files
-from bibench.cli.output import console, number, print_json, table
+from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
 from bibench.records import Record, read
-from bibench.stats import Accuracy, accuracies
+from bibench.report.distribution import write_distribution
+from bibench.stats import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.suite import Filters
 from bibench.tracks import TRACKS, Score
 
@@ -26,6 +25,12 @@ def score(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or records files.")],
     format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
     plain: Annotated[bool, typer.Option("--accuracies", help="Accuracies instead of scores (json, csv).")] = False,
+    by_setting: Annotated[
+        bool, typer.Option("--settings", help="Accuracies at each setting of a sensitivity study instead of scores.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Also draw the accuracies of a sensitivity study (.svg, .html).")
+    ] = None,
     tasks: Tasks = None,
     models: Models = None,
     operators: Operators = None,
@@ -39,20 +44,28 @@ def score(
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
     records = select(records, filters(tasks, models, operators, seeds, recipe))
+    if plot is not None:
+        write_distribution(plot, records)
     if format == "table":
-        print_scores(console(), records)
+        if by_setting:
+            _print_settings(console(), settings(records))
+        else:
+            print_scores(console(), records)
         return
-    rows = [a.to_dict() for a in accuracies(records)] if plain else [s.to_dict() for s in scores(records)]
+    chosen: Sequence[Accuracy | SettingAccuracy | Score] = scores(records)
+    if plain or by_setting:
+        chosen = accuracies(records) if plain else settings(records)
+    rows = [row.to_dict() for row in chosen]
     if format == "json":
         print_json(rows)
     elif format == "csv":
-        _print_csv(rows)
+        print_csv(rows)
     else:
         raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
 
 
 def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
-    """The records that the filters name; a bare name means it with any options, baselines always stay."""
+    """The records that the filters name; a name means it with any further options, baselines always stay."""
     axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators, "recipe": (wanted.recipe,)}
     for axis, names in axes.items():
         if not any(names):
@@ -74,7 +87,7 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
 
 def _is_asked(text: str, asked: Choice) -> bool:
     have = choice(text)
-    return have == asked or (not asked.items and have.name == asked.name)
+    return have.name == asked.name and set(asked.items) <= set(have.items)
 
 
 def scores(records: Sequence[Record]) -> list[Score]:
@@ -83,9 +96,11 @@ def scores(records: Sequence[Record]) -> list[Score]:
 
 
 def print_scores(out: Console, records: Sequence[Record]) -> None:
-    """Accuracies by task and model, then one table per track."""
-    for task in dict.fromkeys(a.task for a in accuracies(records)):
-        _print_accuracies(out, [a for a in accuracies(records) if a.task == task])
+    """Accuracies by task and model, those of a study over all settings, then one table per track."""
+    plain = accuracies([r for r in records if not r.study])
+    for task in dict.fromkeys(a.task for a in plain):
+        _print_accuracies(out, [a for a in plain if a.task == task])
+    _print_settings(out, [s for s in settings(records) if s.setting == ALL_SETTINGS])
     for name in TRACKS:
         rows = TRACKS[name].score(records)
         for recipe in dict.fromkeys(row.recipe for row in rows):
@@ -109,6 +124,27 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
     out.print(table(title, columns, lines, numeric=columns[1:-1]))
 
 
+def _print_settings(out: Console, rows: Sequence[SettingAccuracy]) -> None:
+    """A table per study: what the runs of each operator (at each setting) reached."""
+    for place in dict.fromkeys((s.task, s.model, s.study) for s in rows):
+        chosen = [s for s in rows if (s.task, s.model, s.study) == place]
+        embedded = " - embedded data, not comparable with published numbers" if chosen[0].embedded else ""
+        columns = ["operator", "setting", "mean", "std", "best", "worst", "runs", "collapsed %", "failed"]
+        lines = [
+            [
+                s.operator,
+                s.setting,
+                *(number(value, 2) for value in (s.mean, s.std, s.best, s.worst)),
+                s.runs,
+                number(s.collapsed, 0),
+                s.missing or "",
+            ]
+            for s in chosen
+        ]
+        title = f"Study {place[2]}: scores of the runs on {place[0]}, {place[1]}, test split, percent{embedded}"
+        out.print(table(title, columns, lines, numeric=columns[2:]))
+
+
 def _accuracy(a: Accuracy | None) -> str:
     if a is None:
         return "-"
@@ -122,7 +158,10 @@ def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) ->
     if not any(row.value is not None for row in rows):
         return
     metrics = [
-        m for m in dict.fromkeys(r.metric for r in rows) if any(r.value is not None for r in rows if r.metric == m)
+        metric
+        for metric in dict.fromkeys(r.metric for r in rows)
+        # the overall metric stays, so that a row without it says what it lacks
+        if metric == "om" or any(r.value is not None for r in rows if r.metric == metric)
     ]
     by_key = {(r.operator, r.metric): r for r in rows}
     lines = []
@@ -136,10 +175,3 @@ def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) ->
         "percent of full precision ± standard error over seeds"
     )
     out.print(table(title, ["operator", *metrics, "incomplete"], lines, numeric=metrics))
-
-
-def _print_csv(rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -22,6 +22,7 @@ from bibench.errors import DataError, require
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.image_classification import InMemoryImages
+from bibench.tasks.sensitivity import sensitivity_recipes
 
 
 def _torchvision() -> Any:
@@ -58,6 +59,7 @@ class CIFAR10(InMemoryImages):
             lr=1e-3,
             fp32=(("optimizer", "sgd"), ("lr", 0.1), ("weight_decay", 1e-4)),
         ),
+        **sensitivity_recipes(epochs=200, batch_size=128),
     }
 
     def has_validation(self) -> bool:

@@ -23,6 +23,7 @@ from bibench.errors import DataError, require
 from bibench.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.image_classification import InMemoryImages
+from bibench.tasks.sensitivity import sensitivity_recipes
 
 VERSION = "digits_photos-v1"
 SIZE = 32
@@ -57,6 +58,7 @@ class DigitsPhotos(InMemoryImages):
         ),
         "quick": Recipe(epochs=6, batch_size=48, lr=5e-3),
         "smoke": Recipe(epochs=1, batch_size=64, lr=5e-3),
+        **sensitivity_recipes(epochs=4, batch_size=48),
     }
 
     def prepare(self) -> None:

@@ -49,18 +49,40 @@ class Track:
     score: Callable[[Sequence[Record]], list[Score]]
 
 
-def track(name: str, title: str, equation: str) -> Callable[..., Any]:
-    """Decorator: enter a function from records of one recipe to scores into the catalogue.
+def by_recipe(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records by recipe, without the settings of studies: those are no results of their own."""
+    parts: dict[str, list[Record]] = {}
+    for record in records:
+        if not record.study:
+            parts.setdefault(record.recipe, []).append(record)
+    return parts
 
-    What it becomes takes any records: numbers of different recipes are never averaged.
+
+def by_study(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records by study, its settings pooled; those of no study by their recipe."""
+    parts: dict[str, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.study or record.recipe, []).append(record)
+    return parts
+
+
+def track(
+    name: str,
+    title: str,
+    equation: str,
+    parts: Callable[[Sequence[Record]], dict[str, list[Record]]] = by_recipe,
+) -> Callable[..., Any]:
+    """Decorator: enter a function from comparable records to scores into the catalogue.
+
+    What it becomes takes any records: it scores each of `parts` alone, so that numbers of different
+    recipes are never averaged.
     """
 
     def enter(function: Callable[[Sequence[Record]], list[Score]]) -> Any:
         @wraps(function)
         def score(records: Sequence[Record]) -> list[Score]:
-            recipes = dict.fromkeys(r.recipe for r in records)
-            parts = {recipe: function([r for r in records if r.recipe == recipe]) for recipe in recipes}
-            return [replace(row, recipe=recipe) for recipe, rows in parts.items() for row in rows]
+            scored = {recipe: function(part) for recipe, part in parts(records).items()}
+            return [replace(row, recipe=recipe) for recipe, rows in scored.items() for row in rows]
 
         TRACKS.register(name, Track(name, title, equation, score), where=function)
         return score

@@ -260,7 +260,8 @@ def identity_fields(cell: Cell) -> dict[str, Any]:
         "operator": str(cell.operator),
         "profile": str(cell.operator.options.get("profile", "default")),
         "recipe": str(cell.recipe),
-        "division": "open" if cell.recipe.items else "closed",
+        "division": cell.division,
+        "study": str(cell.study or ""),
         "seed": cell.seed,
     }
 

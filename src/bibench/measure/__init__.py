@@ -1,0 +1,1 @@
+"""Measurements beside training: what a training step costs."""

@@ -1,0 +1,118 @@
+"""Training consumption: time of a training step and sensitivity to its settings (Section 3.2, Eq. 6).
+
+OM_train = √(½ (E²(T / T_bi) + E²(std(A) / std(A_bi)))), with T the training time and A the accuracies
+under all settings × seeds of the sensitivity study, pooled; T and A are of full precision, T_bi and
+A_bi of the operator. In percent: 100 means as fast, or as stable, as full precision.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from bibench.choice import choice
+from bibench.operators import FULL_PRECISION, paper_order
+from bibench.records import Record
+from bibench.tasks import TASKS
+from bibench.tracks.base import Score, by_study, quadratic_mean, track
+
+NAME = "training_consumption"
+REMEDIES = {"sensitivity": "run the suite sensitivity", "time": "bibench measure training-cost"}
+
+
+@track(NAME, "Training consumption", "Eq. 6", parts=by_study)
+def score(records: Sequence[Record]) -> list[Score]:
+    """Per operator the ratios of time and of spread to full precision; OM only where both are known."""
+    runs = [r for r in records if r.kind == "score" and r.split == "test" and r.study]
+    times = [r for r in records if r.kind == "cost" and r.metric == "time_ratio"]
+    rows = []
+    for operator in sorted({r.operator for r in runs + times} - {FULL_PRECISION}, key=paper_order):
+        halves = [_sensitivity(runs, operator), _time(times, operator)]
+        rows += halves
+        values = [half.value for half in halves]
+        known = sum(value is not None for value in values)
+        # The mean over one half would rank operators by something else than those that have both.
+        overall = quadratic_mean(values) if known == 2 else None
+        lacking = [half for half in halves if half.value is None]
+        note = "; ".join(f"needs {h.metric}" + ("" if h.expected else f" ({REMEDIES[h.metric]})") for h in lacking)
+        rows.append(Score(NAME, "om", operator, overall, None, known, 2, note))
+    return rows
+
+
+def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
+    """Mean over task × model of std(full precision) / std(operator), each over all runs of the study.
+
+    Standard deviations of a sample: with as many runs on both sides, as in the paper, the ratio is that
+    of populations too; where runs failed, it is not biased by their number.
+    """
+    if not runs:
+        return Score(NAME, "sensitivity", operator, None, note="not studied")
+    by_place: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        by_place[run.task, run.model][run.operator].append(run)
+    values, notes, found, expected = [], [], 0, 0
+    for (task, model), by_operator in by_place.items():
+        complete = max(map(len, by_operator.values()))
+        own, reference = (_accuracies(by_operator.get(o, [])) for o in (operator, FULL_PRECISION))
+        found, expected = found + len(own), expected + complete
+        ratio, problem = _spread_ratio(reference, own)
+        incomplete = [
+            f"{len(accuracies)} of {complete} runs of {name}"
+            for name, accuracies in ((FULL_PRECISION, reference), (operator, own))
+            if len(accuracies) < complete
+        ]
+        settings = {run.recipe for runs_ in by_operator.values() for run in runs_}
+        if len(settings) < (size := _grid_size(task, runs[0].study)):
+            incomplete.append(f"{len(settings)} of {size} settings")
+        if problem:
+            incomplete.append(problem)
+        if incomplete:
+            notes.append(f"{task} {model}: {', '.join(incomplete)}")
+        if ratio is not None:
+            values.append(100 * ratio)
+    if len(by_place) > 1:
+        notes.append(f"mean over {len(values)} of {len(by_place)} task × model")
+    return Score(
+        NAME, "sensitivity", operator, mean(values) if values else None, None, found, expected, "; ".join(notes)
+    )
+
+
+def _grid_size(task: str, study: str) -> int:
+    """How many settings the study has, as far as the task's recipes tell."""
+    recipes = TASKS[task].recipes if task in TASKS else {}
+    name = choice(study).name
+    return len(recipes[name].grid) if name in recipes else 0
+
+
+def _accuracies(runs: Sequence[Record]) -> list[float]:
+    return [run.value for run in runs if run.value is not None]
+
+
+def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[float | None, str]:
+    if min(len(own), len(reference)) < 2:
+        return None, "a spread needs two runs"
+    if stdev(own) == 0:
+        return None, "all runs of the operator have the same accuracy"
+    return stdev(reference) / stdev(own), ""
+
+
+def _time(times: Sequence[Record], operator: str) -> Score:
+    """Mean over what was measured of full precision's time / the operator's, the latest of each configuration."""
+    latest: dict[tuple[object, ...], Record] = {}
+    for record in sorted((r for r in times if r.operator == operator), key=lambda r: r.started):
+        configuration = (record.task, record.model, record.recipe, record.batch_size, record.threads)
+        latest[*configuration, record.cpu, record.accelerator] = record
+    if not latest:
+        return Score(NAME, "time", operator, None, note="not measured")
+    values = [100 * r.value for r in latest.values() if r.value is not None]
+    notes = [f"{_configuration(r)}: {r.status}: {r.reason}" for r in latest.values() if r.value is None]
+    if len(latest) > 1:
+        notes.insert(0, f"mean over {len(values)} of {len(latest)} configurations")
+    return Score(
+        NAME, "time", operator, mean(values) if values else None, None, len(values), len(latest), "; ".join(notes)
+    )
+
+
+def _configuration(r: Record) -> str:
+    return f"{r.task} {r.model}, batch {r.batch_size}, {r.threads} thread(s)"
