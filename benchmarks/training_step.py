@@ -15,6 +15,7 @@ from bibench import native
 from bibench.choice import choice
 from bibench.layers import progress
 from bibench.operators import PAPER_ORDER
+from bibench.train.allocator import keep_freed_memory
 
 from .timing import interleave, summarize
 
@@ -28,6 +29,7 @@ PLAIN = ("bnn", "bireal", "fda")
 def run() -> list[dict[str, Any]]:
     """Ratios to full precision, one and two threads."""
     threads = torch.get_num_threads()
+    keep_freed_memory()  # as the engine does in its workers; full precision gains as well
     rows = []
     for model, batch in CASES.items():
         for count in (1, 2):

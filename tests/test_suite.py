@@ -217,7 +217,7 @@ class TestFilters:
             ({"operators": ["fp32[scale=1]"]}, "operator 'fp32' has no option 'scale'"),
             ({"models": ["vgg_small[depth=9]"]}, "model 'vgg_small' has no option 'depth'; it has: width=128"),
             ({"recipe": "qick"}, "task 'digits_photos' has no recipe 'qick'; it has: paper, quick, smoke"),
-            ({"recipe": "quick[epoch=1]"}, "a recipe has no 'epoch'; it has: batch_size"),
+            ({"recipe": "quick[epoch=1]"}, "a recipe has no 'epoch'; it has: backward"),
             ({"recipe": "quick[lr=0]"}, "lr must be"),
             ({"recipe": "quick["}, "'quick[' is not of the form"),
             ({"seeds": [-1]}, "seeds must not be negative, got [-1]"),

@@ -55,7 +55,8 @@ def test_a_step_trains_as_a_plain_loop_does() -> None:
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
     for ours, theirs in zip(step.model.state_dict().values(), model.state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
+        # Fabric and torch add up the gradient's norm in different orders: the clipping differs by a rounding.
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_phases_add_up_to_the_step() -> None:

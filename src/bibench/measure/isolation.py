@@ -65,7 +65,10 @@ def _main(connection: Connection, request: Request) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     import torch
 
+    from bibench.train.allocator import keep_freed_memory
+
     torch.set_num_threads(request.threads)
+    keep_freed_memory()
     try:
         for file in request.load:
             load_file(file)
