@@ -188,7 +188,6 @@ class Convolution {
     // Channels-last output is written where it belongs (pixels of consecutive rows and images are evenly
     // spaced); planar output is staged with channels last and transposed.
     const bool direct = os_.c == 1;
-    alignas(64) int32_t counts[kMaxTilePixels * kMaxTileBlocks * kLanes];
     for (int64_t b = 0; b < blocks; b += k_.tile_blocks) {
       const int tile_blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
       const int64_t channel = g * s_.group_out() + b * kLanes;
@@ -206,12 +205,11 @@ class Convolution {
       const int32_t* corrections[kMaxTilePixels];
       for (int64_t p = 0; p < pixels; p += k_.tile_pixels) {
         const int size = static_cast<int>(std::min<int64_t>(k_.tile_pixels, pixels - p));
-        k_.count_xor(bases.data() + p, size, w, tile_blocks, runs_, counts);
         if (!corrected.empty()) {
           for (int i = 0; i < size; ++i) corrections[i] = corrected[p + i] + b * kLanes;
           epilogue.corrections = corrections;
         }
-        k_.finish(counts, size, tile_blocks * kLanes, channels, epilogue, target + p * stride, stride);
+        k_.product_xor(bases.data() + p, size, w, tile_blocks, runs_, channels, epilogue, target + p * stride, stride);
       }
       if (!direct)
         for (int64_t i = 0; i < images; ++i)

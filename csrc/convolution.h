@@ -44,7 +44,8 @@ struct PackedWeight {
 PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float* weight, Strides strides);
 
 // out = scale[co] * (sign(x + shift) conv sign(weight)) + bias[co]; scale, bias and shift may be null. x and out
-// are contiguous or channels-last, whatever their strides say.
+// are contiguous or channels-last; the strides of memory that is both (one channel, or one pixel) are those of
+// channels-last.
 void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
               const float* shift, const float* scale, const float* bias, float* out, Strides out_strides, int threads);
 

@@ -5,6 +5,7 @@
 #include "threads.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 namespace bibench {
@@ -27,25 +28,35 @@ struct Depthwise {
   float* out;
   Strides os;
 
-  // One channel of one image, rows in memory order.
+  // One channel of one image, rows in memory order. A tap adds the padded plane, shifted, to the sums of all
+  // positions at once (strides then pick some), because rows are too short to be worth a loop each.
   void plane(int64_t image, int64_t channel) const {
-    thread_local std::vector<int8_t> signs;
-    thread_local std::vector<int16_t> sums;
+    thread_local std::vector<int8_t> dense, signs;
+    thread_local std::vector<int16_t> sums, picked;
     const int64_t columns = s.w + s.left + s.right;
+    dense.resize(s.h * s.w);
+    k.to_bytes(x + image * xs.n + channel * xs.c, shift ? shift + channel : nullptr, 0, s.h * s.w, dense.data());
     signs.assign((s.h + s.top + s.bottom) * columns, static_cast<int8_t>(s.pad_value));
     for (int64_t y = 0; y < s.h; ++y)
-      k.to_bytes(x + image * xs.n + channel * xs.c + y * xs.h, shift ? shift + channel : nullptr, 0, s.w,
-                 signs.data() + (y + s.top) * columns + s.left);
+      std::memcpy(signs.data() + (y + s.top) * columns + s.left, dense.data() + y * s.w, s.w);
+    const int64_t positions = (s.out_h() - 1) * s.stride_h * columns + (s.out_w() - 1) * s.stride_w + 1;
+    sums.assign(positions, 0);
     const int8_t* w = weight.data() + channel * s.taps();
+    for (int64_t ky = 0; ky < s.kh; ++ky)
+      for (int64_t kx = 0; kx < s.kw; ++kx)
+        k.add_tap(signs.data() + ky * s.dilation_h * columns + kx * s.dilation_w, 1, w[ky * s.kw + kx], positions,
+                  sums.data());
+    picked.resize(s.out_h() * s.out_w());
+    int16_t* to = picked.data();
     for (int64_t row = 0; row < s.out_h(); ++row) {
-      sums.assign(s.out_w(), 0);
-      for (int64_t ky = 0; ky < s.kh; ++ky)
-        for (int64_t kx = 0; kx < s.kw; ++kx)
-          k.add_tap(signs.data() + (row * s.stride_h + ky * s.dilation_h) * columns + kx * s.dilation_w, s.stride_w,
-                    w[ky * s.kw + kx], s.out_w(), sums.data());
-      k.finish_sums(sums.data(), scale ? scale + channel : nullptr, bias ? bias + channel : nullptr, 0, s.out_w(),
-                    out + image * os.n + channel * os.c + row * os.h);
+      const int16_t* from = sums.data() + row * s.stride_h * columns;
+      if (s.stride_w == 1)
+        to = std::copy(from, from + s.out_w(), to);
+      else
+        for (int64_t column = 0; column < s.out_w(); ++column) *to++ = from[column * s.stride_w];
     }
+    k.finish_sums(picked.data(), scale ? scale + channel : nullptr, bias ? bias + channel : nullptr, 0,
+                  s.out_h() * s.out_w(), out + image * os.n + channel * os.c);
   }
 
   // Output rows [first, first + rows) of one image, all channels of a pixel adjacent.

@@ -56,6 +56,11 @@ struct Kernels {
                     int32_t* counts);
   void (*count_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                     int32_t* counts);
+  // The same, made outputs at once: as `finish` would from the counts.
+  void (*product_xor)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                      int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
+  void (*product_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                      int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
   // The outputs of a tile: `channels` contiguous values for each pixel, at out + pixel * out_stride. `counts`
   // has `count_stride` values for each pixel; what the epilogue gives per channel starts at the first of them.
   void (*finish)(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& epilogue, float* out,
@@ -88,6 +93,9 @@ struct Kernels {
                                  const Normalization& how, float limit, float* out, float* buffer);
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);
+  // `rounds` rounds of xor, count and add on registers alone, all units busy: what this processor can do at most.
+  // Returns the number of bits counted; `sink` takes the sums, so that none is left out.
+  int64_t (*probe)(int64_t rounds, uint32_t* sink);
   void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
 };
 

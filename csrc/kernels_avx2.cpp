@@ -196,11 +196,27 @@ void pack_plane(const float* x, const float* shift, int channels, int64_t stride
   }
 }
 
+#include "product.inl"
+
+int64_t probe(int64_t rounds, uint32_t* sink) {
+  constexpr int kSums = 8;
+  __m256i sum[kSums];
+  const __m256i weight = _mm256_set1_epi32(0x5a5a1234);
+#pragma GCC unroll 8
+  for (int i = 0; i < kSums; ++i) sum[i] = _mm256_set1_epi32(i);
+  for (int64_t r = 0; r < rounds; ++r)
+#pragma GCC unroll 8
+    for (int i = 0; i < kSums; ++i) sum[i] = _mm256_add_epi8(sum[i], bits_per_byte(_mm256_xor_si256(sum[i], weight)));
+  for (int i = 1; i < kSums; ++i) sum[0] = _mm256_xor_si256(sum[0], sum[i]);
+  *sink = static_cast<uint32_t>(_mm256_extract_epi32(sum[0], 0));
+  return rounds * kSums * 256;
+}
+
 }  // namespace
 
 const Kernels kAvx2 = {
-    "avx2", 4, 1, count<Xor>, count<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
+    "avx2", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
     ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, finish_sums};
+    normalize_row_backward, rescale_backward, probe, finish_sums};
 
 }  // namespace bibench

@@ -69,23 +69,28 @@ void count(const uint32_t* const* bases, int pixels, const uint32_t* weights, in
 
 __mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
 
+// Counts of one pixel and sixteen channels, from channel c on, to floats.
+[[gnu::always_inline]] inline void finish_vector(__m512i count, const Epilogue& e, int pixel, int c, __mmask16 mask,
+                                                 float* out) {
+  const int32_t total = e.totals ? e.totals[pixel] : e.total;
+  __m512i dot = _mm512_sub_epi32(_mm512_set1_epi32(total), _mm512_add_epi32(count, count));
+  if (e.corrections) dot = _mm512_sub_epi32(dot, _mm512_maskz_loadu_epi32(mask, e.corrections[pixel] + c));
+  __m512 value = _mm512_cvtepi32_ps(dot);
+  if (e.scale) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, e.scale + c));
+  if (e.bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, e.bias + c));
+  _mm512_mask_storeu_ps(out + c, mask, value);
+}
+
 void finish(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& e, float* out,
             int64_t out_stride) {
   for (int c = 0; c < channels; c += kLanes) {
     const __mmask16 mask = first(channels - c);
-    const __m512 scale = e.scale ? _mm512_maskz_loadu_ps(mask, e.scale + c) : _mm512_set1_ps(1.0f);
-    const __m512 bias = e.bias ? _mm512_maskz_loadu_ps(mask, e.bias + c) : _mm512_setzero_ps();
-    for (int p = 0; p < pixels; ++p) {
-      const __m512i sum = _mm512_loadu_si512(counts + p * count_stride + c);
-      __m512i dot = _mm512_sub_epi32(_mm512_set1_epi32(e.totals ? e.totals[p] : e.total), _mm512_add_epi32(sum, sum));
-      if (e.corrections) dot = _mm512_sub_epi32(dot, _mm512_maskz_loadu_epi32(mask, e.corrections[p] + c));
-      __m512 value = _mm512_maskz_cvtepi32_ps(mask, dot);
-      if (e.scale) value = _mm512_mul_ps(value, scale);
-      if (e.bias) value = _mm512_add_ps(value, bias);
-      _mm512_mask_storeu_ps(out + p * out_stride + c, mask, value);
-    }
+    for (int p = 0; p < pixels; ++p)
+      finish_vector(_mm512_loadu_si512(counts + p * count_stride + c), e, p, c, mask, out + p * out_stride);
   }
 }
+
+#include "product.inl"
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
 void transpose16(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
@@ -169,11 +174,26 @@ void pack_plane(const float* x, const float* shift, int channels, int64_t stride
   }
 }
 
+int64_t probe(int64_t rounds, uint32_t* sink) {
+  constexpr int kSums = 16;
+  __m512i sum[kSums];
+  const __m512i weight = _mm512_set1_epi32(0x5a5a1234);
+#pragma GCC unroll 16
+  for (int i = 0; i < kSums; ++i) sum[i] = _mm512_set1_epi32(i);
+  for (int64_t r = 0; r < rounds; ++r)
+#pragma GCC unroll 16
+    for (int i = 0; i < kSums; ++i)
+      sum[i] = _mm512_add_epi32(sum[i], _mm512_popcnt_epi32(_mm512_xor_si512(sum[i], weight)));
+  for (int i = 1; i < kSums; ++i) sum[0] = _mm512_xor_si512(sum[0], sum[i]);
+  *sink = static_cast<uint32_t>(_mm512_reduce_add_epi32(sum[0]));
+  return rounds * kSums * 512;
+}
+
 }  // namespace
 
 const Kernels kAvx512 = {
-    "avx512", 8, 2, count<Xor>, count<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
+    "avx512", 8, 2, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
     ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, finish_sums};
+    normalize_row_backward, rescale_backward, probe, finish_sums};
 
 }  // namespace bibench

@@ -63,11 +63,25 @@ void count(const uint32_t* const* bases, int pixels, const uint32_t* weights, in
   }
 }
 
+#include "product.inl"
+
+int64_t probe(int64_t rounds, uint32_t* sink) {
+  constexpr int kSums = 16;
+  uint8x16_t sum[kSums];
+  const uint8x16_t weight = vdupq_n_u8(0x5a);
+  for (int i = 0; i < kSums; ++i) sum[i] = vdupq_n_u8(static_cast<uint8_t>(i));
+  for (int64_t r = 0; r < rounds; ++r)
+    for (int i = 0; i < kSums; ++i) sum[i] = vaddq_u8(sum[i], vcntq_u8(veorq_u8(sum[i], weight)));
+  for (int i = 1; i < kSums; ++i) sum[0] = veorq_u8(sum[0], sum[i]);
+  *sink = vaddlvq_u8(sum[0]);
+  return rounds * kSums * 128;
+}
+
 }  // namespace
 
 const Kernels kNeon = {
-    "neon", 4, 1, count<Xor>, count<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
+    "neon", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
     ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, finish_sums};
+    normalize_row_backward, rescale_backward, probe, finish_sums};
 
 }  // namespace bibench

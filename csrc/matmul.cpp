@@ -48,7 +48,6 @@ class Matmul {
         lanes[(n / kLanes * words_ + t) * kLanes + n % kLanes] = right[n * words_ + t];
     const int32_t offset = 0;
     const Runs runs = {&offset, 1, words_};
-    alignas(64) int32_t counts[kMaxTilePixels * kMaxTileBlocks * kLanes];
     const uint32_t* bases[kMaxTilePixels];
     for (int64_t block = 0; block < blocks; block += k_.tile_blocks) {
       const int tile = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - block));
@@ -56,11 +55,11 @@ class Matmul {
       for (int64_t m = 0; m < count; m += k_.tile_pixels) {
         const int size = static_cast<int>(std::min<int64_t>(k_.tile_pixels, count - m));
         for (int i = 0; i < size; ++i) bases[i] = left.data() + (m + i) * words_;
-        (product_ == Product::kMask ? k_.count_and : k_.count_xor)(bases, size, lanes.data() + block * words_ * kLanes,
-                                                                   tile, runs, counts);
         const Epilogue epilogue = {static_cast<int32_t>(length_),
                                    product_ == Product::kMask ? totals.data() + m : nullptr, nullptr, nullptr, nullptr};
-        k_.finish(counts, size, tile * kLanes, columns, epilogue, out + (first + m) * b_.rows + block * kLanes, b_.rows);
+        (product_ == Product::kMask ? k_.product_and : k_.product_xor)(
+            bases, size, lanes.data() + block * words_ * kLanes, tile, runs, columns, epilogue,
+            out + (first + m) * b_.rows + block * kLanes, b_.rows);
       }
     }
   }

@@ -12,11 +12,15 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -30,6 +34,9 @@ using bibench::Strides;
 using Array = nb::ndarray<const float, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::device::cpu>;
 using MaybeArray = std::optional<Array>;
+
+// An argument that is taken as it is or not at all: a converted `out` would be a copy that nobody sees.
+nb::arg operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
 
 std::atomic<const Kernels*> current{nullptr};
 
@@ -59,7 +66,14 @@ std::string shape_of(const T& array) {
   return text + ")";
 }
 
-// Strides of a 4-d array that is contiguous or channels-last; axes of one element may have any stride.
+template <class T>
+bool is_empty(const T& array) {
+  for (size_t i = 0; i < array.ndim(); ++i)
+    if (array.shape(i) == 0) return true;
+  return false;
+}
+
+// Strides of a 4-d array that is contiguous or channels-last; axes of one element, and empty arrays, may have any.
 template <class T>
 Strides layout(const T& a, const char* name) {
   check(a.ndim() == 4, std::string(name) + " must have 4 axes, got " + shape_of(a));
@@ -69,7 +83,7 @@ Strides layout(const T& a, const char* name) {
            (w <= 1 || a.stride(3) == s.w);
   };
   const Strides last = {h * w * c, 1, w * c, c}, planar = {c * h * w, h * w, w, 1};
-  if (matches(last)) return last;
+  if (is_empty(a) || matches(last)) return last;
   if (matches(planar)) return planar;
   throw std::invalid_argument(std::string(name) + " must be contiguous or channels-last");
 }
@@ -144,7 +158,7 @@ bibench::Vectors vectors(const Array& a, bool transposed, const char* name) {
   const size_t row = transposed ? 3 : 2, value = transposed ? 2 : 3;
   for (size_t i = 0; i < 4; ++i)
     check(a.shape(i) < (size_t{1} << 31), std::string(name) + ": sizes must be below 2^31");
-  check(a.shape(3) <= 1 || a.stride(3) == 1, std::string(name) + " must be contiguous along its last axis");
+  check(is_empty(a) || a.shape(3) <= 1 || a.stride(3) == 1, std::string(name) + " must be contiguous along its last axis");
   return {a.data(),   static_cast<int64_t>(a.shape(row)), a.stride(0), a.stride(1), transposed ? 1 : a.stride(row),
           transposed ? a.stride(value) : 1};
 }
@@ -161,7 +175,7 @@ void matmul(const Array& a, const Array& b, const Output& out, bool mask, int th
         "out has the wrong shape " + shape_of(out));
   int64_t stride = 1;
   for (int i = 3; i >= 0; --i) {
-    check(out.shape(i) <= 1 || out.stride(i) == stride, "out must be contiguous");
+    check(is_empty(out) || out.shape(i) <= 1 || out.stride(i) == stride, "out must be contiguous");
     stride *= out.shape(i);
   }
   const Kernels& k = kernels();
@@ -174,14 +188,19 @@ void matmul(const Array& a, const Array& b, const Output& out, bool mask, int th
 template <class A, class B>
 int64_t same_memory(const A& a, const B& b, const char* names) {
   check(a.ndim() == b.ndim(), std::string(names) + " must have the same shape");
-  int64_t size = 1, span = 1;
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride and size, where there is more than one element
   for (size_t i = 0; i < a.ndim(); ++i) {
     check(a.shape(i) == b.shape(i), std::string(names) + " must have the same shape, got " + shape_of(a) + " and " + shape_of(b));
     check(a.shape(i) <= 1 || a.stride(i) == b.stride(i), std::string(names) + " must have the same strides");
-    size *= a.shape(i);
-    if (a.shape(i) > 0) span += static_cast<int64_t>(a.shape(i) - 1) * a.stride(i);
+    if (a.shape(i) > 1) axes.emplace_back(a.stride(i), static_cast<int64_t>(a.shape(i)));
   }
-  check(size == 0 || span == size, std::string(names) + " must be dense in memory");
+  if (is_empty(a)) return 0;
+  std::sort(axes.begin(), axes.end());
+  int64_t size = 1;
+  for (const auto& [stride, count] : axes) {
+    check(stride == size, std::string(names) + " must be dense in memory");
+    size *= count;
+  }
   return size;
 }
 
@@ -286,6 +305,41 @@ void rescale_backward(const Array& grad, const Array& x, const Array& gamma, con
   });
 }
 
+// What the benchmarks compare with: the processor's limit, and the counting alone, without packing or layout.
+
+double probe(int64_t rounds) {
+  const Kernels& k = kernels();
+  uint32_t sink = 0;
+  nb::gil_scoped_release release;
+  const int64_t bits = k.probe(rounds, &sink);
+  return sink == 0x12345678u ? -1.0 : static_cast<double>(bits);
+}
+
+void count_only(int64_t pixels, int64_t channels, int64_t words, int64_t repeats) {
+  check(pixels >= 1 && channels >= 1 && words >= 1 && repeats >= 1, "sizes must be positive");
+  check(pixels < 1 << 20 && channels < 1 << 20 && words < 1 << 20, "sizes must be below 2^20");
+  const Kernels& k = kernels();
+  const int64_t blocks = (channels + bibench::kLanes - 1) / bibench::kLanes;
+  std::vector<uint32_t> bits(pixels * words, 0x5a5a1234u), weights(blocks * words * bibench::kLanes, 0x1234a5a5u);
+  std::vector<float> out(pixels * blocks * bibench::kLanes);
+  std::vector<const uint32_t*> bases(pixels);
+  for (int64_t p = 0; p < pixels; ++p) bases[p] = bits.data() + p * words;
+  const int32_t offset = 0;
+  const bibench::Runs runs = {&offset, 1, words};
+  const bibench::Epilogue epilogue = {static_cast<int32_t>(words * bibench::kWordBits), nullptr, nullptr, nullptr, nullptr};
+  nb::gil_scoped_release release;
+  for (int64_t r = 0; r < repeats; ++r)
+    for (int64_t b = 0; b < blocks; b += k.tile_blocks) {
+      const int tile = static_cast<int>(blocks - b < k.tile_blocks ? blocks - b : k.tile_blocks);
+      for (int64_t p = 0; p < pixels; p += k.tile_pixels) {
+        const int size = static_cast<int>(pixels - p < k.tile_pixels ? pixels - p : k.tile_pixels);
+        k.product_xor(bases.data() + p, size, weights.data() + b * words * bibench::kLanes, tile, runs,
+                      tile * bibench::kLanes, epilogue,
+                      out.data() + p * blocks * bibench::kLanes + b * bibench::kLanes, blocks * bibench::kLanes);
+      }
+    }
+}
+
 }  // namespace
 
 NB_MODULE(_core, m) {
@@ -307,18 +361,21 @@ NB_MODULE(_core, m) {
         current.store(found);
       },
       "name"_a, "Use these kernels from now on.");
-  m.def("convolve", &convolve, "x"_a, "weight"_a, "out"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
-        "pad_value"_a, "shift"_a.none(), "scale"_a.none(), "bias"_a.none(), "threads"_a,
+  m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,
+        "groups"_a, "pad_value"_a, "shift"_array.none(), "scale"_array.none(), "bias"_array.none(), "threads"_a,
         "out = scale * (sign(x + shift) conv sign(weight)) + bias, padding (top, bottom, left, right) after the sign.");
-  m.def("normalize", &normalize, "x"_a, "out"_a, "stats"_a, "eps"_a, "deviation"_a, "centre"_a, "threads"_a,
-        "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|.");
-  m.def("normalize_backward", &normalize_backward, "grad"_a, "x"_a, "stats"_a, "out"_a, "eps"_a, "deviation"_a,
-        "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
-  m.def("rescale_backward", &rescale_backward, "grad"_a, "x"_a, "gamma"_a, "out"_a, "total"_a, "threads"_a,
+  m.def("normalize", &normalize, "x"_array, "out"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a,
+        "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|.");
+  m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
+        "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
         "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
-  m.def("matmul", &matmul, "a"_a, "b"_a, "out"_a, "mask"_a, "threads"_a,
+  m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
+  m.def("count_only", &count_only, "pixels"_a, "channels"_a, "words"_a, "repeats"_a,
+        "Counts for packed operands, without packing or layout. For benchmarks.");
+  m.def("matmul", &matmul, "a"_array, "b"_array, "out"_array, "mask"_a, "threads"_a,
         "out = sign(a) @ sign(b)^T over the last two axes, or a @ sign(b) when `mask`, for a of zeros and ones.");
-  m.def("sign", &sign, "x"_a, "out"_a, "threads"_a, "out = +1 where x >= 0, else -1.");
+  m.def("sign", &sign, "x"_array, "out"_array, "threads"_a, "out = +1 where x >= 0, else -1.");
   m.def(
       "ste",
       [](const Array& grad, const Array& x, const Output& out, float clip, int threads) {
@@ -326,7 +383,7 @@ NB_MODULE(_core, m) {
         gradient(grad, x, out, threads,
                  [&](const float* g, const float* v, float* to, int64_t n) { k.ste(g, v, to, n, clip); });
       },
-      "grad"_a, "x"_a, "out"_a, "clip"_a, "threads"_a, "out = grad where |x| <= clip, else 0.");
+      "grad"_array, "x"_array, "out"_array, "clip"_a, "threads"_a, "out = grad where |x| <= clip, else 0.");
   m.def(
       "approx_sign",
       [](const Array& grad, const Array& x, const Output& out, int threads) {
@@ -334,7 +391,7 @@ NB_MODULE(_core, m) {
         gradient(grad, x, out, threads,
                  [&](const float* g, const float* v, float* to, int64_t n) { k.approx_sign(g, v, to, n); });
       },
-      "grad"_a, "x"_a, "out"_a, "threads"_a, "out = grad * max(0, 2 - 2|x|).");
+      "grad"_array, "x"_array, "out"_array, "threads"_a, "out = grad * max(0, 2 - 2|x|).");
   m.def(
       "even_polynomial",
       [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, int threads) {
@@ -344,6 +401,6 @@ NB_MODULE(_core, m) {
           k.even_polynomial(g, v, to, n, c.data(), static_cast<int>(c.size()), window);
         });
       },
-      "grad"_a, "x"_a, "out"_a, "coefficients"_a, "window"_a, "threads"_a,
+      "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "threads"_a,
       "out = grad * sum_k c[k] x^(2k) where |x| <= window, else 0.");
 }

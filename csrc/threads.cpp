@@ -3,23 +3,80 @@
 
 #include "threads.h"
 
-#ifdef _OPENMP
-
-#include <omp.h>
+#include <exception>
+#include <mutex>
 
 namespace bibench {
+namespace {
+
+// A loop body that throws (when memory is short) would end the process on any thread but the caller's: the first
+// exception is kept, and thrown again when all parts are done.
+class Guarded {
+ public:
+  Guarded(void (*body)(void*, int64_t, int64_t), void* context) : body_(body), context_(context) {}
+
+  static void run(void* self, int64_t begin, int64_t end) {
+    auto& guarded = *static_cast<Guarded*>(self);
+    try {
+      guarded.body_(guarded.context_, begin, end);
+    } catch (...) {
+      std::lock_guard lock(guarded.mutex_);
+      if (!guarded.thrown_) guarded.thrown_ = std::current_exception();
+    }
+  }
+
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  void (*body_)(void*, int64_t, int64_t);
+  void* context_;
+  std::mutex mutex_;
+  std::exception_ptr thrown_;
+};
+
+}  // namespace
+}  // namespace bibench
+
+#ifdef _OPENMP
+
+#include <atomic>
+#include <omp.h>
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+namespace bibench {
+namespace {
+
+// GNU's OpenMP waits for ever in a process that was forked after its threads had started: there, loops run on the
+// calling thread.
+std::atomic<bool> forked{false};
+
+void watch_for_forks() {
+#ifndef _WIN32
+  static std::once_flag once;
+  std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { forked.store(true); }); });
+#endif
+}
+
+}  // namespace
 
 void parallel_for(int64_t count, int threads, void (*body)(void*, int64_t, int64_t), void* context) {
   if (threads > count) threads = static_cast<int>(count);
-  if (threads <= 1 || omp_in_parallel()) {
+  if (threads <= 1 || omp_in_parallel() || forked.load()) {
     if (count > 0) body(context, 0, count);
     return;
   }
+  watch_for_forks();
+  Guarded guarded(body, context);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int part = 0; part < threads; ++part) {
     const int64_t begin = count * part / threads, end = count * (part + 1) / threads;
-    if (begin < end) body(context, begin, end);
+    if (begin < end) Guarded::run(&guarded, begin, end);
   }
+  guarded.rethrow();
 }
 
 }  // namespace bibench
@@ -29,7 +86,7 @@ void parallel_for(int64_t count, int threads, void (*body)(void*, int64_t, int64
 #include <atomic>
 #include <condition_variable>
 #include <memory>
-#include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 #ifndef _WIN32
@@ -56,9 +113,12 @@ class Pool {
     std::lock_guard hold(busy_, std::adopt_lock);
     {
       std::lock_guard lock(mutex_);
-      while (static_cast<int>(threads_.size()) < threads - 1) {
-        const int index = static_cast<int>(threads_.size()) + 1;
-        threads_.emplace_back([this, index, seen = round_] { work(index, seen); });
+      try {
+        while (static_cast<int>(threads_.size()) < threads - 1) {
+          const int index = static_cast<int>(threads_.size()) + 1;
+          threads_.emplace_back([this, index, seen = round_] { work(index, seen); });
+        }
+      } catch (const std::system_error&) {  // no more threads to be had: those there are do the work
       }
       body_ = body;
       context_ = context;
@@ -120,7 +180,13 @@ Pool& the_pool() {
 #ifndef _WIN32
     // A forked child (a data-loading worker) has no threads of the pool: it forgets the pool and makes its own.
     static std::once_flag once;
-    std::call_once(once, [] { pthread_atfork(nullptr, nullptr, [] { (void)pool.release(); }); });
+    std::call_once(once, [] {
+      pthread_atfork([] { creation.lock(); }, [] { creation.unlock(); },
+                     [] {
+                       (void)pool.release();
+                       creation.unlock();
+                     });
+    });
 #endif
   }
   return *pool;
@@ -131,10 +197,11 @@ Pool& the_pool() {
 void parallel_for(int64_t count, int threads, void (*body)(void*, int64_t, int64_t), void* context) {
   if (threads > count) threads = static_cast<int>(count);
   if (threads > 1 && !inside) {
+    Guarded guarded(body, context);
     inside = true;
-    const bool ran = the_pool().run(count, threads, body, context);
+    const bool ran = the_pool().run(count, threads, Guarded::run, &guarded);
     inside = false;
-    if (ran) return;
+    if (ran) return guarded.rethrow();
   }
   if (count > 0) body(context, 0, count);
 }
