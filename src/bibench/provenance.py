@@ -19,7 +19,10 @@ import torch
 PACKAGE = Path(__file__).parent
 
 # Modules that can change without changing any number.
-INCIDENTAL = {"errors", "registry", "choice", "files", "data.location", "provenance", "records", "store", "train.code"}
+INCIDENTAL = {
+    *("errors", "registry", "choice", "files", "data.layout", "data.location"),
+    *("provenance", "records", "store", "train.code"),
+}
 
 
 @cache
