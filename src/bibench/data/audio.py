@@ -9,6 +9,7 @@ not always work, so files are read by Python's own `wave` module: all data sets 
 from __future__ import annotations
 
 import wave
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,6 +55,15 @@ def read_wave(path: Path) -> Tensor:
         raise DataError(f"{path} is empty: it holds no samples; restore it from the distribution")
     samples = np.frombuffer(data, dtype="<i2")
     return torch.from_numpy(samples.astype(np.float32) / 32768)
+
+
+def resampler(rate: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """A function that resamples (L,) from `rate` Hz to 16 kHz, by a windowed sinc."""
+    require("torchaudio", extra="bench", purpose="resampling")
+    from torchaudio.transforms import Resample  # type: ignore[import-untyped, unused-ignore]
+
+    resample = Resample(rate, SAMPLE_RATE, dtype=torch.float64)
+    return lambda samples: resample(torch.from_numpy(samples)).numpy()
 
 
 # -- random changes ----------------------------------------------------------------------------------------
@@ -143,8 +154,8 @@ class LogMel:
     n_fft: int = 2048
     hop: int = 512
     bands: int = 32
-    mean: float = -25.0
-    std: float = 25.0
+    mean: float = -30.0
+    std: float = 15.0
 
     def frames(self, samples: int) -> int:
         """How many frames a waveform of this many samples has."""
@@ -157,13 +168,17 @@ class LogMel:
             return to_decibels(mel(waveforms)).unsqueeze(1)
 
     def __call__(self, waveforms: Tensor) -> Tensor:
-        return (self.decibels(waveforms) - self.mean) / self.std
+        return self.standardized(self.decibels(waveforms))
+
+    def standardized(self, decibels: Tensor) -> Tensor:
+        """(x - mean) / std."""
+        return (decibels - self.mean) / self.std
 
 
 @cache
 def _torchaudio(n_fft: int, hop: int, bands: int) -> tuple[Any, Any]:
     require("torchaudio", extra="bench", purpose="log-mel spectrograms")
-    from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+    from torchaudio.transforms import AmplitudeToDB, MelSpectrogram  # type: ignore[import-untyped, unused-ignore]
 
     mel = MelSpectrogram(SAMPLE_RATE, n_fft=n_fft, hop_length=hop, n_mels=bands, normalized=True)
     return mel, AmplitudeToDB("power")

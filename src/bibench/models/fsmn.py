@@ -21,7 +21,8 @@ def spectrogram_shape(name: str, input_shape: tuple[int, ...]) -> tuple[int, int
     """(C, F, T) of a spectrogram; a `BiBenchError` for anything else."""
     if len(input_shape) != 3 or min(input_shape) < 1:
         raise BiBenchError(
-            f"model {name!r} takes spectrograms: input_shape must be (channels, frequency bands, frames), got {input_shape}"
+            f"model {name!r} takes spectrograms: input_shape must be (channels, frequency bands, frames), "
+            f"got {input_shape}"
         )
     channels, bands, frames = input_shape
     return channels, bands, frames
@@ -94,7 +95,7 @@ class DeepFSMNLayer(nn.Module):
 
 
 class DeepFSMN(nn.Module):
-    """Two strided convolutions, a projection of each frame (FP32), `DeepFSMNLayer`s, all frames flattened, classifier."""
+    """Two strided convolutions, a projection of each frame (FP32), `DeepFSMNLayer`s, classifier of all frames."""
 
     def __init__(
         self,

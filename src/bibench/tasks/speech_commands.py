@@ -9,6 +9,7 @@ paper reports its validation split; here validation is only watched and the test
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,7 +95,7 @@ class _Collate:
 
     features: LogMel
 
-    def __call__(self, pairs: list[tuple[Tensor, int]]) -> Batch:
+    def __call__(self, pairs: Sequence[tuple[Tensor, int]]) -> Batch:
         waveforms = torch.stack([waveform for waveform, _ in pairs])
         return Batch((self.features(waveforms),), torch.tensor([label for _, label in pairs]))
 
