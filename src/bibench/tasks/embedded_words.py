@@ -45,7 +45,7 @@ class EmbeddedWords(SpeechClassification):
     chance = 1 / len(KEYWORDS)
     recipes = {
         "paper": Recipe(epochs=100, batch_size=64, lr=2e-3),
-        "quick": Recipe(epochs=8, batch_size=48, lr=4e-3),
+        "quick": Recipe(epochs=8, batch_size=64, lr=4e-3),
         "smoke": Recipe(epochs=1, batch_size=64, lr=4e-3),
     }
 
