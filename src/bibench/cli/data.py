@@ -17,6 +17,7 @@ from bibench.data.location import CACHE, DATA_ROOT, cache_dir
 from bibench.data.location import data_root as find_data_root
 
 if TYPE_CHECKING:
+    from bibench.data.layout import Found
     from bibench.tasks.data_check import DataReport
 
 app = typer.Typer(
@@ -106,7 +107,7 @@ def _print(out: Console, report: DataReport) -> None:
     if report.found:
         columns = ("what", "state", "files", "size", "checksum", "")
         rows = [
-            (piece.path, piece.state, piece.files, amount(piece.size), piece.checksum, piece.detail or piece.what)
+            (piece.path, piece.state, piece.files, amount(piece.size), piece.checksum, _remark(piece))
             for piece in report.found
         ]
         out.print(table(f"{report.title} ({report.task}), {place}", columns, rows, numeric=("files", "size")))
@@ -117,8 +118,13 @@ def _print(out: Console, report: DataReport) -> None:
     if report.examples:
         out.print("Read: " + ", ".join(f"{count:,} examples of {split}" for split, count in report.examples.items()))
     out.print("Usable." if report.usable else f"Not usable: {report.problem}")
-    out.print(f"Source: {report.source or 'not stated'}. Licence: {report.licence or 'not stated'}.")
+    out.print(f"Source: {report.source or 'not stated'}")
+    out.print(f"Licence: {report.licence or 'not stated'}")
     out.print()
+
+
+def _remark(piece: Found) -> str:
+    return "; ".join(text for text in (piece.what, piece.detail) if text)
 
 
 def amount(size: int | None) -> str:

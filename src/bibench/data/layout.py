@@ -72,7 +72,8 @@ def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Foun
             return _file(path, expected, everything)
     except OSError as error:
         return Found(expected.path, expected.what, "unreadable", detail=str(error))
-    return Found(expected.path, expected.what, "missing" if expected.required else "absent")
+    published = f"published: {expected.checksum}" if expected.checksum else ""
+    return Found(expected.path, expected.what, "missing" if expected.required else "absent", detail=published)
 
 
 def tree_size(folder: Path, pattern: str = "*") -> tuple[int, int]:
