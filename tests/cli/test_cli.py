@@ -373,9 +373,11 @@ class TestErrors:
     def test_help_tells_verbs_and_exit_codes(self, call: Call) -> None:
         ended = call("--help")
         assert ended.code == 0
-        for verb in ("list", "plan", "run", "status", "score", "check", "env"):
+        for verb in ("list", "plan", "run", "status", "score", "data", "check", "env"):
             assert re.search(rf"^│ {verb} +\w", ended.out, re.M)
-        assert "Exit codes: 0 success, 1 failed cells or broken contracts, 2 user error" in " ".join(ended.out.split())
+        assert "Exit codes: 0 success, 1 failed cells, broken contracts or unusable data, 2 user error" in " ".join(
+            ended.out.split()
+        )
 
     def test_examples_in_the_help_are_whole(self, call: Call) -> None:
         printed = " ".join(call("run", "--help").out.replace("│", " ").split())

@@ -1,6 +1,7 @@
 """``bibench``: the application object, its exit codes, and how errors are shown.
 
-Exit codes: 0 success; 1 some cells failed or a check found a broken contract; 2 a user's error;
+Exit codes: 0 success; 1 some cells failed, a check found a
+broken contract or data is not usable; 2 a user's error;
 130 and 143 stopped by SIGINT and SIGTERM.
 """
 

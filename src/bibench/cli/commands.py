@@ -2,12 +2,12 @@
 
 import typer
 
-from bibench.cli import catalogue, measuring, planning, running, scoring
+from bibench.cli import catalogue, data, measuring, planning, running, scoring
 
 app = typer.Typer(
     name="bibench",
     help="The reference benchmark for network binarization (1-bit weights and activations).",
-    epilog="Exit codes: 0 success, 1 failed cells or broken contracts, 2 user error, 130/143 stopped.",
+    epilog="Exit codes: 0 success, 1 failed cells, broken contracts or unusable data, 2 user error, 130/143 stopped.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,5 +20,6 @@ app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
 app.add_typer(measuring.measure, name="measure")
+app.add_typer(data.app, name="data")
 app.command("check")(catalogue.check)
 app.command("env")(catalogue.env)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
+from bibench.data.layout import Expected
 from bibench.errors import BiBenchError
 from bibench.models import create
 from bibench.recipe import Recipe
@@ -73,6 +74,13 @@ class Task:
     def missing(self) -> str:
         """What is missing and where to get it, or an empty string; reads no data."""
         return ""
+
+    def layout(self) -> tuple[Expected, ...]:
+        """The files and folders it reads below the data root, for ``bibench data check``; reads no data.
+
+        Without one, the check tells what `missing` says.
+        """
+        return ()
 
     def prepare(self) -> None:
         """Bring the data into place (download, unpack, compose) so that `batches` can read it."""

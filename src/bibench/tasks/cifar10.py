@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bibench.data.images import Normalize
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, file_md5
 from bibench.errors import DataError, require
 from bibench.recipe import Recipe
@@ -77,6 +78,15 @@ class CIFAR10(InMemoryImages):
             f"fetch {reader.url} there, or pass --download"
         )
 
+    def layout(self) -> tuple[Expected, ...]:
+        reader = _torchvision()
+        archive = Expected(reader.filename, "the archive", checksum=f"md5:{reader.tgz_md5}")
+        if self.data_root is None or not (self.data_root / reader.base_folder).is_dir():
+            return (archive,)
+        return tuple(
+            Expected(f"{reader.base_folder}/{name}", what, checksum=f"md5:{md5}") for name, md5, what in _files(reader)
+        )
+
     def prepare(self) -> None:
         if problem := self.missing():
             raise DataError(f"task 'cifar10': {problem}")
@@ -97,10 +107,18 @@ class CIFAR10(InMemoryImages):
         return torch.from_numpy(images), torch.tensor(data.targets)
 
 
+def _files(reader: Any) -> list[tuple[str, str, str]]:
+    """Name, published MD5 and content of every file of the data set."""
+    return [
+        *((name, md5, "10,000 training images") for name, md5 in reader.train_list),
+        *((name, md5, "10,000 test images") for name, md5 in reader.test_list),
+        (reader.meta["filename"], reader.meta["md5"], "names of the classes"),
+    ]
+
+
 def _check_files(folder: Path, reader: Any) -> None:
     # The batches are pickles: none is opened before its checksum shows it is the published file.
-    meta = [reader.meta["filename"], reader.meta["md5"]]
-    for name, md5 in [*reader.train_list, *reader.test_list, meta]:
+    for name, md5, _ in _files(reader):
         file = folder / name
         if not file.is_file():
             raise DataError(f"{file} is missing; unpack {reader.filename} again")

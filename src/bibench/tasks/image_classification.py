@@ -13,6 +13,7 @@ from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.images import CropFlip, Normalize, check_labels
 from bibench.data.location import checksum
 from bibench.tasks.base import Evaluation, Task
+from bibench.tasks.classification import top1
 
 
 class ImageClassification(Task):
@@ -33,23 +34,7 @@ class ImageClassification(Task):
         return F.cross_entropy(outputs, batch.targets)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
-        from torchmetrics.classification import MulticlassAccuracy
-
-        accuracy = MulticlassAccuracy(self.num_classes, average="micro").to(device)
-        answers = torch.zeros(self.num_classes, dtype=torch.int64, device=device)
-        total_loss = torch.zeros((), device=device)
-        for batch in batches.epoch(0):
-            targets = batch.targets.to(device)
-            logits = model(*(x.to(device) for x in batch.inputs))
-            accuracy.update(logits, targets)
-            total_loss += F.cross_entropy(logits, targets, reduction="sum")
-            answers += torch.bincount(logits.argmax(1), minlength=self.num_classes)
-        examples = int(answers.sum())
-        return Evaluation(
-            metrics={"accuracy": round(float(accuracy.compute()), 7), "loss": float(total_loss) / examples},
-            examples=examples,
-            commonest_answer=float(answers.max()) / examples,
-        )
+        return top1(model, batches, device, self.num_classes)
 
 
 class InMemoryImages(ImageClassification):

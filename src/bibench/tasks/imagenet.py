@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.errors import DataError
 from bibench.recipe import Recipe
@@ -73,6 +74,12 @@ class ImageNet(FolderImages):
                 "so their labels would not agree; unpack both anew"
             )
         return ""
+
+    def layout(self) -> tuple[Expected, ...]:
+        return (
+            Expected("imagenet/train", "training images", pattern="*.JPEG", files=self.train_examples),
+            Expected("imagenet/val", "validation images, the test split", pattern="*.JPEG", files=50_000),
+        )
 
     def prepare(self) -> None:
         if problem := self.missing():

@@ -1,0 +1,137 @@
+"""``bibench data check`` and ``data where``: what is there of the data sets, before anyone trains."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bibench.cli.app import FAILED
+from bibench.cli.options import DataRoot, Json, Load, load_files
+from bibench.cli.output import console, print_json, table
+from bibench.data.layout import tree_size
+from bibench.data.location import CACHE, DATA_ROOT, cache_dir
+from bibench.data.location import data_root as find_data_root
+
+if TYPE_CHECKING:
+    from bibench.data.layout import Found
+    from bibench.tasks.data_check import DataReport
+
+app = typer.Typer(
+    help="Check the data of tasks, and see where data is looked for.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command("check")
+def check(
+    tasks: Annotated[list[str], typer.Argument(help="Tasks; see: bibench list tasks", metavar="TASK...")],
+    data_root: DataRoot = None,
+    read: Annotated[bool, typer.Option("--read", help="Read every example once, and hash files of any size.")] = False,
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """Say what is found of the data of TASK..., what is missing, and where to get it.
+
+    Exit code 0 when the data of all named tasks is usable, 1 when that of any is not, 2 for a user error.
+    """
+    from bibench.tasks import TASKS
+    from bibench.tasks.data_check import check_data
+
+    load_files(load)
+    root = find_data_root(data_root)
+    reports = [check_data(TASKS[name](root), read=read) for name in tasks]
+    if json:
+        print_json([report.to_dict() for report in reports])
+    else:
+        out = console()
+        for report in reports:
+            _print(out, report)
+    if not all(report.usable for report in reports):
+        raise typer.Exit(FAILED)
+
+
+@app.command("where")
+def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> None:
+    """Show the data root, the cache, and which tasks find their data there."""
+    from bibench.tasks import TASKS
+
+    load_files(load)
+    root, cache = find_data_root(data_root), cache_dir()
+    given = "--data-root" if data_root else f"${DATA_ROOT}" if os.environ.get(DATA_ROOT) else ""
+    files, size = tree_size(cache) if cache.is_dir() else (0, 0)
+    rows = [_availability(name, root) for name in TASKS]
+    if json:
+        places = {"data_root": str(root) if root else None, "cache": str(cache), "cache_bytes": size}
+        print_json({**places, "tasks": rows})
+        return
+    out = console()
+    out.print(f"Data root: {root} (from {given})" if root else f"Data root: none; pass --data-root or set ${DATA_ROOT}")
+    out.print(f"Cache: {cache} (${CACHE}), {files} files, {amount(size)}")
+    out.print()
+    columns = ("task", "title", "data", "usable", "why not")
+    out.print(table("", columns, ([row["task"], row["title"], row["data"], *_yes(row)] for row in rows)))
+
+
+def _availability(name: str, root: Path | None) -> dict[str, Any]:
+    from bibench.errors import BiBenchError
+    from bibench.tasks import TASKS
+
+    task = TASKS[name](root)
+    try:
+        problem = task.missing()
+    except (BiBenchError, OSError) as error:
+        problem = str(error)
+    return {
+        "task": name,
+        "title": task.title,
+        "data": "embedded" if task.embedded else "yours",
+        "usable": not problem,
+        "problem": problem,
+    }
+
+
+def _yes(row: dict[str, Any]) -> tuple[str, str]:
+    return "yes" if row["usable"] else "no", row["problem"]
+
+
+def _print(out: Console, report: DataReport) -> None:
+    if report.embedded:
+        place = f"made in {cache_dir()}"
+    else:
+        place = f"below {report.data_root}" if report.data_root else "no data root given"
+    if report.found:
+        columns = ("what", "state", "files", "size", "checksum", "")
+        rows = [
+            (piece.path, piece.state, piece.files, amount(piece.size), piece.checksum, _remark(piece))
+            for piece in report.found
+        ]
+        out.print(table(f"{report.title} ({report.task}), {place}", columns, rows, numeric=("files", "size")))
+    else:
+        out.print(f"{report.title} ({report.task}), {place}", style="bold")
+    if report.entries:
+        out.print(f"The data root holds: {', '.join(report.entries)}")
+    if report.examples:
+        out.print("Read: " + ", ".join(f"{count:,} examples of {split}" for split, count in report.examples.items()))
+    out.print("Usable." if report.usable else f"Not usable: {report.problem}")
+    out.print(f"Source: {report.source or 'not stated'}")
+    out.print(f"Licence: {report.licence or 'not stated'}")
+    out.print()
+
+
+def _remark(piece: Found) -> str:
+    return "; ".join(text for text in (piece.what, piece.detail) if text)
+
+
+def amount(size: int | None) -> str:
+    """Bytes as kB, MB or GB, whatever reads best."""
+    if size is None:
+        return ""
+    value, units = float(size), ["B", "kB", "MB", "GB", "TB"]
+    while value >= 1000 and len(units) > 1:
+        value, units = value / 1000, units[1:]
+    return f"{value:.0f} B" if units[0] == "B" else f"{value:.1f} {units[0]}"

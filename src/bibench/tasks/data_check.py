@@ -1,0 +1,107 @@
+"""Whether the data of a task is usable, found out before anyone trains: behind ``bibench data check``.
+
+Every task answers through `Task.missing`; those that state a `Task.layout` also tell what is there,
+piece by piece, with sizes and checksums.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bibench.data.layout import Expected, Found, inspect
+from bibench.data.location import cache_dir
+from bibench.errors import BiBenchError
+from bibench.tasks.base import Task
+
+ENTRIES_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What is known of a task's data.
+
+    Attributes:
+        usable: whether a training could start; otherwise `problem` says why not and what to do.
+        found: the expected pieces, or of an embedded task the cache.
+        entries: what else lies in the data root, where the task states no layout.
+        examples: by split, when everything was read.
+    """
+
+    task: str
+    title: str
+    embedded: bool
+    usable: bool
+    problem: str
+    data_root: str | None
+    source: str
+    licence: str
+    found: list[Found] = field(default_factory=list)
+    entries: list[str] = field(default_factory=list)
+    examples: dict[str, int] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+def check_data(task: Task, *, read: bool = False) -> DataReport:
+    """Look at the data of `task`.
+
+    Args:
+        read: also read every example of every split once (and hash files of any size), which finds
+            damaged files but takes as long as an epoch; makes the cache of an embedded task.
+    """
+    root = task.data_root
+    problem, found, examples = "", [], {}
+    try:
+        problem = task.missing()
+        found = _cache(task) if task.embedded else _pieces(root, task.layout(), read)
+        if read and not problem:
+            examples = _read(task)
+            found = _cache(task) if task.embedded else found
+    except (BiBenchError, OSError) as error:
+        problem = str(error)
+    bad = [piece for piece in found if not piece.good]
+    if bad and not problem:
+        problem = f"{bad[0].path} is {bad[0].state}" + (f": it {bad[0].detail}" if bad[0].detail else "")
+    return DataReport(
+        task=task.name,
+        title=task.title,
+        embedded=task.embedded,
+        usable=not problem,
+        problem=problem,
+        data_root=str(root) if root else None,
+        source=task.source,
+        licence=task.licence,
+        found=found,
+        entries=[] if task.embedded or found else _entries(root),
+        examples=examples,
+    )
+
+
+def _pieces(root: Path | None, layout: tuple[Expected, ...], read: bool) -> list[Found]:
+    if root is None:
+        return []
+    return [inspect(root, piece, everything=read) for piece in layout]
+
+
+def _cache(task: Task) -> list[Found]:
+    folders = sorted(folder for folder in cache_dir().glob(f"{task.name}-v*") if folder.is_dir())
+    if not folders:
+        return [Found(f"{task.name}-v*", "cache", "absent", detail="made at its first use")]
+    return [inspect(folder.parent, Expected(folder.name, "cache")) for folder in folders]
+
+
+def _entries(root: Path | None) -> list[str]:
+    if root is None or not root.is_dir():
+        return []
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in root.iterdir())
+    more = len(names) - ENTRIES_SHOWN
+    return names[:ENTRIES_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+
+
+def _read(task: Task) -> dict[str, int]:
+    task.prepare()
+    return {split: sum(batch.size for batch in task.batches(split, batch_size=64).epoch(0)) for split in task.splits()}
