@@ -234,9 +234,9 @@ for _name, (_, _parts) in KINDS.items():
 # -- from an object to a cloud -----------------------------------------------------------------------------
 
 STRETCH = (0.7, 1.4)
-HIDDEN = 0.35
+HIDDEN = 0.5
 """Share of the surface that is hidden at most."""
-NOISE = 0.025
+NOISE = 0.04
 """Standard deviation of the noise, in units of the object's radius."""
 
 

@@ -21,6 +21,9 @@ AGGREGATORS = ("ema-max", "ema-avg", "max")
 UNNORMALIZED_OFFSET = -0.3
 """Offset of EMA-max where no batch norm makes the features standard normal (BiPointNet's value)."""
 
+NEAR_IDENTITY = 1e-3
+"""Standard deviation of a T-Net's last weights at the start. The paper starts from zeros, which have no sign."""
+
 
 def cloud_channels(name: str, input_shape: tuple[int, ...]) -> int:
     """Channels of a point-cloud shape (C, N), C ≥ 3; a `BiBenchError` for anything else."""
@@ -168,7 +171,10 @@ class TransformNet(nn.Module):
         self.pool = form.pool()
         self.fc1 = form.dense(16 * width, 8 * width)
         self.fc2 = form.dense(8 * width, 4 * width)
-        self.fc3 = form.scaled(nn.Linear(4 * width, size * size))
+        last = nn.Linear(4 * width, size * size)
+        nn.init.normal_(last.weight, std=NEAR_IDENTITY)
+        nn.init.zeros_(last.bias)
+        self.fc3 = form.scaled(last)
         self.register_buffer("identity", torch.eye(size), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

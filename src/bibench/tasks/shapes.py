@@ -48,7 +48,7 @@ class Shapes(_Shapes, PointClassification):
     source = SOURCE
     licence = LICENCE
     num_classes = len(shapes.KINDS)
-    points = 256
+    points = 128
     train_examples = OBJECTS["train"] * len(shapes.KINDS)
     chance = 1 / len(shapes.KINDS)
     models = ("pointnet_vanilla", "pointnet")
@@ -70,7 +70,7 @@ class ShapeParts(_Shapes, PartSegmentation):
     licence = LICENCE
     categories = shapes.PARTS
     num_classes = sum(map(len, shapes.PARTS.values()))
-    points = 256
+    points = 128
     train_examples = OBJECTS["train"] * len(shapes.KINDS)
     chance = 0.0
     models = ("pointnet_seg",)
