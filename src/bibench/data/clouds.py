@@ -235,9 +235,7 @@ def load_clouds(folder: Path) -> Clouds:
         tensors = {name: torch.from_numpy(stored[name]) for name in ("offsets", "labels", "parts") if name in stored}
         return Clouds(points=torch.from_numpy(points), **tensors)
     except Exception as error:  # whatever numpy raises for a damaged file
-        raise DataError(
-            f"{folder} is damaged ({error}); delete {folder.parent} to have it made again"
-        ) from error
+        raise DataError(f"{folder} is damaged ({error}); delete {folder.parent} to have it made again") from error
 
 
 def every_tenth(labels: Sequence[int], *, kept_out: bool) -> list[int]:

@@ -195,9 +195,7 @@ def skateboard(r: Random) -> list[Part]:
         kick = tilted(box((0.3, 2 * width, 0.05), (x * 0.15, 0, 0)), -x * r.uniform(0.2, 0.6), 1)
         parts.append(("deck", Mesh(kick.vertices + np.array([x * length, 0, 0]), kick.faces)))
         parts.append(("truck", box((0.12, 1.5 * width, 0.08), (x * length * 0.65, 0, -0.07))))
-        parts += [
-            ("wheel", cylinder(0.08, 0.1, (x * length * 0.65, y * width * 0.9, -0.13), axis=1)) for y in (-1, 1)
-        ]
+        parts += [("wheel", cylinder(0.08, 0.1, (x * length * 0.65, y * width * 0.9, -0.13), axis=1)) for y in (-1, 1)]
     return parts
 
 
@@ -205,7 +203,11 @@ def table(r: Random) -> list[Part]:
     wide, deep, leg = r.uniform(0.5, 0.9), r.uniform(0.4, 0.6), r.uniform(0.4, 0.8)
     if r.random() < 0.3:
         top = cylinder(wide, 0.07)
-        return [("top", top), ("leg", cylinder(0.07, leg, (0, 0, -leg / 2))), ("leg", cylinder(0.3, 0.05, (0, 0, -leg)))]
+        return [
+            ("top", top),
+            ("leg", cylinder(0.07, leg, (0, 0, -leg / 2))),
+            ("leg", cylinder(0.3, 0.05, (0, 0, -leg))),
+        ]
     corners = [(x * wide * 0.9, y * deep * 0.9) for x in (-1, 1) for y in (-1, 1)]
     legs = [("leg", cylinder(0.05, leg, (x, y, -leg / 2))) for x, y in corners]
     return [("top", box((2 * wide, 2 * deep, 0.07))), *legs]
