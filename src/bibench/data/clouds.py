@@ -71,7 +71,7 @@ class Clouds:
     def checksum(self) -> str:
         """SHA-256 over everything."""
         tensors = (t for t in (self.points, self.offsets, self.labels, self.parts) if t is not None)
-        return checksum(*(memoryview(t.contiguous().numpy()).cast("B") for t in tensors))
+        return checksum(*(t.contiguous().numpy().data.cast("B") for t in tensors))
 
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]

@@ -67,7 +67,7 @@ def read_off(path: Path) -> Mesh:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: not a text file; restore it from the distribution") from error
+        raise _damaged(str(path), "not a text file") from error
     return checked(_parse_off(text, str(path)), str(path))
 
 
@@ -87,11 +87,14 @@ def _parse_off(text: str, source: str) -> Mesh:
     try:
         points = np.array([line.split()[:3] for line in lines[1 : 1 + vertices]], dtype=np.float64)
         polygons = [[int(word) for word in line.split()] for line in lines[1 + vertices : 1 + vertices + faces]]
+        if any(not 0 <= polygon[0] < len(polygon) for polygon in polygons):
+            raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
+        triangles = _triangles([polygon[1 : 1 + polygon[0]] for polygon in polygons])
+    except DataError:  # is a ValueError
+        raise
     except (ValueError, OverflowError) as error:
         raise _damaged(source, str(error)) from error
-    if any(len(polygon) < 1 + polygon[0] for polygon in polygons):
-        raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
-    return Mesh(points.reshape(-1, 3), _triangles([polygon[1 : 1 + polygon[0]] for polygon in polygons]))
+    return Mesh(points.reshape(-1, 3), triangles)
 
 
 def parse_obj(text: str, source: str) -> Mesh:
@@ -107,10 +110,10 @@ def parse_obj(text: str, source: str) -> Mesh:
                 corners = [int(word.partition("/")[0]) for word in words]
                 # Indices count from 1; negative ones count back from the vertices so far.
                 polygons.append([i - 1 if i > 0 else len(points) + i for i in corners])
-        vertices = np.array(points, dtype=np.float64).reshape(-1, 3)
+        mesh = Mesh(np.array(points, dtype=np.float64).reshape(-1, 3), _triangles(polygons))
     except (ValueError, OverflowError) as error:
         raise _damaged(source, str(error)) from error
-    return checked(Mesh(vertices, _triangles(polygons)), source)
+    return checked(mesh, source)
 
 
 def _triangles(polygons: list[list[int]]) -> Integers:

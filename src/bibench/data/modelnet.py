@@ -20,11 +20,14 @@ from bibench.data.clouds import Cloud, every_tenth
 from bibench.data.meshes import centred, read_off, sample_surface
 from bibench.errors import DataError, require
 
+# fmt: off
 CLASSES = (
-    "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser flower_pot "
-    "glass_box guitar keyboard lamp laptop mantel monitor night_stand person piano plant radio range_hood sink "
-    "sofa stairs stool table tent toilet tv_stand vase wardrobe xbox"
-).split()
+    "airplane", "bathtub", "bed", "bench", "bookshelf", "bottle", "bowl", "car", "chair", "cone", "cup",
+    "curtain", "desk", "door", "dresser", "flower_pot", "glass_box", "guitar", "keyboard", "lamp", "laptop",
+    "mantel", "monitor", "night_stand", "person", "piano", "plant", "radio", "range_hood", "sink", "sofa",
+    "stairs", "stool", "table", "tent", "toilet", "tv_stand", "vase", "wardrobe", "xbox",
+)
+# fmt: on
 MESH_POINTS = 10_000
 """Points drawn from each mesh and stored, as many as the resampled distribution has."""
 
@@ -62,7 +65,7 @@ def splits(distribution: Distribution, root: Path) -> dict[str, list[Reader]]:
 
 
 def _meshes(root: Path, split: str) -> list[tuple[int, Reader]]:
-    found = []
+    found: list[tuple[int, Reader]] = []
     for label, name in enumerate(CLASSES):
         folder = root / name / split
         files = sorted(folder.glob("*.off"))
@@ -84,7 +87,7 @@ def _mesh(path: Path, name: str, label: int) -> Cloud:
 
 def _text(root: Path, split: str) -> list[tuple[int, Reader]]:
     listing = root / f"modelnet40_{split}.txt"
-    found = []
+    found: list[tuple[int, Reader]] = []
     for name in _lines(listing):
         match = re.fullmatch(r"(\w+)_\d+", name)
         if match is None or match[1] not in CLASSES:
@@ -102,7 +105,7 @@ def _text_cloud(path: Path, label: int) -> Cloud:
 
 
 def _hdf5(root: Path, split: str) -> list[tuple[int, Reader]]:
-    found = []
+    found: list[tuple[int, Reader]] = []
     for line in _lines(root / f"{split}_files.txt"):
         # The lists name files by the folder of their authors; only the last part counts, and it stays in `root`.
         file = root / Path(line.replace("\\", "/")).name
@@ -121,7 +124,7 @@ def _hdf5_cloud(file: Path, row: int) -> Cloud:
 @lru_cache(maxsize=1)  # rows are read one after the other
 def _hdf5_arrays(file: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     require("h5py", extra="bench", purpose="reading ModelNet40 from HDF5")
-    import h5py
+    import h5py  # type: ignore[import-untyped, unused-ignore]
 
     if not file.is_file():
         raise DataError(f"{file} is missing; unpack modelnet40_ply_hdf5_2048.zip again")
@@ -135,7 +138,7 @@ def _hdf5_arrays(file: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
             f"{file} is damaged: data has shape {points.shape} and there are {len(labels)} labels, "
             "expected (objects, points, 3) and as many labels"
         )
-    if len(labels) and not (0 <= labels.min() and labels.max() < len(CLASSES)):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(CLASSES)):
         raise DataError(f"{file} is damaged: labels range from {labels.min()} to {labels.max()}, expected 0 to 39")
     return points, labels
 
