@@ -58,11 +58,21 @@ CATEGORIES = _table()
 """The 16 categories in their usual order; together 50 parts, numbered through as in the files."""
 
 
-def shapes_of(root: Path, category: str, split: str) -> list[Callable[[], Cloud]]:
-    """A reader for each shape of a category in a split, in the order of the official list."""
+def shapes_of(root: Path, category: str) -> dict[str, list[Callable[[], Cloud]]]:
+    """By split a reader for each shape of a category, in the order of the official list."""
     synset = CATEGORIES[category].synset
-    names = _listed(root, split)[synset]
-    return [partial(read_shape, root / synset / f"{name}.txt", category) for name in names]
+    found: dict[str, list[Callable[[], Cloud]]] = {}
+    seen: dict[str, str] = {}
+    for split in LISTS:
+        names = _listed(root, split)[synset]
+        if not names:
+            raise DataError(f"{root}: the {split} list names no {category}; unpack the distribution again")
+        for name in names:
+            if name in seen:
+                raise DataError(f"{root}: shape {synset}/{name} is in the lists of {seen[name]} and {split}")
+        seen |= dict.fromkeys(names, split)
+        found[split] = [partial(read_shape, root / synset / f"{name}.txt", category) for name in names]
+    return found
 
 
 def _listed(root: Path, split: str) -> dict[str, list[str]]:
@@ -97,7 +107,7 @@ def read_shape(path: Path, category: str) -> Cloud:
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
-            f"{path} is damaged: row {row + 1} has part {table[row, 6]:g}; a {category} has the parts "
-            f"{own[0]} to {own[-1]}"
+            f"{path} is damaged: row {row + 1} has part {table[row, 6]:g}; those of the category "
+            f"{category} are {own[0]} to {own[-1]}"
         )
     return Cloud(table[:, :6], list(CATEGORIES).index(category), parts)

@@ -17,7 +17,7 @@ from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.data.modelnet import fingerprint
 from bibench.errors import DataError
 from bibench.recipe import Recipe
-from bibench.tasks.base import SPLITS, task
+from bibench.tasks.base import task
 from bibench.tasks.point_clouds import PartSegmentation
 
 RECIPES = {
@@ -77,10 +77,7 @@ class ShapeNetParts(PartSegmentation):
         key = checksum(repr([str(root), *files]).encode())[:16]
 
         def build(folder: Path) -> None:
-            for split in SPLITS:
-                readers = shapenet.shapes_of(root, category, split)
-                if not readers:
-                    raise DataError(f"{root}: the {split} list names no {category}; unpack the distribution again")
+            for split, readers in shapenet.shapes_of(root, category).items():
                 save_clouds(folder / split, readers)
 
         return cached_folder(f"{shapenet.FOLDER}-{category}-v1-{key}", build)
