@@ -280,3 +280,8 @@ def test_train_examples_are_those_of_the_published_split() -> None:
     )
     assert sum(sizes) == 9843
     assert ModelNet40.train_examples == sum(size - size // 10 for size in sizes)
+
+
+def test_reading_without_data_says_what_is_missing() -> None:
+    with pytest.raises(DataError, match="task 'modelnet40': no data root given"):
+        ModelNet40().batches("train", batch_size=4)

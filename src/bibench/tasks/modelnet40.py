@@ -51,10 +51,11 @@ class ModelNet40(PointClassification):
     def prepare(self) -> None:
         if problem := self.missing():
             raise DataError(f"task {self.name!r}: {problem}")
-        self._folder()
+        self._packed  # noqa: B018 - parsing happens here
 
     def clouds(self, split: str) -> Clouds:
-        clouds = load_clouds(self._folder() / split)
+        self.prepare()
+        clouds = load_clouds(self._packed / split)
         smallest = int(clouds.offsets.diff().min()) if len(clouds) else self.points
         if smallest < self.points:
             raise DataError(
@@ -69,7 +70,8 @@ class ModelNet40(PointClassification):
         there = (d for d in modelnet.DISTRIBUTIONS if (self.data_root / d.folder).is_dir())
         return next(there, None)
 
-    def _folder(self) -> Path:
+    @cached_property
+    def _packed(self) -> Path:
         """The packed copy in the cache: parsing the text of 12,311 objects takes minutes, once."""
         found = self._found
         assert found is not None and self.data_root is not None

@@ -8,6 +8,7 @@ https://cs.stanford.edu/~ericyi/project_page/part_annotation. The paper trains o
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,16 +59,19 @@ class ShapeNetParts(PartSegmentation):
     def prepare(self) -> None:
         if problem := self.missing():
             raise DataError(f"task {self.name!r}: {problem}")
-        for category in self.categories:
-            self._folder(category)
+        self._packed  # noqa: B018 - parsing happens here
 
     def clouds(self, split: str) -> Clouds:
         self.prepare()
-        first, *others = (load_clouds(self._folder(name) / split) for name in self.categories)
+        first, *others = (load_clouds(folder / split) for folder in self._packed)
         clouds = first.joined(*others) if others else first
         assert clouds.parts is not None
         # One category alone counts its parts from 0.
         return replace(clouds, parts=clouds.parts - shapenet.CATEGORIES[next(iter(self.categories))].parts[0])
+
+    @cached_property
+    def _packed(self) -> list[Path]:
+        return [self._folder(category) for category in self.categories]
 
     def _folder(self, category: str) -> Path:
         """The packed copy of a category in the cache: parsing the text takes minutes, once."""

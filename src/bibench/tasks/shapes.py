@@ -76,7 +76,7 @@ class ShapeParts(_Shapes, PartSegmentation):
     models = ("pointnet_seg",)
     recipes = {
         "paper": Recipe(epochs=100, batch_size=32, lr=1e-3),
-        "quick": Recipe(epochs=5, batch_size=32, lr=5e-3),
+        "quick": Recipe(epochs=5, batch_size=16, lr=5e-3),
         "smoke": Recipe(epochs=1, batch_size=64, lr=2e-3),
     }
 
