@@ -1,7 +1,8 @@
 """PointNet for classification and part segmentation (Qi et al., CVPR 2017), with Hardtanh and EMA-max.
 
 https://arxiv.org/abs/1612.00593. Shared layers are 1×1 convolutions over (B, C, N). The aggregator
-follows BiPointNet (https://arxiv.org/abs/2010.05501), as in the benchmark's paper (A.3).
+follows BiPointNet (https://arxiv.org/abs/2010.05501), as in the benchmark's paper (A.3). XNOR-Net++
+learns a scale for each position of a map and is thus the one operator that sees the order of points.
 """
 
 from __future__ import annotations
