@@ -13,7 +13,7 @@ from bibench.errors import BiBenchError
 from bibench.models import MODELS, create
 
 CLASSES = 7
-SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224))
+SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (6, 64))
 FAMILIES = ("cnn", "transformer", "mlp")
 
 
@@ -42,11 +42,12 @@ def family_is_known(name: str) -> None:
 
 @contract("model")
 def output_is_one_logit_per_class(name: str) -> None:
-    """(B, ...) gives (B, num_classes), finite."""
+    """(B, C, ...) gives (B, num_classes), or (B, num_classes, ...) if it labels every position; finite."""
     model, x = _build(name)
     with torch.no_grad():
         out = model(x)
-    expect(tuple(out.shape) == (2, CLASSES), f"output has shape {tuple(out.shape)}, expected (2, {CLASSES})")
+    allowed = ((2, CLASSES), (2, CLASSES, *x.shape[2:]))
+    expect(tuple(out.shape) in allowed, f"output has shape {tuple(out.shape)}, expected {allowed[0]} or {allowed[1]}")
     expect(bool(torch.isfinite(out).all()), "output is not finite")
 
 

@@ -1,0 +1,138 @@
+"""Triangle meshes: reading OFF and OBJ, and drawing points uniformly from the surface.
+
+Parsed here rather than by a library, so that every kind of damage gets an error that names the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bibench.errors import DataError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Vertices (V, 3) and triangles (F, 3) as indices of vertices."""
+
+    vertices: Floats
+    faces: Integers
+
+    def corners(self) -> Floats:
+        """The three corners of every triangle, (F, 3, 3)."""
+        return self.vertices[self.faces]
+
+    def area_vectors(self) -> Floats:
+        """(F, 3): normal to each triangle (by the right hand), as long as its area."""
+        a, b, c = np.moveaxis(self.corners(), 1, 0)
+        return np.cross(b - a, c - a) / 2
+
+
+def sample_surface(mesh: Mesh, count: int, random: np.random.Generator) -> tuple[Floats, Integers]:
+    """`count` points uniform over the surface (count, 3), and the triangle of each (count,).
+
+    A triangle is drawn by its area, then a point uniform in it (Osada et al., "Shape Distributions",
+    2002, section 4.2).
+    """
+    areas = np.linalg.norm(mesh.area_vectors(), axis=1)
+    # From the cumulated areas by hand: Generator.choice refuses sums that are off by rounding.
+    ends = np.cumsum(areas)
+    chosen = np.searchsorted(ends, random.random(count) * ends[-1], side="right").clip(max=len(areas) - 1)
+    root, along = np.sqrt(random.random(count))[:, None], random.random(count)[:, None]
+    a, b, c = np.moveaxis(mesh.corners()[chosen], 1, 0)
+    return (1 - root) * a + root * (1 - along) * b + root * along * c, chosen
+
+
+def centred(mesh: Mesh) -> Mesh:
+    """The mesh with the mean of its vertices at the origin and its largest coordinate 1 in magnitude."""
+    vertices = mesh.vertices - mesh.vertices.mean(0)
+    return Mesh(vertices / max(float(np.abs(vertices).max()), 1e-12), mesh.faces)
+
+
+def read_off(path: Path) -> Mesh:
+    """A mesh in the Object File Format; polygons are split into triangles.
+
+    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it
+    (``OFF490 518 0``). Raises `DataError` for anything damaged.
+    """
+    try:
+        text = path.read_bytes().decode("ascii")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    except UnicodeDecodeError as error:
+        raise _damaged(str(path), "not a text file") from error
+    return checked(_parse_off(text, str(path)), str(path))
+
+
+def _parse_off(text: str, source: str) -> Mesh:
+    lines = [line for line in (raw.partition("#")[0].strip() for raw in text.splitlines()) if line]
+    if not lines or not lines[0].startswith("OFF"):
+        raise _damaged(source, "it does not start with OFF")
+    lines = [rest, *lines[1:]] if (rest := lines[0][3:].strip()) else lines[1:]
+    try:
+        vertices, faces = (int(word) for word in lines[0].split()[:2])
+    except (ValueError, IndexError):
+        raise _damaged(source, "the numbers of vertices and faces are missing") from None
+    if vertices < 0 or faces < 0 or len(lines) < 1 + vertices + faces:
+        raise _damaged(
+            source, f"it announces {vertices} vertices and {faces} faces, but has {len(lines) - 1} lines; truncated?"
+        )
+    try:
+        points = np.array([line.split()[:3] for line in lines[1 : 1 + vertices]], dtype=np.float64)
+        polygons = [[int(word) for word in line.split()] for line in lines[1 + vertices : 1 + vertices + faces]]
+        if any(not 0 <= polygon[0] < len(polygon) for polygon in polygons):
+            raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
+        triangles = _triangles([polygon[1 : 1 + polygon[0]] for polygon in polygons])
+    except DataError:  # is a ValueError
+        raise
+    except (ValueError, OverflowError) as error:
+        raise _damaged(source, str(error)) from error
+    return Mesh(points.reshape(-1, 3), triangles)
+
+
+def parse_obj(text: str, source: str) -> Mesh:
+    """The geometry of a Wavefront OBJ file: lines ``v`` and ``f``; materials and groups are ignored."""
+    points: list[list[str]] = []
+    polygons: list[list[int]] = []
+    try:
+        for line in text.splitlines():
+            kind, *words = line.split() or [""]
+            if kind == "v":
+                points.append(words[:3])
+            elif kind == "f":
+                corners = [int(word.partition("/")[0]) for word in words]
+                # Indices count from 1; negative ones count back from the vertices so far.
+                polygons.append([i - 1 if i > 0 else len(points) + i for i in corners])
+        mesh = Mesh(np.array(points, dtype=np.float64).reshape(-1, 3), _triangles(polygons))
+    except (ValueError, OverflowError) as error:
+        raise _damaged(source, str(error)) from error
+    return checked(mesh, source)
+
+
+def _triangles(polygons: list[list[int]]) -> Integers:
+    fans = [(p[0], b, c) for p in polygons for b, c in pairwise(p[1:])]
+    return np.array(fans, dtype=np.int64).reshape(-1, 3)
+
+
+def checked(mesh: Mesh, source: str) -> Mesh:
+    """`mesh`, if points can be drawn from it; a `DataError` naming `source` otherwise."""
+    if len(mesh.faces) == 0:
+        raise _damaged(source, "the mesh has no faces")
+    if not np.isfinite(mesh.vertices).all():
+        raise _damaged(source, "a vertex is not a finite number")
+    if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
+        raise _damaged(source, f"a face refers to a vertex that is not there ({len(mesh.vertices)} vertices)")
+    if not np.linalg.norm(mesh.area_vectors(), axis=1).sum() > 0:
+        raise _damaged(source, "the surface has no area")
+    return mesh
+
+
+def _damaged(source: str, reason: str) -> DataError:
+    return DataError(f"{source} is damaged: {reason}; restore this file from the distribution")
