@@ -42,7 +42,7 @@ class Cell:
 
     def resolved_recipe(self) -> Recipe:
         """The recipe as this cell trains it."""
-        recipe = TASKS[self.task.name].recipe(self.recipe.name).with_options(self.recipe.options)
+        recipe = TASKS[self.task.name].recipe(self.recipe.name, self.model.name).with_options(self.recipe.options)
         return recipe.for_operator(self.full_precision)
 
     @property
