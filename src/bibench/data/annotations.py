@@ -80,7 +80,10 @@ def annotated(
     tells how many. Numbers that are not finite and corners in the wrong order are a `DataError` that
     names `source`.
     """
-    boxes = np.array([box for box, *_ in objects], np.float64).reshape(-1, 4)
+    try:
+        boxes = np.array([box for box, *_ in objects], np.float64).reshape(-1, 4)
+    except OverflowError:  # an integer of hundreds of digits
+        boxes = np.array([[np.inf] * 4])
     if not np.isfinite(boxes).all():
         raise DataError(f"{source}: a box has a coordinate that is not a finite number")
     if (boxes[:, 2:] < boxes[:, :2]).any():

@@ -76,7 +76,7 @@ def _annotation(folder: Path, image_id: str, classes: Sequence[str], counts: Cou
     root = parse_xml(file)
     try:
         size = _number(root, "size/width"), _number(root, "size/height")
-        if min(size) < 1 or any(n != int(n) for n in size):
+        if min(size) < 1 or not all(n.is_integer() for n in size):
             raise DataError(f"{file}: the image's size is {size[0]:g}×{size[1]:g}")
         objects = [_object(item, classes) for item in root.iterfind("object")]
         path = folder / "JPEGImages" / f"{image_id}.jpg"

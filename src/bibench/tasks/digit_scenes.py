@@ -79,7 +79,6 @@ class DigitScenesVOC(DigitScenes):
     title = "Digits in scenes, as VOC (embedded)"
     stands_in_for = "PASCAL VOC 2007"
     models = ("faster_rcnn", "ssd300")
-    augmentations = {"ssd300": "ssd"}
 
     def annotations(self, split: str) -> Annotations:
         return read_voc(self._folder() / "VOCdevkit", [("2007", _VOC_SETS[split])], CLASSES)
