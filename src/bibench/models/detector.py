@@ -23,14 +23,14 @@ class Detector(nn.Module):
 
     Args:
         network: with background as its class 0.
-        outline: calls every layer of the network on a list of images and gives an output.
+        outline: calls every layer of the network on its scaled images (B, 3, H, W) and gives an output.
         full_precision_layers: see `bibench.conversion.MARK`.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        outline: Callable[[Any, list[Tensor]], Tensor],
+        outline: Callable[[Any, Tensor], Tensor],
         full_precision_layers: dict[str, str],
     ) -> None:
         super().__init__()
@@ -41,7 +41,8 @@ class Detector(nn.Module):
     def forward(self, images: Sequence[Tensor] | Tensor, targets: Sequence[Target] | None = None) -> Any:
         images = list(images)
         if images and images[0].is_meta:
-            return self._outline(self.network, images)
+            scaled, _ = _evaluating(self.network.transform, images)  # in training it would draw a size
+            return self._outline(self.network, scaled.tensors)
         if not self.training:
             found = self.network(images)
             return [{**item, "labels": item["labels"] - 1} for item in found]
@@ -49,3 +50,12 @@ class Detector(nn.Module):
             raise BiBenchError("a detector in training needs targets: call it with (images, targets), or call eval()")
         shifted = [{"boxes": target["boxes"], "labels": target["labels"] + 1} for target in targets]
         return self.network(images, shifted)
+
+
+def _evaluating(module: Any, *inputs: Any) -> Any:
+    """The module's output in evaluation mode."""
+    training = module.training
+    try:
+        return module.eval()(*inputs)
+    finally:
+        module.train(training)

@@ -127,9 +127,8 @@ def faster_rcnn(
     return Detector(network, _outline, kept)
 
 
-def _outline(network: Any, images: list[Tensor]) -> Tensor:
-    scaled, _ = network.transform(images)
-    features = network.backbone(scaled.tensors)
+def _outline(network: Any, images: Tensor) -> Tensor:
+    features = network.backbone(images)
     network.rpn.head([features])
     pool = network.roi_heads.box_roi_pool
     count = len(images) * network.rpn._post_nms_top_n["testing"]

@@ -146,7 +146,6 @@ def ssd300(
     return Detector(network, _outline, kept)
 
 
-def _outline(network: Any, images: list[Tensor]) -> Tensor:
-    scaled, _ = network.transform(images)
-    predicted = network.head(list(network.backbone(scaled.tensors).values()))
+def _outline(network: Any, images: Tensor) -> Tensor:
+    predicted = network.head(list(network.backbone(images).values()))
     return predicted["cls_logits"]
