@@ -19,10 +19,7 @@ from bibench.errors import DataError
 
 def voc_object(name: str = "dog", box: tuple = (11, 6, 30, 40), difficult: object = 0, more: str = "") -> str:
     corners = "".join(f"<{e}>{v}</{e}>" for e, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
-    return (
-        f"<object><name>{name}</name><difficult>{difficult}</difficult>"
-        f"<bndbox>{corners}</bndbox>{more}</object>"
-    )
+    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{corners}</bndbox>{more}</object>"
 
 
 def voc_xml(*objects: str, size: tuple = (60, 50), head: str = "") -> str:
@@ -273,7 +270,7 @@ def test_damaged_instances_name_their_file(
 def test_json_that_cannot_be_read(coco: Callable[..., tuple[Path, Path]], text: str) -> None:
     file, folder = coco()
     file.write_bytes(text.encode("latin1"))
-    with pytest.raises(DataError, match="instances_val2017.json"):
+    with pytest.raises(DataError, match=r"instances_val2017\.json"):
         read_coco(file, folder, 3)
 
 

@@ -140,9 +140,7 @@ def test_voc_agrees_with_coco_at_one_overlap_and_eleven_points(seed: int) -> Non
     from torchmetrics.detection import MeanAveragePrecision
 
     detections, truths = random_scenes(60, 3, seed)
-    metric = MeanAveragePrecision(
-        iou_thresholds=[0.5], rec_thresholds=[k / 10 for k in range(11)], class_metrics=True
-    )
+    metric = MeanAveragePrecision(iou_thresholds=[0.5], rec_thresholds=[k / 10 for k in range(11)], class_metrics=True)
     metric.update(detections, truths)
     theirs = metric.compute()["map_per_class"].numpy()
     ours = voc_average_precision(detections, truths, 3)

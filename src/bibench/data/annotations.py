@@ -52,9 +52,12 @@ class Annotations:
     counts: Counter[str] = field(default_factory=Counter)
 
     def part(self, held_out: bool, every: int) -> Annotations:
-        """Each `every`-th image (held out, for validation) or all the others (for training)."""
+        """Each `every`-th image (held out, for validation) or all the others (for training).
+
+        The counts, which are of all images, go with the larger part.
+        """
         images = [image for index, image in enumerate(self.images) if (index % every == 0) == held_out]
-        return replace(self, images=images)
+        return replace(self, images=images, counts=Counter() if held_out else self.counts)
 
     def for_training(self) -> Annotations:
         """Objects that are not ignored, and the images that have any; the others are counted."""
@@ -112,4 +115,6 @@ def file_names(folder: Path) -> set[str]:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries}
     except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror}); expected the images of the data set there") from error
+        raise DataError(
+            f"{folder} cannot be read ({error.strerror}); expected the images of the data set there"
+        ) from error

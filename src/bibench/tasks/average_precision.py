@@ -58,9 +58,9 @@ def _class_precision(detections: Boxes, truths: Boxes, label: int, overlap: floa
         ignored = truth["ignored"][of_class].numpy()
         positives += int((~ignored).sum())
         chosen = found["labels"] == label
-        order = torch.argsort(found["scores"][chosen], descending=True, stable=True)
-        hit, counts = _assign(found["boxes"][chosen][order], truth["boxes"][of_class], ignored, overlap)
-        scores.append(found["scores"][chosen][order].numpy())
+        falling = torch.argsort(found["scores"][chosen], descending=True, stable=True)
+        hit, counts = _assign(found["boxes"][chosen][falling], truth["boxes"][of_class], ignored, overlap)
+        scores.append(found["scores"][chosen][falling].numpy())
         right.append(hit)
         counted.append(counts)
     if positives == 0:

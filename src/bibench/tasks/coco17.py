@@ -6,6 +6,7 @@ evaluated once, after the last epoch. Every 50th image of train2017 is kept out 
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from bibench.data.annotations import Annotations
@@ -75,8 +76,13 @@ class COCO17(Detection):
             raise DataError(f"task {self.name!r}: {problem}")
 
     def annotations(self, split: str) -> Annotations:
-        found = read_coco(*self.files(split), self.num_classes)
-        return found if split == "test" else found.part(split == "validation", VALIDATION_EVERY)
+        if split == "test":
+            return read_coco(*self.files(split), self.num_classes)
+        return self._train.part(split == "validation", VALIDATION_EVERY)
+
+    @cached_property
+    def _train(self) -> Annotations:
+        return read_coco(*self.files("train"), self.num_classes)
 
     def scores(self, detections: Boxes, truths: Boxes) -> dict[str, float]:
         return coco_scores(detections, truths, self.num_classes)

@@ -156,5 +156,3 @@ def _commonest(detections: Boxes) -> float:
     """The largest share of images whose surest detection is of one class; "nothing" is an answer too."""
     answers = Counter(int(d["labels"][d["scores"].argmax()]) if len(d["scores"]) else None for d in detections)
     return answers.most_common(1)[0][1] / len(detections)
-
-

@@ -6,6 +6,7 @@ http://host.robots.ox.ac.uk/pascal/VOC. Trained on the trainval sets of 2007 and
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +22,7 @@ from bibench.tasks.detection import Detection
 VALIDATION_EVERY = 20
 TRAINVAL = 16_551
 """Images of both trainval sets, 5,011 and 11,540."""
-FCRNN_REPEATS, SSD_REPEATS = 5, 10
+FRCNN_REPEATS, SSD_REPEATS = 5, 10
 """How often the release's epochs go through the images."""
 
 _SCHEDULE_SSD = (("optimizer", "sgd"), ("lr", 1e-3), ("weight_decay", 5e-4), ("schedule", "step"))
@@ -44,7 +45,7 @@ class VOC07(Detection):
     # rate of its full-precision Faster R-CNN is usual for. 5 epochs of images repeated 5 times are 25.
     recipes = {
         "paper": Recipe(
-            epochs=5 * FCRNN_REPEATS,
+            epochs=5 * FRCNN_REPEATS,
             batch_size=16,
             lr=1e-4,
             fp32=(
@@ -66,9 +67,7 @@ class VOC07(Detection):
                 lr=1e-4,
                 fp32=(*_SCHEDULE_SSD, ("milestones", (0.667, 0.833))),
             ),
-            "quick": Recipe(
-                epochs=2, batch_size=32, lr=1e-4, fp32=(*_SCHEDULE_SSD, ("milestones", (0.667, 0.833)))
-            ),
+            "quick": Recipe(epochs=2, batch_size=32, lr=1e-4, fp32=(*_SCHEDULE_SSD, ("milestones", (0.667, 0.833)))),
         }
     }
 
@@ -87,7 +86,11 @@ class VOC07(Detection):
             return f"no data root given; pass --data-root or set ${DATA_ROOT} to the folder that holds VOCdevkit/"
         for year, name in (pair for split in ("train", "test") for pair in self.image_sets(split)):
             folder = self.devkit / f"VOC{year}"
-            for needed in (folder / "ImageSets" / "Main" / f"{name}.txt", folder / "Annotations", folder / "JPEGImages"):
+            for needed in (
+                folder / "ImageSets" / "Main" / f"{name}.txt",
+                folder / "Annotations",
+                folder / "JPEGImages",
+            ):
                 if not needed.exists():
                     return (
                         f"{needed} is missing; fetch VOCtrainval_06-Nov-2007.tar, VOCtest_06-Nov-2007.tar and "
@@ -100,8 +103,13 @@ class VOC07(Detection):
             raise DataError(f"task {self.name!r}: {problem}")
 
     def annotations(self, split: str) -> Annotations:
-        found = read_voc(self.devkit, self.image_sets(split))
-        return found if split == "test" else found.part(split == "validation", VALIDATION_EVERY)
+        if split == "test":
+            return read_voc(self.devkit, self.image_sets(split))
+        return self._trainval.part(split == "validation", VALIDATION_EVERY)
+
+    @cached_property
+    def _trainval(self) -> Annotations:
+        return read_voc(self.devkit, self.image_sets("train"))
 
     def scores(self, detections: Boxes, truths: Boxes) -> dict[str, float]:
         return voc_scores(detections, truths, self.num_classes)
