@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from bibench.cell import Cell
+from bibench.choice import choice
 from bibench.contracts import check
 from bibench.data import photos
 from bibench.data.annotations import Annotations
@@ -22,6 +24,7 @@ from bibench.data.location import CACHE
 from bibench.data.voc import CLASSES, read_voc
 from bibench.errors import BiBenchError, DataError, UnsupportedError
 from bibench.plan import _repeat
+from bibench.records import read
 from bibench.tasks import TASKS
 from bibench.tasks.base import SPLITS
 from bibench.tasks.coco17 import COCO17
@@ -43,6 +46,8 @@ from bibench.tasks.digit_scenes import (
 )
 from bibench.tasks.digits_photos import _Digits
 from bibench.tasks.voc07 import VOC07
+from bibench.train.cell import Hooks, Settings
+from bibench.worker import Result, run_cell
 
 CPU = torch.device("cpu")
 EMBEDDED: list[type[Detection]] = [DigitScenesVOC, DigitScenesCOCO]
@@ -248,7 +253,6 @@ def test_voc07_misses_a_year(voc_root: Path) -> None:
 @pytest.mark.parametrize("name", ["voc07", "coco17", "digit_scenes_voc", "digit_scenes_coco"])
 def test_every_cell_builds_on_the_meta_device(name: str) -> None:
     from bibench.auditing import trace
-    from bibench.choice import choice
     from bibench.conversion import resolve
     from bibench.operators import PAPER_ORDER
     from bibench.plan import on_meta
@@ -460,3 +464,26 @@ def test_readers_are_the_real_ones() -> None:
     assert not +voc.counts and not +coco.counts
     with Image.open(voc.images[0].path) as image:
         assert image.format == "JPEG"
+
+
+# -- whole cells -------------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_detector_ends_with_the_same_weights(voc_root: Path, tmp_path: Path) -> None:
+    """Proposals and regions are drawn at random in every step; a checkpoint keeps where the draws were."""
+    model = choice("faster_rcnn[width=4,image_size=64,roi_size=3,rois=8,proposals=16]")
+    cell = Cell(choice("voc07"), model, choice("fp32"), choice("quick[batch_size=16,epochs=2]"), 0)
+    ends = []
+    for name, stops in (("whole", ()), ("parts", (1, 1))):
+        settings = Settings(runs=tmp_path / name, data_root=voc_root, device="cpu")
+        for stop in stops:
+            asked = iter(range(100))
+            hooks = Hooks(stop=lambda asked=asked, stop=stop: next(asked) + 1 >= stop)
+            assert run_cell(cell, settings, hooks, anew=False).status == "interrupted"
+        assert run_cell(cell, settings, Hooks(), anew=False) == Result("done")
+        ends.append(json.loads((tmp_path / name / cell.path / "done.json").read_text()))
+    assert ends[0]["weights"] == ends[1]["weights"]
+    assert ends[0]["score"] == ends[1]["score"]
+    records = read([tmp_path / "whole"])
+    assert {r.metric for r in records if r.kind == "score"} == {"map"}
+    assert {r.stands_in_for for r in records} == {""}
