@@ -47,7 +47,7 @@ class Cell:
 
     @property
     def _named_recipe(self) -> Recipe:
-        return TASKS[self.task.name].recipe(self.recipe.name)
+        return TASKS[self.task.name].recipe(self.recipe.name, self.model.name)
 
     @property
     def division(self) -> str:

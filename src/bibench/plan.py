@@ -252,9 +252,9 @@ def _probe(cell: Cell) -> float:
     for _ in range(PROBE_STEPS + 1):
         start = time.perf_counter()
         progress(model, 0.0, 1 / recipe.epochs)
-        output = model(*inputs)
+        loss = task.trial_loss(model, inputs)
         optimizer.zero_grad()
-        output.float().pow(2).mean().backward()
+        loss.backward()
         optimizer.step()
         times.append(time.perf_counter() - start)
     steps = _examples(cell) / recipe.batch_size

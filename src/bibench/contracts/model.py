@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,6 +16,45 @@ from bibench.models import MODELS, create
 CLASSES = 7
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (6, 64))
 FAMILIES = ("cnn", "transformer", "mlp")
+
+
+def _logits(out: Any) -> str:
+    """What is wrong with logits for two examples (or for their every position), or an empty string."""
+    if tuple(out.shape[:2]) != (2, CLASSES):
+        return f"output has shape {tuple(out.shape)}, expected (2, {CLASSES}), or (2, {CLASSES}, positions)"
+    return "" if bool(torch.isfinite(out).all()) else "output is not finite"
+
+
+def _boxes(out: Any) -> str:
+    """What is wrong with the detections in two images, or an empty string."""
+    if len(out) != 2:
+        return f"{len(out)} answers to 2 images"
+    for found in out:
+        count = len(found["scores"])
+        if found["boxes"].shape != (count, 4) or found["labels"].shape != (count,):
+            return f"boxes {tuple(found['boxes'].shape)} and labels {tuple(found['labels'].shape)} for {count} scores"
+        if count and not 0 <= int(found["labels"].min()) <= int(found["labels"].max()) < CLASSES:
+            return f"labels are not among 0 to {CLASSES - 1}"
+        if not bool(torch.isfinite(found["boxes"]).all()):
+            return "boxes are not finite"
+    return ""
+
+
+def _square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return model(x).square().mean()
+
+
+def _detection_loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    side = x.shape[-1]
+    target = {"boxes": torch.tensor([[0.0, 0.0, side / 2, side / 2]]), "labels": torch.tensor([CLASSES - 1])}
+    return torch.stack(list(model(x, [target] * len(x)).values())).sum()
+
+
+ANSWERS: dict[str, tuple[Callable[[Any], str], Callable[[nn.Module, torch.Tensor], torch.Tensor]]] = {
+    "classes": (_logits, _square),
+    "boxes": (_boxes, _detection_loss),
+}
+"""By `ModelEntry.answer`: what is wrong with an output, and a scalar to train on."""
 
 
 def _shape(name: str) -> tuple[int, ...]:
@@ -41,21 +81,21 @@ def family_is_known(name: str) -> None:
 
 
 @contract("model")
-def output_is_one_logit_per_class(name: str) -> None:
-    """(B, C, ...) gives (B, num_classes), or (B, num_classes, ...) if it labels every position; finite."""
+def output_is_the_declared_answer(name: str) -> None:
+    """(B, ...) gives what the model says it answers, for each of its classes, finite."""
+    answer = MODELS[name].answer
+    expect(answer in ANSWERS, f"answer is {answer!r}, expected one of {', '.join(ANSWERS)}")
     model, x = _build(name)
     with torch.no_grad():
-        out = model(x)
-    allowed = ((2, CLASSES), (2, CLASSES, *x.shape[2:]))
-    expect(tuple(out.shape) in allowed, f"output has shape {tuple(out.shape)}, expected {allowed[0]} or {allowed[1]}")
-    expect(bool(torch.isfinite(out).all()), "output is not finite")
+        problem = ANSWERS[answer][0](model.eval()(x))
+    expect(not problem, problem)
 
 
 @contract("model")
 def every_parameter_receives_a_gradient(name: str) -> None:
     """No dead parameters."""
     model, x = _build(name)
-    model(x).square().mean().backward()
+    ANSWERS[MODELS[name].answer][1](model, x).backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None]
     expect(not dead, f"no gradient reaches {', '.join(dead[:5])}")
 

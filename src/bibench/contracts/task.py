@@ -43,8 +43,13 @@ class _Few:
         raise NotImplementedError
 
 
-def _tensors(batch: Any) -> list[torch.Tensor]:
-    return [x for x in (*batch.inputs, batch.targets) if isinstance(x, torch.Tensor)]
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors in a batch, those in lists and dictionaries included."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [x for item in value for x in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
 def _same(first: Any, second: Any) -> bool:
@@ -81,8 +86,8 @@ def order_is_reproducible(name: str) -> None:
 @contract("task")
 def loss_and_model_fit(name: str) -> None:
     """The first model runs on a batch and on the example inputs, and the loss is a finite scalar."""
-    task = _task(name)
-    chosen = choice(task.models[0])
+    chosen = choice(TASKS[name].models[0])
+    task = _task(name).for_model(chosen.name)
     model = task.model(chosen.name, chosen.options)
     batch = next(iter(task.batches("train", batch_size=4, seed=1).epoch(0)))
     loss = task.loss(task.forward(model, batch), batch)
@@ -95,8 +100,8 @@ def loss_and_model_fit(name: str) -> None:
 @contract("task")
 def score_is_in_range(name: str) -> None:
     """Evaluation gives the task's metric, at least -1 and at most 1."""
-    task = _task(name)
-    chosen = choice(task.models[0])
+    chosen = choice(TASKS[name].models[0])
+    task = _task(name).for_model(chosen.name)
     model = task.model(chosen.name, chosen.options).eval()
     with torch.no_grad():
         judged = task.evaluate(model, _Few(task.batches("test", batch_size=32), 4), torch.device("cpu"))

@@ -19,7 +19,10 @@ Builder = Callable[..., nn.Module]
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """An architecture: its builder, its family ("cnn", "transformer" or "mlp") and where it is from.
+    """An architecture: its builder, its family ("cnn", "transformer" or "mlp"), where it is from and its answer.
+
+    The answer is what its outputs are: "classes" (logits of each class) or "boxes" (what detectors give, see
+    `bibench.models.detector.Detector`).
 
     The builder takes ``num_classes`` and ``input_shape`` (one example, without the batch axis) and
     keyword options. It may mark layers that stay full precision by the attribute
@@ -30,6 +33,7 @@ class ModelEntry:
     builder: Builder
     family: str
     paper: str
+    answer: str = "classes"
 
     def options(self) -> dict[str, Any]:
         """Names and defaults of the builder's options."""
@@ -45,11 +49,11 @@ class ModelEntry:
                 raise BiBenchError(f"model {self.name!r} has no option {name!r}; it has: {has}")
 
 
-def model(name: str, *, family: str, paper: str) -> Callable[[Builder], Builder]:
+def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Callable[[Builder], Builder]:
     """Decorator: enter a builder function into the catalogue as `name`."""
 
     def enter(builder: Builder) -> Builder:
-        MODELS.register(name, ModelEntry(name, builder, family, paper), where=builder)
+        MODELS.register(name, ModelEntry(name, builder, family, paper, answer), where=builder)
         return builder
 
     return enter

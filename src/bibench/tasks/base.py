@@ -47,6 +47,7 @@ class Task:
             names the data set it resembles; results on it are never labelled as that data set.
         models: the architectures the paper trains on this task (as in ``resnet20[width=8]``).
         recipes: by name; every task has ``paper`` and ``quick``.
+        model_recipes: by model and name, those of models that are trained otherwise.
         train_examples: size of the training split, for estimates made without reading data.
     """
 
@@ -61,6 +62,7 @@ class Task:
     licence: ClassVar[str] = ""
     models: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[dict[str, Recipe]] = {}
+    model_recipes: ClassVar[dict[str, dict[str, Recipe]]] = {}
     channels_last: ClassVar[bool] = False
     train_examples: ClassVar[int] = 0
 
@@ -98,6 +100,10 @@ class Task:
         if split not in self.splits():
             raise BiBenchError(f"task {self.name!r} has no split {split!r}; it has: {', '.join(self.splits())}")
 
+    def for_model(self, name: str) -> Task:
+        """This task as the model `name` is trained on it, where models differ in what they are fed."""
+        return self
+
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
         """Batches of a split: shuffled and augmented by `seed`, or as stored without one."""
         raise NotImplementedError
@@ -130,16 +136,20 @@ class Task:
         """The training loss of a batch (mean over its examples)."""
         raise NotImplementedError
 
+    def trial_loss(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """Something to take gradients of, for timing a step on example `inputs`; its value means nothing."""
+        return model(*inputs).float().pow(2).mean()
+
     def evaluate(self, model: nn.Module, batches: Batches, device: Any) -> Evaluation:
         """Judge `model` (in evaluation mode) on all of `batches`."""
         raise NotImplementedError
 
     @classmethod
-    def recipe(cls, name: str) -> Recipe:
-        """A recipe by name, with an error that lists the known ones."""
+    def recipe(cls, name: str, model: str = "") -> Recipe:
+        """A recipe by name, the one of `model` if it has its own; an error lists the known ones."""
         if name not in cls.recipes:
             raise BiBenchError(f"task {cls.name!r} has no recipe {name!r}; it has: {', '.join(cls.recipes)}")
-        return cls.recipes[name]
+        return cls.model_recipes.get(model, {}).get(name, cls.recipes[name])
 
 
 Class = TypeVar("Class", bound=type[Task])

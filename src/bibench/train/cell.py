@@ -114,6 +114,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     started, recipe = time.perf_counter(), cell.resolved_recipe()
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     task = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
+    task = task.for_model(cell.model.name)
     fabric = _fabric(settings, recipe, directory)
     peak = PeakMemory(fabric.device)
     code = code_of(cell)

@@ -1,0 +1,134 @@
+"""PASCAL VOC: image lists and one XML file of objects per image (Everingham et al., IJCV 2010).
+
+http://host.robots.ox.ac.uk/pascal/VOC. torchvision's wrapper of this format leaves out the mark
+``difficult`` and believes any name in a list, so the files are read here.
+
+VOC counts pixels from 1 and both corners belong to the box. Read as edges, as everywhere in BiBench,
+(xmin, ymin, xmax, ymax) is (xmin - 1, ymin - 1, xmax, ymax): an overlap of such boxes is exactly the
+devkit's, which adds 1 to every width and height.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.parsers import expat
+
+from bibench.data.annotations import AnnotatedImage, Annotations, annotated, file_names
+from bibench.errors import DataError
+
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+LARGEST_FILE = 10_000_000
+"""Bytes; the annotations of VOC have a few thousand."""
+_IMAGE_ID = re.compile(r"[A-Za-z0-9_][\w.-]*")
+
+
+def read_voc(devkit: Path, sets: Iterable[tuple[str, str]], classes: Sequence[str] = CLASSES) -> Annotations:
+    """The images of some image sets, in the order of the lists.
+
+    Args:
+        devkit: the folder ``VOCdevkit``.
+        sets: (year, name) of each set: ("2007", "trainval") is VOC2007/ImageSets/Main/trainval.txt.
+        classes: names of the classes in the order of their labels.
+
+    Raises:
+        DataError: naming the file, for a list, annotation or image that is missing, XML that is
+            malformed or declares a document type, an unknown class, an impossible box.
+    """
+    counts: Counter[str] = Counter()
+    images = []
+    for year, name in sets:
+        folder = devkit / f"VOC{year}"
+        present = file_names(folder / "JPEGImages")
+        for image_id in image_ids(folder / "ImageSets" / "Main" / f"{name}.txt"):
+            if f"{image_id}.jpg" not in present:
+                raise DataError(f"{folder / 'JPEGImages' / image_id}.jpg is missing; unpack VOC{year} again")
+            images.append(_annotation(folder, image_id, classes, counts))
+    return Annotations(images, tuple(classes), counts)
+
+
+def image_ids(file: Path) -> list[str]:
+    """The images that a list names, one a line; blank lines do not count."""
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read ({error}); unpack the data set again") from error
+    found = [line for line in lines if line]
+    for line in found:
+        if not _IMAGE_ID.fullmatch(line):
+            raise DataError(f"{file}: {line[:80]!r} is not the name of an image")
+    if len(set(found)) < len(found):
+        twice = next(name for name, times in Counter(found).items() if times > 1)
+        raise DataError(f"{file} names image {twice!r} twice; restore this file from the distribution")
+    if not found:
+        raise DataError(f"{file} names no image; restore this file from the distribution")
+    return found
+
+
+def _annotation(folder: Path, image_id: str, classes: Sequence[str], counts: Counter[str]) -> AnnotatedImage:
+    file = folder / "Annotations" / f"{image_id}.xml"
+    root = parse_xml(file)
+    try:
+        size = _number(root, "size/width"), _number(root, "size/height")
+        if min(size) < 1 or not all(n.is_integer() for n in size):
+            raise DataError(f"{file}: the image's size is {size[0]:g}×{size[1]:g}")
+        objects = [_object(item, classes) for item in root.iterfind("object")]
+        path = folder / "JPEGImages" / f"{image_id}.jpg"
+        return annotated(path, (int(size[0]), int(size[1])), objects, counts, str(file))
+    except _Wrong as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+class _Wrong(ValueError):
+    """What is wrong in an annotation, without its file."""
+
+
+def _object(item: Element, classes: Sequence[str]) -> tuple[list[float], int, bool, None]:
+    name = (item.findtext("name") or "").strip()
+    if name not in classes:
+        raise _Wrong(f"unknown class {name[:80]!r}; known are: {', '.join(classes)}")
+    left, top, right, bottom = (_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = _number(item, "difficult") if item.find("difficult") is not None else 0
+    if difficult not in (0, 1):
+        raise _Wrong(f"difficult must be 0 or 1, got {difficult:g}")
+    return [left - 1, top - 1, right, bottom], list(classes).index(name), difficult == 1, None
+
+
+def _number(item: Element, path: str) -> float:
+    text = item.findtext(path)
+    try:
+        return float(text or "")
+    except ValueError:
+        raise _Wrong(f"{path.replace('/', ' ')} must be a number, got {text!r}") from None
+
+
+def parse_xml(file: Path) -> Element:
+    """The root element of an XML file. Document types are refused: by their entities a small file can
+    expand to fill the memory, or read other files."""
+    try:
+        if file.stat().st_size > LARGEST_FILE:
+            raise DataError(f"{file} has more than {LARGEST_FILE:,} bytes, too many for an annotation")
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}); unpack the data set again") from error
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = builder.start  # type: ignore[assignment]
+    parser.EndElementHandler = builder.end  # type: ignore[assignment]
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = lambda *_: _refuse(file)
+    try:
+        parser.Parse(data, True)
+        return builder.close()
+    except (expat.ExpatError, ParseError, AssertionError) as error:
+        raise DataError(f"{file} is no well-formed XML ({error}); restore this file from the distribution") from error
+
+
+def _refuse(file: Path) -> None:
+    raise DataError(f"{file} declares a document type, which annotations do not need; it is not read any further")
