@@ -16,7 +16,7 @@ ROOMS = [
     ["errors"],
     ["registry", "surrogate", "spec", "files", "choice", "provenance", "distillation"],
     ["operators"],
-    ["layers"],
+    ["layers", "attention", "embedding"],
     ["auditing"],
     ["conversion"],
     ["models", "data", "recipe"],
