@@ -190,14 +190,14 @@ def _default_keep(
     model: nn.Module, layers: dict[nn.Module, list[str]], calls: dict[nn.Module, Call]
 ) -> dict[nn.Module, str]:
     reasons: dict[nn.Module, str] = {}
-    weighted = [m for m in calls if type(m) not in FIXED_FORMS]
-    order = sorted(weighted, key=lambda m: calls[m].order)
-    for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
-        reasons.setdefault(module, reason)
     for pattern, reason in getattr(model, MARK, {}).items():
         for module, names in layers.items():
             if any(fnmatchcase(name, pattern) for name in names):
                 reasons.setdefault(module, reason)
+    weighted = [m for m in calls if type(m) not in FIXED_FORMS]
+    order = sorted(weighted, key=lambda m: calls[m].order)
+    for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
+        reasons.setdefault(module, reason)
     return reasons
 
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
+from bibench.distillation import soft_cross_entropy
 from bibench.errors import BiBenchError
 from bibench.models import create
 from bibench.recipe import Recipe
@@ -121,6 +122,10 @@ class Task:
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """The training loss of a batch (mean over its examples)."""
         raise NotImplementedError
+
+    def distillation_loss(self, outputs: Any, taught: Any) -> Tensor:
+        """How far the outputs are from those of the full-precision teacher (recipes with distillation)."""
+        return soft_cross_entropy(outputs, taught)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: Any) -> Evaluation:
         """Judge `model` (in evaluation mode) on all of `batches`."""
