@@ -74,14 +74,15 @@ class Observer:
     """Keeps the inputs and outputs of a model's ``distilled_modules()`` in its last forward."""
 
     def __init__(self, model: nn.Module) -> None:
-        if not hasattr(model, "distilled_modules"):
+        name_modules = getattr(model, "distilled_modules", None)
+        if not callable(name_modules):
             raise BiBenchError(
                 f"distillation='dmd' compares attentions, and {type(model).__name__} names none "
                 "(it has no distilled_modules); use distillation=logits or none"
             )
         self.values: Observed = {}
         self._hooks = []
-        for kind, modules in model.distilled_modules().items():
+        for kind, modules in name_modules().items():
             self.values[kind] = [((), None)] * len(modules)
             for index, module in enumerate(modules):
                 self._hooks.append(module.register_forward_hook(self._keep(kind, index)))

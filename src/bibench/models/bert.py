@@ -6,7 +6,8 @@ and parameters have the names of Hugging Face's ``BertForSequenceClassification`
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -109,12 +110,18 @@ class Encoder(nn.Module):
         super().__init__()
         self.embeddings = Embeddings(vocabulary, hidden, positions, dropout, binarize_embedding)
         made = (Layer(hidden, heads, ffn, dropout, strict_attention) for _ in range(layers))
-        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(made)})
+        self.encoder = nn.Module()  # its one child keeps the names of the published checkpoints
+        self.encoder.layer = nn.ModuleList(made)
         self.pooler = nn.ModuleDict({"dense": nn.Linear(hidden, hidden)})
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, first to last."""
+        return list(cast(nn.ModuleList, self.encoder.layer))
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
         x = self.embeddings(ids, types)
-        for layer in self.encoder["layer"]:
+        for layer in self.layers:
             x = layer(x, mask)
         return x, torch.tanh(self.pooler["dense"](x[:, 0]))
 
@@ -128,13 +135,15 @@ class Bert(nn.Module):
         types: (B, T), 0 for the first and 1 for the second sentence; None for one sentence.
     """
 
-    def __init__(self, *, num_classes: int, length: int, dropout: float, **encoder: Any) -> None:
+    def __init__(
+        self, *, num_classes: int, length: int, dropout: float, initializer_range: float, **encoder: Any
+    ) -> None:
         super().__init__()
         self.length = length
         self.bert = Encoder(dropout=dropout, **encoder)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(encoder["hidden"], num_classes)
-        self.apply(_initialize)
+        self.apply(partial(_initialize, std=initializer_range))
         self.full_precision_layers = {
             "bert.embeddings.position_embeddings": "position and token type embeddings stay full precision",
             "bert.embeddings.token_type_embeddings": "position and token type embeddings stay full precision",
@@ -155,13 +164,13 @@ class Bert(nn.Module):
 
     def distilled_modules(self) -> dict[str, list[nn.Module]]:
         """What direction-matching distillation compares: the attentions' inputs, the layers' outputs."""
-        layers = list(self.bert.encoder["layer"])
+        layers = self.bert.layers
         return {"attention": [layer.attention["self"].products for layer in layers], "hidden": layers}
 
 
-def _initialize(module: nn.Module) -> None:
+def _initialize(module: nn.Module, std: float) -> None:
     if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(module.weight, std=std)
     if isinstance(module, nn.Linear):
         nn.init.zeros_(module.bias)
     if isinstance(module, nn.Embedding) and module.padding_idx is not None:
@@ -208,7 +217,8 @@ def bert(
     ffn: int = 128,
     vocabulary: int = VOCABULARY,
     max_length: int = 512,
-    dropout: float = 0.1,
+    dropout: float = 0.0,
+    initializer_range: float = 0.125,
     binarize_embedding: bool = False,
     strict_attention: bool = False,
     pretrained: str = "",
@@ -218,6 +228,8 @@ def bert(
     Args:
         max_length: number of position embeddings.
         dropout: of embeddings, attention and hidden states.
+        initializer_range: standard deviation of initial weights; BERT's 0.02 is that of 768 hidden units and
+            leaves the attention of small networks nothing to start from.
         binarize_embedding: whether `bibench.binarize` gives the word embedding 1-bit rows.
         strict_attention: bi-attention attends where the score is above 0 (default: at least 0).
         pretrained: folder of a Hugging Face BERT checkpoint to start from, or an installed package
@@ -238,6 +250,7 @@ def bert_tiny4(
     vocabulary: int = VOCABULARY,
     max_length: int = 512,
     dropout: float = 0.1,
+    initializer_range: float = 0.02,
     binarize_embedding: bool = False,
     strict_attention: bool = False,
     pretrained: str = "",
@@ -258,6 +271,7 @@ def bert_tiny6(
     vocabulary: int = VOCABULARY,
     max_length: int = 512,
     dropout: float = 0.1,
+    initializer_range: float = 0.02,
     binarize_embedding: bool = False,
     strict_attention: bool = False,
     pretrained: str = "",
@@ -278,6 +292,7 @@ def bert_base(
     vocabulary: int = VOCABULARY,
     max_length: int = 512,
     dropout: float = 0.1,
+    initializer_range: float = 0.02,
     binarize_embedding: bool = False,
     strict_attention: bool = False,
     pretrained: str = "",

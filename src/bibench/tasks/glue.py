@@ -158,7 +158,7 @@ class MNLI(Glue):
 
 @task("glue_mnli_mm")
 class MNLIMismatched(MNLI):
-    """Accuracy on 9,832 pairs of other genres than those trained on. A training of its own, equal to that of glue_mnli."""
+    """Accuracy on 9,832 pairs of other genres than those trained on (the training is that of glue_mnli)."""
 
     title = "MNLI, mismatched (GLUE)"
     form = glue.FORMATS["mnli_mm"]
@@ -191,7 +191,10 @@ class RTE(Glue):
 
 @task("glue_wnli")
 class WNLI(Glue):
-    """Accuracy on 71 pairs: is the pronoun resolved rightly? Readable, but part of no score: its sets oppose each other."""
+    """Accuracy on 71 pairs: is the pronoun resolved rightly?
+
+    Readable, but part of no score: its training and development sets contradict each other by design.
+    """
 
     title = "WNLI (GLUE, not scored)"
     licence = "CC BY 4.0"

@@ -148,7 +148,11 @@ class TextClassification(Task):
 
 def classification_metrics(answers: Tensor, targets: Tensor, num_classes: int) -> dict[str, float]:
     """Accuracy (Eq. 33) and Matthews' correlation coefficient (Eq. 38); F1 of class 1 where there are two."""
-    from torchmetrics.functional.classification import binary_f1_score, multiclass_accuracy, multiclass_matthews_corrcoef
+    from torchmetrics.functional.classification import (
+        binary_f1_score,
+        multiclass_accuracy,
+        multiclass_matthews_corrcoef,
+    )
 
     accuracy = multiclass_accuracy(answers, targets, num_classes, average="micro")
     metrics = {"accuracy": accuracy, "matthews": multiclass_matthews_corrcoef(answers, targets, num_classes)}
@@ -178,7 +182,7 @@ def _bounded(correlation: Callable[[Tensor, Tensor], Tensor], answers: Tensor, t
     return round(min(1.0, max(-1.0, value)), 7) if value == value else 0.0
 
 
-def embedded_recipes(lr: float, epochs: int, batch_size: int = 64, quick_epochs: int = 4) -> dict[str, Recipe]:
+def embedded_recipes(lr: float, epochs: int, batch_size: int = 32, quick_epochs: int = 4) -> dict[str, Recipe]:
     """Recipes of the embedded text tasks: trained from random weights, taught by full precision."""
     base: dict[str, Any] = {
         "batch_size": batch_size,
