@@ -39,7 +39,7 @@ class Attention(nn.Module):
         self.macs: int | None = None
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """q: (..., T, d), k: (..., S, d), v: (..., S, e); `mask` broadcasts to (..., T, S), True attends. (..., T, e)"""
+        """q (..., T, d), k (..., S, d), v (..., S, e) → (..., T, e); `mask` broadcasts to (..., T, S), True attends."""
         rate = self.dropout.p if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate)
 

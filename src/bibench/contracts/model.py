@@ -13,7 +13,7 @@ from bibench.errors import BiBenchError
 from bibench.models import MODELS, create
 
 CLASSES = 7
-SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224))
+SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (16,))
 FAMILIES = ("cnn", "transformer", "mlp")
 
 
@@ -28,9 +28,16 @@ def _shape(name: str) -> tuple[int, ...]:
     raise BiBenchError(f"cannot be built for any of the input shapes {SHAPES}: {problems[-1]}")
 
 
-def _build(name: str, **more: Any) -> tuple[nn.Module, torch.Tensor]:
+def _build(name: str, **more: Any) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     shape = _shape(name)
-    return create(name, num_classes=CLASSES, input_shape=shape, **more), torch.randn(2, *shape)
+    model = create(name, num_classes=CLASSES, input_shape=shape, **more)
+    return model, _inputs(model, shape)
+
+
+def _inputs(model: nn.Module, shape: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+    """Two examples: the model's own, if it takes anything but one tensor of real numbers."""
+    own = getattr(model, "example_inputs", None)
+    return tuple(own()) if callable(own) else (torch.randn(2, *shape),)
 
 
 @contract("model")
@@ -45,7 +52,7 @@ def output_is_one_logit_per_class(name: str) -> None:
     """(B, ...) gives (B, num_classes), finite."""
     model, x = _build(name)
     with torch.no_grad():
-        out = model(x)
+        out = model(*x)
     expect(tuple(out.shape) == (2, CLASSES), f"output has shape {tuple(out.shape)}, expected (2, {CLASSES})")
     expect(bool(torch.isfinite(out).all()), "output is not finite")
 
@@ -54,7 +61,7 @@ def output_is_one_logit_per_class(name: str) -> None:
 def every_parameter_receives_a_gradient(name: str) -> None:
     """No dead parameters."""
     model, x = _build(name)
-    model(x).square().mean().backward()
+    model(*x).square().mean().backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None]
     expect(not dead, f"no gradient reaches {', '.join(dead[:5])}")
 
@@ -76,5 +83,5 @@ def plans_on_the_meta_device(name: str) -> None:
     shape = _shape(name)
     with torch.device("meta"):
         model = create(name, num_classes=CLASSES, input_shape=shape)
-        out = model(torch.zeros(2, *shape))
+        out = model(*_inputs(model, shape))
     expect(out.is_meta, "does not stay on the meta device")

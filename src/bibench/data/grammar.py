@@ -52,115 +52,28 @@ def chance(share: float, random: Random) -> bool:
     return random.random() < share
 
 
+def words(text: str) -> list[str]:
+    """The words of a text."""
+    return text.split()
+
+
 # -- sentiment (SST-2 form) ------------------------------------------------------------------------
 
-GOOD = [
-    "good",
-    "great",
-    "funny",
-    "clever",
-    "moving",
-    "fresh",
-    "brilliant",
-    "charming",
-    "lovely",
-    "warm",
-    "sharp",
-    "gripping",
-    "witty",
-    "honest",
-    "elegant",
-    "vivid",
-    "superb",
-    "touching",
-    "inspired",
-    "graceful",
-    "tender",
-    "rich",
-    "bold",
-    "dazzling",
-    "delightful",
-    "engaging",
-    "thoughtful",
-    "polished",
-    "subtle",
-    "memorable",
-    "stirring",
-    "playful",
-    "sincere",
-    "lively",
-    "radiant",
-    "inventive",
-    "assured",
-    "sublime",
-    "nimble",
-    "soulful",
-]
-BAD = [
-    "bad",
-    "dull",
-    "boring",
-    "weak",
-    "silly",
-    "flat",
-    "stale",
-    "clumsy",
-    "tired",
-    "empty",
-    "awful",
-    "bland",
-    "lazy",
-    "messy",
-    "shallow",
-    "tedious",
-    "crude",
-    "hollow",
-    "forced",
-    "dreary",
-    "muddled",
-    "lifeless",
-    "grating",
-    "sloppy",
-    "trite",
-    "pointless",
-    "feeble",
-    "stilted",
-    "murky",
-    "vapid",
-    "plodding",
-    "sour",
-    "wooden",
-    "inept",
-    "turgid",
-    "listless",
-    "garish",
-    "leaden",
-    "insipid",
-    "glib",
-]
-ASPECTS = [
-    "film",
-    "plot",
-    "acting",
-    "script",
-    "music",
-    "ending",
-    "story",
-    "cast",
-    "dialogue",
-    "direction",
-    "editing",
-    "humour",
-    "pace",
-    "camera",
-    "score",
-    "opening",
-    "romance",
-    "design",
-    "sound",
-    "drama",
-]
-DEGREES = ["very", "really", "quite", "rather", "truly", "so"]
+GOOD = words(
+    "good great funny clever moving fresh brilliant charming lovely warm sharp gripping witty honest elegant vivid "
+    "superb touching inspired graceful tender rich bold dazzling delightful engaging thoughtful polished subtle "
+    "memorable stirring playful sincere lively radiant inventive assured sublime nimble soulful"
+)
+BAD = words(
+    "bad dull boring weak silly flat stale clumsy tired empty awful bland lazy messy shallow tedious crude hollow "
+    "forced dreary muddled lifeless grating sloppy trite pointless feeble stilted murky vapid plodding sour wooden "
+    "inept turgid listless garish leaden insipid glib"
+)
+ASPECTS = words(
+    "film plot acting script music ending story cast dialogue direction editing humour pace camera score opening "
+    "romance design sound drama"
+)
+DEGREES = words("very really quite rather truly so")
 DENIALS = ("not", "never", "hardly", "anything but", "far from")
 
 
@@ -193,103 +106,21 @@ def sentiment(random: Random) -> Example:
 
 # -- acceptability (CoLA form) ---------------------------------------------------------------------
 
-REGULAR = [
-    "girl",
-    "boy",
-    "doctor",
-    "artist",
-    "singer",
-    "farmer",
-    "lawyer",
-    "driver",
-    "teacher",
-    "pilot",
-    "baker",
-    "nurse",
-    "author",
-    "dancer",
-    "sailor",
-    "hunter",
-    "guard",
-    "clerk",
-    "player",
-    "writer",
-    "judge",
-    "priest",
-    "tailor",
-    "soldier",
-    "painter",
-    "poet",
-    "actor",
-    "miner",
-    "butcher",
-    "barber",
-    "broker",
-    "banker",
-    "king",
-    "queen",
-    "prince",
-    "duke",
-    "knight",
-    "monk",
-    "chef",
-    "cook",
-    "guest",
-    "owner",
-    "neighbour",
-    "cousin",
-    "uncle",
-    "nephew",
-    "tenant",
-    "tourist",
-    "scholar",
-    "smith",
-]
+REGULAR = words(
+    "girl boy doctor artist singer farmer lawyer driver teacher pilot baker nurse author dancer sailor hunter guard "
+    "clerk player writer judge priest tailor soldier painter poet actor miner butcher barber broker banker king "
+    "queen prince duke knight monk chef cook guest owner neighbour cousin uncle nephew tenant tourist scholar smith"
+)
 IRREGULAR = {"man": "men", "woman": "women", "child": "children", "mouse": "mice", "goose": "geese", "ox": "oxen"}
 NOUNS = [n for pair in zip(REGULAR, IRREGULAR, strict=False) for n in pair] + REGULAR[len(IRREGULAR) :]
-PLACES = [
-    "garden",
-    "house",
-    "car",
-    "river",
-    "tower",
-    "market",
-    "bridge",
-    "station",
-    "village",
-    "office",
-    "school",
-    "theatre",
-    "hotel",
-    "forest",
-    "harbour",
-]
-MANNERS = ["old", "young", "tall", "happy", "quiet", "famous", "clever", "tired", "rich", "kind", "angry", "polite"]
-VERBS = [
-    "sleep",
-    "work",
-    "wait",
-    "stay",
-    "sing",
-    "laugh",
-    "look",
-    "talk",
-    "travel",
-    "read",
-    "cook",
-    "jump",
-    "cry",
-    "shout",
-    "walk",
-    "rest",
-    "wander",
-    "play",
-    "paint",
-    "fight",
-]
+PLACES = words("garden house car river tower market bridge station village office school theatre hotel forest harbour")
+MANNERS = words("old young tall happy quiet famous clever tired rich kind angry polite")
+VERBS = words(
+    "sleep work wait stay sing laugh look talk travel read cook jump climb shout walk rest wander play paint fight"
+)
 AUXILIARIES = (("is", "are"), ("was", "were"), ("has been", "have been"))
 SINGLE, MANY = ("this", "that", "every"), ("these", "those", "many")
-TRANSITIVE = ["see", "like", "help", "know", "meet", "hear", "trust", "follow", "admire", "praise"]
+TRANSITIVE = words("see like help know meet hear trust follow admire praise")
 
 
 def _plural(noun: str, many: bool) -> str:

@@ -45,7 +45,7 @@ class EmbeddedSST2(TemplateGrammar):
     form = (grammar.sentiment,)
     chance = 0.5
     max_length = 24
-    recipes = embedded_recipes(lr=2e-3, epochs=20, quick_epochs=3)
+    recipes = embedded_recipes(lr=2e-3, epochs=20)
 
 
 @task("embedded_cola")

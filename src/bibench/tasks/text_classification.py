@@ -182,7 +182,7 @@ def _bounded(correlation: Callable[[Tensor, Tensor], Tensor], answers: Tensor, t
     return round(min(1.0, max(-1.0, value)), 7) if value == value else 0.0
 
 
-def embedded_recipes(lr: float, epochs: int, batch_size: int = 32, quick_epochs: int = 4) -> dict[str, Recipe]:
+def embedded_recipes(lr: float, epochs: int, batch_size: int = 32, quick_epochs: int = 3) -> dict[str, Recipe]:
     """Recipes of the embedded text tasks: trained from random weights, taught by full precision."""
     base: dict[str, Any] = {
         "batch_size": batch_size,
