@@ -116,7 +116,7 @@ NOUNS = [n for pair in zip(REGULAR, IRREGULAR, strict=False) for n in pair] + RE
 PLACES = words("garden house car river tower market bridge station village office school theatre hotel forest harbour")
 MANNERS = words("old young tall happy quiet famous clever tired rich kind angry polite")
 VERBS = words(
-    "sleep work wait stay sing laugh look talk travel read cook jump climb shout walk rest wander play paint fight"
+    "sleep work wait stay sing laugh look talk travel read wave jump climb shout walk rest wander play paint fight"
 )
 AUXILIARIES = (("is", "are"), ("was", "were"), ("has been", "have been"))
 SINGLE, MANY = ("this", "that", "every"), ("these", "those", "many")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ALPHABET = 1000
+"""Characters that a trained vocabulary knows, at most; others become [UNK]."""
 BERT_FOLDER = "bert-base-uncased"
 """Under the data root: the folder of the published vocabulary, ``vocab.txt`` or ``tokenizer.json``."""
 
@@ -61,8 +64,16 @@ def trained_tokenizer(texts: Sequence[str], size: int) -> Tokenizer:
 
     def build(folder: Path) -> None:
         tokenizer = _wordpiece(None)
+        alphabet = _alphabet(texts, tokenizer.normalizer)
+        # The library numbers the pieces in the order of a hash table, and its choices between equally
+        # frequent merges depend on these numbers; given as special tokens, they have the same ones always.
+        pieces = [*alphabet, *(f"##{character}" for character in alphabet)]
         trainer = tokenizers.trainers.WordPieceTrainer(
-            vocab_size=size, special_tokens=list(SPECIAL), show_progress=False
+            vocab_size=size,
+            special_tokens=[*SPECIAL, *pieces],
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
         tokenizer.save(str(folder / "tokenizer.json"))
@@ -72,6 +83,14 @@ def trained_tokenizer(texts: Sequence[str], size: int) -> Tokenizer:
         return _wordpiece(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab())
     except Exception as error:
         raise DataError(f"{folder} is damaged ({error}); delete it to have it made again") from error
+
+
+def _alphabet(texts: Sequence[str], normalizer: Any) -> list[str]:
+    """The commonest characters of the texts, at most `ALPHABET`, in a fixed order."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(normalizer.normalize_str(text))
+    return sorted(sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[:ALPHABET])
 
 
 def _tokenizers() -> Any:

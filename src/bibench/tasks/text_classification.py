@@ -131,7 +131,7 @@ class TextClassification(Task):
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
         outputs, targets = [], []
         for batch in batches.epoch(0):
-            outputs.append(model(*(x.to(device) for x in batch.inputs)).float())
+            outputs.append(model(*(x.to(device) for x in batch.inputs)).detach().float())
             targets.append(batch.targets.to(device))
         answered, expected = torch.cat(outputs), torch.cat(targets)
         loss = float(self.loss(answered, Batch((), expected)))
@@ -155,7 +155,10 @@ def classification_metrics(answers: Tensor, targets: Tensor, num_classes: int) -
     )
 
     accuracy = multiclass_accuracy(answers, targets, num_classes, average="micro")
-    metrics = {"accuracy": accuracy, "matthews": multiclass_matthews_corrcoef(answers, targets, num_classes)}
+    # Without variance there is no correlation; torchmetrics then answers something above 0 for small sets.
+    constant = bool((answers == answers[0]).all() or (targets == targets[0]).all())
+    matthews = 0.0 if constant else multiclass_matthews_corrcoef(answers, targets, num_classes)
+    metrics = {"accuracy": accuracy, "matthews": matthews}
     if num_classes == 2:
         metrics["f1"] = binary_f1_score(answers, targets)
     return {name: round(float(value), 7) for name, value in metrics.items()}
