@@ -188,7 +188,7 @@ def test_keep_and_choice_per_layer_reach_the_fixed_forms() -> None:
 def test_a_model_whose_attention_is_binarized_is_refused() -> None:
     model = Small()
     bibench.binarize(model, {"attention": "bnn", "*": None}, example_inputs=IDS)
-    with pytest.raises(ConversionError, match="already binarized .layer 'attention' has operator 'bi-attention'"):
+    with pytest.raises(ConversionError, match=r"already binarized .layer 'attention' has operator 'bi-attention'"):
         bibench.binarize(model, "bnn", example_inputs=IDS)
     with pytest.raises(BiBenchError, match="matches no weight layer"):
         bibench.binarize(Small(), "bnn", example_inputs=IDS, keep=["attnetion"])

@@ -178,7 +178,7 @@ def test_several_files_in_order_and_all_of_them(tmp_path: Path) -> None:
         save(tmp_path / f"train-0000{i}-of-00002.parquet", table("rte", [i, i]))
     assert [e.label for e in glue.read(tmp_path, FORMATS["rte"], "train")] == [0, 0, 1, 1]
     (tmp_path / "train-00000-of-00002.parquet").unlink()
-    with pytest.raises(DataError, match="has 1 of 2 files like train-00001-of-00002.parquet"):
+    with pytest.raises(DataError, match=r"has 1 of 2 files like train-00001-of-00002.parquet"):
         glue.read(tmp_path, FORMATS["rte"], "train")
 
 

@@ -125,7 +125,7 @@ def test_a_real_checkpoint_gives_the_hidden_states_of_transformers() -> None:
 
 def test_a_real_checkpoint_of_another_architecture_is_refused() -> None:
     pytest.importorskip(MINILM)
-    with pytest.raises(CheckpointError, match="does not cover this encoder: .*options.*hidden=384,layers=6,heads=12"):
+    with pytest.raises(CheckpointError, match=r"does not cover this encoder: .*options.*hidden=384,layers=6,heads=12"):
         create("bert", input_shape=(16,), pretrained=MINILM, **{**MINILM_OPTIONS, "layers": 7})
     with pytest.raises(CheckpointError, match="num_attention_heads=12, this model 6"):
         create("bert", input_shape=(16,), pretrained=MINILM, **{**MINILM_OPTIONS, "heads": 6})
@@ -172,10 +172,10 @@ def test_a_fine_tuned_classifier_is_left_out_with_a_warning(tmp_path: Path) -> N
 
 
 def test_absent_damaged_and_malicious_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no model.safetensors or pytorch_model.bin in .*nowhere"):
+    with pytest.raises(CheckpointError, match=r"no model.safetensors or pytorch_model.bin in .*nowhere"):
         tiny(pretrained=str(tmp_path / "nowhere"))
     (tmp_path / "model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not json at all!")
-    with pytest.raises(CheckpointError, match="model.safetensors is damaged"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged"):
         tiny(pretrained=str(tmp_path))
     (tmp_path / "model.safetensors").unlink()
     torch.save({"bert": warnings.warn}, tmp_path / "pytorch_model.bin")

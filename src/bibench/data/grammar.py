@@ -43,8 +43,8 @@ def pick(items: Sequence[T], random: Random) -> T:
 
 
 def frequent(items: Sequence[T], random: Random) -> T:
-    """One of `items`, the earlier the likelier: the first tenth of them makes up a third."""
-    return items[int(random.random() ** 2 * len(items))]
+    """One of `items`, the earlier the likelier: the first tenth of them makes up nearly half."""
+    return items[int(random.random() ** 3 * len(items))]
 
 
 def chance(share: float, random: Random) -> bool:
