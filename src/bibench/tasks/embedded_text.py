@@ -43,11 +43,11 @@ class EmbeddedSST2(TemplateGrammar):
     title = "Sentiment grammar (embedded)"
     stands_in_for = "SST-2"
     form = (grammar.sentiment,)
-    sizes = (1500, 300, 1000)  # with more, full precision makes no errors
-    train_examples = 1500
+    sizes = (1000, 300, 1000)  # with more, full precision makes no errors
+    train_examples = 1000
     chance = 0.5
     max_length = 24
-    recipes = embedded_recipes(lr=2e-3, epochs=30, quick_epochs=8)
+    recipes = embedded_recipes(lr=2e-3, epochs=40, quick_epochs=12)
 
 
 @task("embedded_cola")
@@ -57,11 +57,11 @@ class EmbeddedCoLA(TemplateGrammar):
     title = "Agreement grammar (embedded)"
     stands_in_for = "CoLA"
     form = (grammar.acceptability,)
-    sizes = (1500, 300, 1000)  # with more, full precision makes no errors
-    train_examples = 1500
+    sizes = (2500, 300, 1000)  # with more, full precision makes no errors
+    train_examples = 2500
     metric = "matthews"
     max_length = 24
-    recipes = embedded_recipes(lr=2e-3, epochs=30, quick_epochs=8)
+    recipes = embedded_recipes(lr=2e-3, epochs=25, quick_epochs=5)
 
 
 @task("embedded_mrpc")
