@@ -73,7 +73,7 @@ class EmbeddedMRPC(TemplateGrammar):
     form = (grammar.paraphrase,)
     chance = 0.5
     max_length = 32
-    recipes = embedded_recipes(lr=2e-3, epochs=20, quick_epochs=5)
+    recipes = embedded_recipes(lr=2e-3, epochs=20, quick_epochs=4)
 
 
 @task("embedded_mnli")
