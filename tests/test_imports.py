@@ -18,7 +18,7 @@ ROOMS = [
     ["native"],
     ["surrogate", "rows", "provenance"],
     ["operators"],
-    ["layers"],
+    ["layers", "attention", "embedding"],
     ["auditing"],
     ["conversion"],
     ["models", "data", "recipe"],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bibench.attention import Attention
+from bibench.embedding import BinarizableEmbedding
 from bibench.layers import BinaryLayer
 from bibench.spec import of_layer
 
@@ -22,7 +24,9 @@ WEIGHT_LAYERS = (
     nn.RNNBase,
     nn.RNNCellBase,
     nn.MultiheadAttention,
+    Attention,
 )
+"""The layers of an audit: those that hold weights, and the products between activations."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ class Call:
     order: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    keys: int = 0
+    """Of an attention: the positions attended to."""
 
 
 def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
@@ -165,7 +171,7 @@ def build(model: nn.Module, calls: dict[nn.Module, Call], reasons: dict[nn.Modul
 
 
 def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
-    """The layers that hold weights, in the order of registration, each with all its names."""
+    """The layers an audit lists, in the order of registration, each with all its names."""
     found: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, WEIGHT_LAYERS):
@@ -182,12 +188,13 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
         if x is None or not isinstance(output, Tensor):
             calls.setdefault(module, Call(len(calls), (), ()))
             return
-        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output))
+        keys = inputs[1].shape[-2] if isinstance(module, Attention) else 0
+        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output), keys)
         known = calls.get(module)
         if known is None:
             calls[module] = call
         elif math.prod(call.output_shape) > math.prod(known.output_shape):
-            calls[module] = Call(known.order, call.input_shape, call.output_shape)
+            calls[module] = replace(call, order=known.order)
 
     hooks = [m.register_forward_hook(note) for m in weight_layers(model)]
     training = {m: m.training for m in model.modules()}
@@ -228,6 +235,10 @@ def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Cal
         kind, operator = module.spec.kind, op.name
         weight_bits, activation_bits = op.weight_bits, op.activation_bits
         macs, shape = module.spec.macs, module.spec.output_shape
+    elif isinstance(module, Attention | BinarizableEmbedding):
+        kind, operator = module.kind, module.operator_name
+        weight_bits, activation_bits = module.weight_bits, module.activation_bits
+        macs = _macs(module, call) if call and call.output_shape else module.macs
     elif type(module) in (nn.Conv1d, nn.Conv2d, nn.Linear) and call:
         spec = of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
         kind, macs = spec.kind, spec.macs
@@ -247,7 +258,15 @@ def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Cal
     )
 
 
+def attention_macs(call: Call) -> int:
+    """Multiply-accumulates of the scores and of the context: T·S·d + T·S·e per head."""
+    *heads, queries, _ = call.output_shape
+    return math.prod(heads) * queries * call.keys * (call.input_shape[-1] + call.output_shape[-1])
+
+
 def _macs(module: nn.Module, call: Call) -> int | None:
+    if isinstance(module, Attention):
+        return attention_macs(call)
     if isinstance(module, nn.modules.conv._ConvNd):
         fan = math.prod(module.weight.shape[1:])
         positions = call.input_shape if module.transposed else call.output_shape

@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bibench import auditing
+from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit, Call
+from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
@@ -23,6 +25,12 @@ Keep = Iterable[str] | Callable[[str, nn.Module], bool | str]
 
 MARK = "full_precision_layers"
 """Attribute by which a model marks layers to keep: a mapping of name (or pattern) to reason."""
+
+FIXED_FORMS: dict[type[nn.Module], type[BinaryAttention] | type[BinaryEmbedding]] = {
+    Attention: BinaryAttention,
+    BinarizableEmbedding: BinaryEmbedding,
+}
+"""What has one binarized form, whatever the operator."""
 
 
 def binarize(
@@ -38,6 +46,8 @@ def binarize(
 
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
     layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
+    `bibench.attention.Attention` becomes bi-attention and `bibench.embedding.BinarizableEmbedding` gets
+    1-bit rows, the same for every operator (but stay as they are where the operator is ``fp32``).
 
     Args:
         model: a plain module (not wrapped by DDP, compiled or scripted).
@@ -61,7 +71,10 @@ def binarize(
     calls = auditing.trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
     for module, op in converted:
-        BINARY_LAYERS[_float_class(module)].convert_(module, op)
+        if op is None:
+            FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
+        else:
+            BINARY_LAYERS[_float_class(module)].convert_(module, op)
     return auditing.build(model, calls, reasons)
 
 
@@ -73,22 +86,28 @@ def resolve(
     keep: Keep | None = None,
     pad_value: float = 0.0,
     options: dict[str, Any] | None = None,
-) -> tuple[list[tuple[nn.Module, Operator]], dict[nn.Module, str]]:
-    """What `binarize` would do, given the traced `calls`: layers with their operators, and kept layers
-    with the reason. Builds the operators but changes nothing."""
+) -> tuple[list[tuple[nn.Module, Operator | None]], dict[nn.Module, str]]:
+    """What `binarize` would do, given the traced `calls`: layers with their operators (None for one of
+    `FIXED_FORMS`), and kept layers with the reason. Builds the operators but changes nothing."""
     if pad_value not in (0, 1, -1):
         raise BiBenchError(f"pad_value must be 0, 1 or -1 (the border after the sign); got {pad_value!r}")
     options = options or {}
     choose = _chooser(operator, options)
     layers = auditing.weight_layers(model)
     reasons = _kept(model, layers, calls, keep)
-    converted: list[tuple[nn.Module, Operator]] = []
+    converted: list[tuple[nn.Module, Operator | None]] = []
     for module, names in layers.items():
         if module in reasons:
             continue
         reason, cls = _unfit(module, calls), choose(names[0], module)
         if reason or cls is None:
             reasons[module] = reason or "no operator chosen for it"
+            continue
+        if type(module) in FIXED_FORMS:
+            if cls.full_precision:
+                reasons[module] = f"operator {cls.name}"
+            else:
+                converted.append((module, None))
             continue
         spec = _spec(module, calls[module], names[0], float(pad_value))
         converted.append((module, _build(cls, spec, module, options)))
@@ -115,10 +134,10 @@ def _check_model(model: nn.Module) -> None:
     if isinstance(model, torch.jit.ScriptModule):
         raise ConversionError("model is a ScriptModule, whose layers cannot be replaced; binarize the original")
     for name, module in model.named_modules():
-        if isinstance(module, BinaryLayer):
+        if isinstance(module, BinaryLayer | BinaryAttention | BinaryEmbedding):
+            by = module.operator.name if isinstance(module, BinaryLayer) else module.operator_name
             raise ConversionError(
-                f"model is already binarized (layer {name!r} has operator {module.operator.name!r}); "
-                "start from the float model"
+                f"model is already binarized (layer {name!r} has operator {by!r}); start from the float model"
             )
 
 
@@ -171,14 +190,19 @@ def _default_keep(
     model: nn.Module, layers: dict[nn.Module, list[str]], calls: dict[nn.Module, Call]
 ) -> dict[nn.Module, str]:
     reasons: dict[nn.Module, str] = {}
-    order = sorted(calls, key=lambda m: calls[m].order)
-    for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
-        reasons.setdefault(module, reason)
     for pattern, reason in getattr(model, MARK, {}).items():
         for module, names in layers.items():
             if any(fnmatchcase(name, pattern) for name in names):
                 reasons.setdefault(module, reason)
+    weighted = [m for m in calls if type(m) not in FIXED_FORMS]
+    order = sorted(weighted, key=lambda m: calls[m].order)
+    for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
+        reasons.setdefault(module, reason)
     return reasons
+
+
+def _fixed_macs(module: nn.Module, calls: dict[nn.Module, Call]) -> int | None:
+    return auditing.attention_macs(calls[module]) if isinstance(module, Attention) else 0
 
 
 def _float_class(module: nn.Module) -> type[nn.Module]:
@@ -187,6 +211,8 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
+    if type(module) in FIXED_FORMS:
+        return "" if module in calls else "not called in the example forward"
     base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
     if isinstance(module, nn.modules.lazy.LazyModuleMixin):
         return "lazy layer without weights yet"

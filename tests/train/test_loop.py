@@ -366,7 +366,7 @@ class TestDistillation:
         assert all(p.grad is None for p in teacher.parameters())
 
     def test_unknown_methods_name_the_known_ones(self, tmp_path: Path) -> None:
-        with pytest.raises(bibench.BiBenchError, match="distillation must be one of none, logits; got 'feature'"):
+        with pytest.raises(bibench.BiBenchError, match="distillation must be one of none, logits, dmd; got 'feature'"):
             start(tmp_path, recipe=Recipe(epochs=1, batch_size=16, lr=0.1, distillation="feature"))
 
 

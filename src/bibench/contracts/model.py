@@ -14,7 +14,7 @@ from bibench.errors import BiBenchError
 from bibench.models import MODELS, create
 
 CLASSES = 7
-SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (6, 64))
+SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (6, 64), (16,))
 FAMILIES = ("cnn", "transformer", "mlp")
 
 
@@ -40,8 +40,8 @@ def _boxes(out: Any) -> str:
     return ""
 
 
-def _square(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    return model(x).square().mean()
+def _square(model: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    return model(*inputs).square().mean()
 
 
 def _detection_loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ def _detection_loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.stack(list(model(x, [target] * len(x)).values())).sum()
 
 
-ANSWERS: dict[str, tuple[Callable[[Any], str], Callable[[nn.Module, torch.Tensor], torch.Tensor]]] = {
+ANSWERS: dict[str, tuple[Callable[[Any], str], Callable[..., torch.Tensor]]] = {
     "classes": (_logits, _square),
     "boxes": (_boxes, _detection_loss),
 }
@@ -68,9 +68,16 @@ def _shape(name: str) -> tuple[int, ...]:
     raise BiBenchError(f"cannot be built for any of the input shapes {SHAPES}: {problems[-1]}")
 
 
-def _build(name: str, **more: Any) -> tuple[nn.Module, torch.Tensor]:
+def _build(name: str, **more: Any) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     shape = _shape(name)
-    return create(name, num_classes=CLASSES, input_shape=shape, **more), torch.randn(2, *shape)
+    model = create(name, num_classes=CLASSES, input_shape=shape, **more)
+    return model, _inputs(model, shape)
+
+
+def _inputs(model: nn.Module, shape: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
+    """Two examples: the model's own, if it takes anything but one tensor of real numbers."""
+    own = getattr(model, "example_inputs", None)
+    return tuple(own()) if callable(own) else (torch.randn(2, *shape),)
 
 
 @contract("model")
@@ -87,7 +94,7 @@ def output_is_the_declared_answer(name: str) -> None:
     expect(answer in ANSWERS, f"answer is {answer!r}, expected one of {', '.join(ANSWERS)}")
     model, x = _build(name)
     with torch.no_grad():
-        problem = ANSWERS[answer][0](model.eval()(x))
+        problem = ANSWERS[answer][0](model.eval()(*x))
     expect(not problem, problem)
 
 
@@ -95,7 +102,7 @@ def output_is_the_declared_answer(name: str) -> None:
 def every_parameter_receives_a_gradient(name: str) -> None:
     """No dead parameters."""
     model, x = _build(name)
-    ANSWERS[MODELS[name].answer][1](model, x).backward()
+    ANSWERS[MODELS[name].answer][1](model, *x).backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None]
     expect(not dead, f"no gradient reaches {', '.join(dead[:5])}")
 
@@ -117,5 +124,5 @@ def plans_on_the_meta_device(name: str) -> None:
     shape = _shape(name)
     with torch.device("meta"):
         model = create(name, num_classes=CLASSES, input_shape=shape)
-        out = model(torch.zeros(2, *shape))
+        out = model(*_inputs(model, shape))
     expect(out.is_meta, "does not stay on the meta device")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch
-from bibench.distillation import METHODS
+from bibench.distillation import METHODS, Observer
 from bibench.errors import BiBenchError
 from bibench.layers import progress
 from bibench.recipe import Recipe, learning_rate, make_optimizer
@@ -98,6 +98,8 @@ class TrainingStep:
         self._fabric = _fabric(device, recipe.precision)
         self._wrapped, self.optimizer = self._fabric.setup(self.model, make_optimizer(self.model, recipe))
         self._distill = METHODS[recipe.distillation]
+        observes = self._distill is not None and self._distill.observes and teacher is not None
+        self._observers = [Observer(model), Observer(teacher)] if observes and teacher is not None else []
         self._teacher = None if teacher is None else teacher.to(device, memory_format=layout)  # type: ignore[call-overload, unused-ignore]
         self.batches = [_arranged(self._fabric.to_device(batch), layout) for batch in batches]
         self._stream = cycle(self.batches)
@@ -134,7 +136,9 @@ class TrainingStep:
             return loss
         with torch.no_grad(), self._fabric.autocast():
             taught = self.task.forward(self._teacher, batch)
-        return self._distill(loss, outputs, taught)
+        soft = self.task.distillation_loss(outputs, taught)
+        student, teacher = (o.values for o in self._observers) if self._observers else ({}, {})
+        return self._distill.combine(loss, soft, student, teacher)
 
     def persistent(self) -> list[Tensor]:
         """Tensors that outlive a step: weights, buffers, optimizer state, the teacher and a batch; no gradients."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
 from bibench.data.layout import Expected
+from bibench.distillation import soft_cross_entropy
 from bibench.errors import BiBenchError
 from bibench.models import create
 from bibench.recipe import Recipe
@@ -139,6 +140,10 @@ class Task:
     def trial_loss(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
         """Something to take gradients of, for timing a step on example `inputs`; its value means nothing."""
         return model(*inputs).float().pow(2).mean()
+
+    def distillation_loss(self, outputs: Any, taught: Any) -> Tensor:
+        """How far the outputs are from those of the full-precision teacher (recipes with distillation)."""
+        return soft_cross_entropy(outputs, taught)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: Any) -> Evaluation:
         """Judge `model` (in evaluation mode) on all of `batches`."""
