@@ -36,7 +36,7 @@ using Output = nb::ndarray<float, nb::device::cpu>;
 using MaybeArray = std::optional<Array>;
 
 // An argument that is taken as it is or not at all: a converted `out` would be a copy that nobody sees.
-nb::arg operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
+auto operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
 
 std::atomic<const Kernels*> current{nullptr};
 
