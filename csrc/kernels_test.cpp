@@ -1,0 +1,535 @@
+// Every kernel of every instruction set this processor has against its definition, on random shapes with a fixed
+// seed. The definitions here are scalar loops over floats that share nothing with the kernels; results are compared
+// bit for bit. All buffers have exactly the size the kernels may touch, so that AddressSanitizer sees a step beyond.
+//
+//   kernels_test [cases] [seed]
+//
+// Prints a line per instruction set; the first difference ends it with the case and status 1. See csrc/check.
+
+#include "convolution.h"
+#include "dispatch.h"
+#include "matmul.h"
+#include "threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace bibench;
+
+std::mt19937_64 random_bits;
+std::string current;  // what is being checked, for the message
+
+int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+bool coin() { return between(0, 1) == 1; }
+
+[[noreturn]] void fail(const std::string& what) {
+  std::printf("DIFFERENT: %s: %s\n", current.c_str(), what.c_str());
+  std::exit(1);
+}
+
+template <class... Values>
+std::string text(const Values&... values) {
+  std::string result;
+  ((result += (result.empty() ? "" : " ") + std::to_string(values)), ...);
+  return result;
+}
+
+// An array of exactly this size on the heap (a vector may reserve more).
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t size, T value = T()) : size_(size), data_(new T[size]) { std::fill(begin(), end(), value); }
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  T* begin() { return data(); }
+  T* end() { return data() + size_; }
+  int64_t size() const { return size_; }
+  T& operator[](int64_t i) { return data_[i]; }
+  const T& operator[](int64_t i) const { return data_[i]; }
+
+ private:
+  int64_t size_;
+  std::unique_ptr<T[]> data_;
+};
+
+using Floats = Buffer<float>;
+
+float value() {
+  static const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, std::numeric_limits<float>::denorm_min(),
+                                  -std::numeric_limits<float>::denorm_min(), std::numeric_limits<float>::infinity(),
+                                  -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()};
+  if (between(0, 15) == 0) return special[between(0, 8)];
+  return std::normal_distribution<float>()(random_bits);
+}
+
+Floats values(int64_t size) {
+  Floats result(size);
+  for (float& v : result) v = value();
+  return result;
+}
+
+Floats normal(int64_t size) {
+  Floats result(size);
+  for (float& v : result) v = std::normal_distribution<float>()(random_bits);
+  return result;
+}
+
+bool same(float a, float b) {
+  if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
+  return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+void expect(const Floats& got, const Floats& wanted) {
+  for (int64_t i = 0; i < wanted.size(); ++i)
+    if (!same(got[i], wanted[i])) fail(text(i) + ": got " + text(got[i]) + ", not " + text(wanted[i]));
+}
+
+template <class T>
+void expect(const Buffer<T>& got, const Buffer<T>& wanted) {
+  for (int64_t i = 0; i < wanted.size(); ++i)
+    if (got[i] != wanted[i]) fail(text(i) + ": got " + text(got[i]) + ", not " + text(wanted[i]));
+}
+
+int sign_of(float v) { return v >= 0.0f ? 1 : -1; }
+
+// ---- the definitions ------------------------------------------------------------------------------------------
+
+// Sum by folding, written from its description: element i of the first half meets element half + i.
+float folded(std::vector<float> v) {
+  while (v.size() > 1) {
+    const size_t half = (v.size() + 1) / 2;
+    for (size_t i = half; i < v.size(); ++i) v[i - half] += v[i];
+    v.resize(half);
+  }
+  return v[0];
+}
+
+void finished(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& e, float* out,
+              int64_t out_stride) {
+  for (int p = 0; p < pixels; ++p)
+    for (int c = 0; c < channels; ++c) {
+      float v = static_cast<float>((e.totals ? e.totals[p] : e.total) - 2 * counts[p * count_stride + c] -
+                                   (e.corrections ? e.corrections[p][c] : 0));
+      if (e.scale) v *= e.scale[c];
+      if (e.bias) v += e.bias[c];
+      out[p * out_stride + c] = v;
+    }
+}
+
+Floats convolution(const Shape& s, const Floats& x, const Strides& xs, const Floats& w, const Strides& ws,
+                   const float* shift, const float* scale, const float* bias, const Strides& os) {
+  Floats out(s.n * s.co * s.out_h() * s.out_w());
+  const int64_t per_group = s.co / s.groups, inputs = s.c / s.groups;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t o = 0; o < s.co; ++o)
+      for (int64_t y = 0; y < s.out_h(); ++y)
+        for (int64_t v = 0; v < s.out_w(); ++v) {
+          int64_t dot = 0;
+          for (int64_t i = 0; i < inputs; ++i)
+            for (int64_t ky = 0; ky < s.kh; ++ky)
+              for (int64_t kx = 0; kx < s.kw; ++kx) {
+                const int64_t row = y * s.stride_h + ky * s.dilation_h - s.top;
+                const int64_t column = v * s.stride_w + kx * s.dilation_w - s.left;
+                const int64_t channel = o / per_group * inputs + i;
+                int a = s.pad_value;
+                if (row >= 0 && row < s.h && column >= 0 && column < s.w) {
+                  const float real = x[n * xs.n + channel * xs.c + row * xs.h + column * xs.w];
+                  a = sign_of(shift ? real + shift[channel] : real);
+                }
+                dot += a * sign_of(w[o * ws.n + i * ws.c + ky * ws.h + kx * ws.w]);
+              }
+          float result = static_cast<float>(dot);
+          if (scale) result *= scale[o];
+          if (bias) result += bias[o];
+          out[n * os.n + o * os.c + y * os.h + v * os.w] = result;
+        }
+  return out;
+}
+
+// ---- the checks -----------------------------------------------------------------------------------------------
+
+// Where both layouts are the same memory, its strides are those of channels-last (see convolution.h).
+Strides strides(int64_t c, int64_t h, int64_t w, bool last) {
+  return last || c == 1 || h * w == 1 ? Strides{h * w * c, 1, w * c, c} : Strides{c * h * w, h * w, w, 1};
+}
+
+Shape shape() {
+  Shape s;
+  const int kind = static_cast<int>(between(0, 5));
+  s.n = between(0, 9) ? between(1, 3) : between(0, 20);
+  s.groups = 1;
+  if (kind == 0) {  // depthwise
+    s.c = s.co = s.groups = between(1, 70);
+  } else if (kind == 1) {
+    s.groups = between(1, 4);
+    s.c = s.groups * between(1, 40);
+    s.co = s.groups * between(1, 20);
+  } else {
+    s.c = between(0, 3) ? between(1, 70) : between(100, 300);
+    s.co = between(1, 50);
+  }
+  const int64_t largest = between(0, 5) ? 4 : 11;
+  s.kh = between(1, largest), s.kw = between(1, largest);
+  if (kind == 2) s.kh = s.kw = 1;
+  s.stride_h = between(1, 3), s.stride_w = between(1, 3);
+  s.dilation_h = between(0, 2) ? 1 : between(1, 3), s.dilation_w = between(0, 2) ? 1 : between(1, 3);
+  s.top = s.bottom = s.left = s.right = 0;
+  if (coin()) s.top = between(0, 4), s.bottom = between(0, 4), s.left = between(0, 4), s.right = between(0, 4);
+  s.pad_value = static_cast<int>(between(-1, 1));
+  const int64_t high = (s.kh - 1) * s.dilation_h + 1 - s.top - s.bottom;
+  const int64_t wide = (s.kw - 1) * s.dilation_w + 1 - s.left - s.right;
+  s.h = std::max<int64_t>(1, high) + between(0, 8), s.w = std::max<int64_t>(1, wide) + between(0, 24);
+  if (kind == 3) s.h = s.w = s.kh = s.kw = 1, s.n = between(1, 40);  // a matrix product
+  return s;
+}
+
+void check_convolution(const Kernels& k) {
+  const Shape s = shape();
+  const bool x_last = coin(), w_last = coin(), out_last = coin(), special = coin();
+  const bool shifted = coin(), scaled = coin(), biased = coin();
+  const int threads = static_cast<int>(between(1, 4));
+  current = std::string(k.name) + " convolve n,c,h,w=" + text(s.n, s.c, s.h, s.w) + " co,kh,kw=" +
+            text(s.co, s.kh, s.kw) + " stride=" + text(s.stride_h, s.stride_w) + " padding=" +
+            text(s.top, s.bottom, s.left, s.right) + " dilation=" + text(s.dilation_h, s.dilation_w) + " groups=" +
+            text(s.groups) + " pad_value=" + text(s.pad_value) + " last=" + text(x_last, w_last, out_last) +
+            " shift,scale,bias=" + text(shifted, scaled, biased) + " threads=" + text(threads);
+  const Strides xs = strides(s.c, s.h, s.w, x_last), ws = strides(s.c / s.groups, s.kh, s.kw, w_last);
+  const Strides os = strides(s.co, s.out_h(), s.out_w(), out_last);
+  const Floats x = special ? values(s.n * s.c * s.h * s.w) : normal(s.n * s.c * s.h * s.w);
+  const Floats w = values(s.co * (s.c / s.groups) * s.kh * s.kw);
+  const Floats shift = normal(s.c), scale = normal(s.co), bias = normal(s.co);
+  const float *b = shifted ? shift.data() : nullptr, *f = scaled ? scale.data() : nullptr,
+              *o = biased ? bias.data() : nullptr;
+  Floats out(s.n * s.co * s.out_h() * s.out_w(), -12345.0f);
+  if (is_depthwise(s)) {
+    convolve_depthwise(k, s, x.data(), xs, w.data(), ws, b, f, o, out.data(), os, threads);
+    const Floats wanted = convolution(s, x, xs, w, ws, b, f, o, os);
+    expect(out, wanted);
+    std::fill(out.begin(), out.end(), -12345.0f);  // then the general way, which must agree
+  }
+  convolve(k, s, x.data(), xs, pack_weight(k, s, w.data(), ws), b, f, o, out.data(), os, threads);
+  expect(out, convolution(s, x, xs, w, ws, b, f, o, os));
+}
+
+void check_matmul(const Kernels& k) {
+  const bool mask = coin(), last = coin();
+  const int threads = static_cast<int>(between(1, 4));
+  const int64_t outer = between(0, 3), inner = between(1, 3), m = between(0, 30), n = between(1, 40);
+  const int64_t length = between(0, 3) ? between(1, 100) : between(900, 1200);
+  current = std::string(k.name) + (mask ? " matmul mask" : " matmul signs") + " outer,inner,m,n,length=" +
+            text(outer, inner, m, n, length) + " last=" + text(last) + " threads=" + text(threads);
+  Floats a = values(outer * inner * m * length), b = values(outer * inner * n * length);
+  if (mask)
+    for (float& v : a) v = v > 0 ? 1.0f : 0.0f;
+  // Batch axes in either order of memory: (outer, inner, row, value) or (outer, row, inner, value).
+  const Vectors left = {a.data(), m, inner * m * length, last ? m * length : length, last ? length : inner * length, 1};
+  const Vectors right = mask ? Vectors{b.data(), n, inner * n * length, n * length, 1, n}
+                             : Vectors{b.data(), n, inner * n * length, last ? n * length : length,
+                                       last ? length : inner * length, 1};
+  Floats out(outer * inner * m * n, -12345.0f), wanted(outer * inner * m * n);
+  matmul(k, mask ? Product::kMask : Product::kSigns, outer, inner, length, left, right, out.data(), threads);
+  for (int64_t e = 0; e < outer * inner; ++e)
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        int64_t dot = 0;
+        for (int64_t t = 0; t < length; ++t) {
+          const float u = a[e / inner * left.batch_outer + e % inner * left.batch_inner + i * left.row + t * left.value];
+          const float v = b[e / inner * right.batch_outer + e % inner * right.batch_inner + j * right.row + t * right.value];
+          dot += (mask ? static_cast<int>(u) : sign_of(u)) * sign_of(v);
+        }
+        wanted[(e * m + i) * n + j] = static_cast<float>(dot);
+      }
+  expect(out, wanted);
+}
+
+void check_counts(const Kernels& k) {
+  const int pixels = static_cast<int>(between(1, k.tile_pixels)), blocks = static_cast<int>(between(1, k.tile_blocks));
+  const int64_t runs = between(1, 9), words = between(0, 3) ? between(1, 20) : between(30, 200);
+  current = std::string(k.name) + " count pixels,blocks,runs,words=" + text(pixels, blocks, runs, words);
+  Buffer<int32_t> offsets(runs);
+  for (int64_t r = 0; r < runs; ++r) offsets[r] = static_cast<int32_t>(r * (words + 3));
+  Buffer<uint32_t> bits((runs - 1) * (words + 3) + words + pixels - 1), weights(blocks * runs * words * kLanes);
+  const bool full = between(0, 3) == 0;  // all bits differ: what overflows, overflows here
+  for (uint32_t& v : bits) v = full ? ~0u : static_cast<uint32_t>(random_bits());
+  for (uint32_t& v : weights) v = full ? 0u : static_cast<uint32_t>(random_bits());
+  Buffer<const uint32_t*> bases(pixels);
+  for (int p = 0; p < pixels; ++p) bases[p] = bits.data() + p;
+  const auto count = [](uint32_t v) {
+    int32_t ones = 0;
+    for (; v; v >>= 1) ones += v & 1;
+    return ones;
+  };
+  for (const bool both : {false, true}) {
+    Buffer<int32_t> got(pixels * blocks * kLanes, -1), wanted(pixels * blocks * kLanes);
+    (both ? k.count_and : k.count_xor)(bases.data(), pixels, weights.data(), blocks, {offsets.data(), runs, words},
+                                       got.data());
+    for (int p = 0; p < pixels; ++p)
+      for (int b = 0; b < blocks; ++b)
+        for (int64_t r = 0; r < runs; ++r)
+          for (int64_t j = 0; j < words; ++j)
+            for (int lane = 0; lane < kLanes; ++lane) {
+              const uint32_t a = bases[p][offsets[r] + j], w = weights[((b * runs + r) * words + j) * kLanes + lane];
+              wanted[(p * blocks + b) * kLanes + lane] += count(both ? a & w : a ^ w);
+            }
+    expect(got, wanted);
+    // Products: the same counts finished at once.
+    const int channels = static_cast<int>(between((blocks - 1) * kLanes + 1, blocks * kLanes));
+    const int64_t out_stride = channels + between(0, 3);
+    const Floats scale = normal(channels), bias = normal(channels);
+    Buffer<int32_t> totals(pixels), table(pixels * channels);
+    for (int32_t& v : totals) v = static_cast<int32_t>(between(0, 1 << 20));
+    for (int32_t& v : table) v = static_cast<int32_t>(between(-99, 99));
+    Buffer<const int32_t*> corrections(pixels);
+    for (int p = 0; p < pixels; ++p) corrections[p] = table.data() + p * channels;
+    const Epilogue e = {static_cast<int32_t>(between(0, 1 << 20)), coin() ? totals.data() : nullptr,
+                        coin() ? corrections.data() : nullptr, coin() ? scale.data() : nullptr,
+                        coin() ? bias.data() : nullptr};
+    Floats out((pixels - 1) * out_stride + channels, 7.0f), wanted_out((pixels - 1) * out_stride + channels, 7.0f);
+    (both ? k.product_and : k.product_xor)(bases.data(), pixels, weights.data(), blocks, {offsets.data(), runs, words},
+                                           channels, e, out.data(), out_stride);
+    finished(wanted.data(), pixels, blocks * kLanes, channels, e, wanted_out.data(), out_stride);
+    expect(out, wanted_out);
+  }
+}
+
+void check_finish(const Kernels& k) {
+  const int pixels = static_cast<int>(between(1, k.tile_pixels)), stride = k.tile_blocks * kLanes;
+  const int channels = static_cast<int>(between(1, stride));
+  const int64_t out_stride = channels + between(0, 5);
+  current = std::string(k.name) + " finish pixels,channels=" + text(pixels, channels);
+  Buffer<int32_t> counts(pixels * stride), totals(pixels), table(pixels * channels);
+  for (int32_t& v : counts) v = static_cast<int32_t>(between(0, 1 << 20));
+  for (int32_t& v : totals) v = static_cast<int32_t>(between(0, 1 << 21));
+  for (int32_t& v : table) v = static_cast<int32_t>(between(-99, 99));
+  Buffer<const int32_t*> corrections(pixels);
+  for (int p = 0; p < pixels; ++p) corrections[p] = table.data() + p * channels;
+  const Floats scale = normal(channels), bias = normal(channels);
+  const Epilogue e = {static_cast<int32_t>(between(0, 1 << 21)), coin() ? totals.data() : nullptr,
+                      coin() ? corrections.data() : nullptr, coin() ? scale.data() : nullptr,
+                      coin() ? bias.data() : nullptr};
+  Floats got((pixels - 1) * out_stride + channels, 7.0f), wanted((pixels - 1) * out_stride + channels, 7.0f);
+  k.finish(counts.data(), pixels, stride, channels, e, got.data(), out_stride);
+  finished(counts.data(), pixels, stride, channels, e, wanted.data(), out_stride);
+  expect(got, wanted);
+}
+
+void check_packing(const Kernels& k) {
+  const int64_t channels = between(0, 4) ? between(1, 100) : 16, count = between(1, 40), step = channels + between(0, 3);
+  const int64_t words = (channels + kWordBits - 1) / kWordBits, word_step = words + between(0, 2);
+  const Floats shift = normal(std::max<int64_t>(channels, kWordBits));
+  const bool shifted = coin();
+  const auto bit = [&](float v, int64_t c) { return !((shifted ? v + shift[c] : v) >= 0.0f); };
+  {
+    current = std::string(k.name) + " pack_rows channels,count,step=" + text(channels, count, step);
+    Floats b(channels), x = values((count - 1) * step + channels);
+    for (int64_t c = 0; c < channels; ++c) b[c] = shift[c];
+    Buffer<uint32_t> got((count - 1) * word_step + words, 9), wanted((count - 1) * word_step + words, 9);
+    k.pack_rows(x.data(), shifted ? b.data() : nullptr, channels, count, step, got.data(), word_step);
+    for (int64_t i = 0; i < count; ++i)
+      for (int64_t c = 0; c < channels; ++c) {
+        uint32_t& word = wanted[i * word_step + c / kWordBits];
+        if (c % kWordBits == 0) word = 0;
+        if (bit(x[i * step + c], c)) word |= 1u << (c % kWordBits);
+      }
+    expect(got, wanted);
+  }
+  const int few = static_cast<int>(between(1, kWordBits));
+  const int64_t stride = count + between(0, 3);
+  current = std::string(k.name) + " pack_plane channels,pixels,stride=" + text(few, count, stride);
+  Floats b(few), x = values((few - 1) * stride + count);
+  for (int c = 0; c < few; ++c) b[c] = shift[c];
+  Buffer<uint32_t> got((count - 1) * word_step + 1, 9), wanted((count - 1) * word_step + 1, 9);
+  k.pack_plane(x.data(), shifted ? b.data() : nullptr, few, stride, count, got.data(), word_step);
+  for (int64_t i = 0; i < count; ++i) {
+    wanted[i * word_step] = 0;
+    for (int c = 0; c < few; ++c)
+      if (bit(x[c * stride + i], c)) wanted[i * word_step] |= 1u << c;
+  }
+  expect(got, wanted);
+}
+
+void check_transpose(const Kernels& k) {
+  const int64_t rows = between(1, 50), columns = between(1, 50), in_stride = columns + between(0, 3),
+                out_stride = rows + between(0, 3);
+  current = std::string(k.name) + " transpose rows,columns=" + text(rows, columns);
+  const Floats in = values((rows - 1) * in_stride + columns);
+  Floats got((columns - 1) * out_stride + rows, 7.0f), wanted((columns - 1) * out_stride + rows, 7.0f);
+  k.transpose(in.data(), rows, columns, in_stride, got.data(), out_stride);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) wanted[c * out_stride + r] = in[r * in_stride + c];
+  expect(got, wanted);
+}
+
+void check_gradients(const Kernels& k) {
+  const int64_t n = between(0, 5) ? between(0, 100) : between(200, 900);
+  current = std::string(k.name) + " elementwise n=" + text(n);
+  const Floats x = values(n), grad = values(n);
+  const float clip = coin() ? 1.0f : std::numeric_limits<float>::infinity(), window = std::fabs(normal(1)[0]);
+  const Floats c = normal(between(1, 9));
+  Floats signs(n), ste(n), approx(n), polynomial(n);
+  for (int64_t i = 0; i < n; ++i) ste[i] = approx[i] = polynomial[i] = grad[i];  // in place
+  k.sign(x.data(), signs.data(), n);
+  k.ste(ste.data(), x.data(), ste.data(), n, clip);
+  k.approx_sign(approx.data(), x.data(), approx.data(), n);
+  k.even_polynomial(polynomial.data(), x.data(), polynomial.data(), n, c.data(), static_cast<int>(c.size()), window);
+  Floats wanted_signs(n), wanted_ste(n), wanted_approx(n), wanted_polynomial(n);
+  for (int64_t i = 0; i < n; ++i) {
+    wanted_signs[i] = static_cast<float>(sign_of(x[i]));
+    wanted_ste[i] = grad[i] * (std::fabs(x[i]) <= clip ? 1.0f : 0.0f);
+    const float slope = 2.0f - 2.0f * std::fabs(x[i]);
+    wanted_approx[i] = grad[i] * (slope < 0.0f ? 0.0f : slope);
+    float sum = c[c.size() - 1];
+    for (int64_t t = c.size() - 2; t >= 0; --t) {
+      const float product = sum * (x[i] * x[i]);
+      sum = product + c[t];
+    }
+    wanted_polynomial[i] = grad[i] * (std::fabs(x[i]) > window ? 0.0f : sum);
+  }
+  expect(signs, wanted_signs), expect(ste, wanted_ste), expect(approx, wanted_approx);
+  expect(polynomial, wanted_polynomial);
+}
+
+void check_bytes(const Kernels& k) {
+  const int64_t n = between(1, 100), step = between(1, 3);
+  current = std::string(k.name) + " bytes n,step=" + text(n, step);
+  const Floats x = values(n), shift = normal(n);
+  const int kind = static_cast<int>(between(0, 2));  // no shift, one for all, one each
+  Buffer<int8_t> bytes(n), wanted_bytes(n), a((n - 1) * step + 1), w(n);
+  k.to_bytes(x.data(), kind ? shift.data() : nullptr, kind == 2, n, bytes.data());
+  for (int64_t i = 0; i < n; ++i)
+    wanted_bytes[i] = static_cast<int8_t>(sign_of(kind == 0 ? x[i] : x[i] + shift[kind == 2 ? i : 0]));
+  expect(bytes, wanted_bytes);
+  for (int8_t& v : a) v = static_cast<int8_t>(between(-1, 1));
+  for (int8_t& v : w) v = coin() ? 1 : -1;
+  Buffer<int16_t> tap(n), products(n), wanted_tap(n), wanted_products(n);
+  for (int64_t i = 0; i < n; ++i) tap[i] = products[i] = static_cast<int16_t>(between(-16000, 16000));
+  for (int64_t i = 0; i < n; ++i) {
+    wanted_tap[i] = static_cast<int16_t>(tap[i] + a[i * step] * w[0]);
+    wanted_products[i] = static_cast<int16_t>(products[i] + a[i] * w[i]);
+  }
+  k.add_tap(a.data(), step, w[0], n, tap.data());
+  k.add_products(a.data(), w.data(), n, products.data());
+  expect(tap, wanted_tap), expect(products, wanted_products);
+  const int64_t each = between(0, 1);
+  const Floats scale = normal(each ? n : 1), bias = normal(each ? n : 1);
+  const bool scaled = coin(), biased = coin();
+  Floats out(n), wanted(n);
+  k.finish_sums(tap.data(), scaled ? scale.data() : nullptr, biased ? bias.data() : nullptr, each, n, out.data());
+  for (int64_t i = 0; i < n; ++i) {
+    wanted[i] = static_cast<float>(tap[i]);
+    if (scaled) wanted[i] *= scale[i * each];
+    if (biased) wanted[i] += bias[i * each];
+  }
+  expect(out, wanted);
+}
+
+void check_rows(const Kernels& k) {
+  const int64_t n = between(0, 5) ? between(1, 100) : between(200, 1200);
+  current = std::string(k.name) + " normalize n=" + text(n);
+  const Normalization how = {static_cast<float>(n > 1 ? n - 1 : 1), 1e-5f, 2.5f, coin()};
+  const float limit = coin() ? std::numeric_limits<float>::infinity() : 2.0f;
+  const Floats x = between(0, 7) ? normal(n) : values(n), grad = normal(n);
+  Floats out(n), stats(4), buffer(n), back(n), wanted(n), wanted_stats(4), wanted_back(n);
+  k.normalize_row(x.data(), n, how, out.data(), buffer.data(), stats.data());
+  std::vector<float> terms(x.data(), x.data() + n);
+  const float mean = folded(terms) / static_cast<float>(n);
+  for (int64_t i = 0; i < n; ++i) terms[i] = (x[i] - mean) * (x[i] - mean);
+  const float variance = folded(terms) / how.degrees + how.eps;
+  const float factor = 1.0f / std::sqrt(variance) * how.deviation;
+  for (int64_t i = 0; i < n; ++i) {
+    wanted[i] = (how.centre ? x[i] - mean : x[i]) * factor;
+    terms[i] = std::fabs(wanted[i]);
+  }
+  wanted_stats[0] = mean, wanted_stats[1] = factor, wanted_stats[2] = variance, wanted_stats[3] = folded(terms);
+  expect(out, wanted), expect(stats, wanted_stats);
+  k.normalize_row_backward(grad.data(), x.data(), stats.data(), n, how, limit, back.data(), buffer.data());
+  std::vector<float> passed(n);
+  for (int64_t i = 0; i < n; ++i) {
+    passed[i] = grad[i] * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
+    terms[i] = passed[i] * (how.centre ? x[i] - mean : x[i]);
+  }
+  const float spread = folded(terms) * factor / (variance * how.degrees);
+  for (int64_t i = 0; i < n; ++i) {
+    wanted_back[i] = passed[i] * factor - spread * (x[i] - mean);
+    if (how.centre) wanted_back[i] -= folded(passed) * factor / static_cast<float>(n);
+  }
+  expect(back, wanted_back);
+
+  const int64_t rows = between(1, 12), columns = between(1, 80), step = columns + between(0, 3);
+  current = std::string(k.name) + " rescale_backward rows,columns=" + text(rows, columns);
+  const int64_t size = (rows - 1) * step + columns;
+  const Floats g = normal(size), v = normal(size), gamma = normal(columns);
+  Floats to(size, 7.0f), total(columns), scratch(rows * columns), wanted_to(size, 7.0f), wanted_total(columns);
+  k.rescale_backward(g.data(), v.data(), gamma.data(), rows, columns, step, to.data(), total.data(), scratch.data());
+  for (int64_t c = 0; c < columns; ++c) {
+    std::vector<float> column(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      wanted_to[r * step + c] = g[r * step + c] * gamma[c];
+      column[r] = g[r * step + c] * v[r * step + c];
+    }
+    wanted_total[c] = folded(column);
+  }
+  expect(to, wanted_to), expect(total, wanted_total);
+}
+
+// Every index once, loops inside loops, loops from several threads at once, and a body that throws.
+void check_threads() {
+  current = "parallel_for";
+  for (int round = 0; round < 200; ++round) {
+    const int64_t count = between(0, 50);
+    Buffer<int> seen(count), once(count, 1);
+    parallel_for(count, static_cast<int>(between(1, 5)), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) parallel_for(1, 3, [&](int64_t, int64_t) { ++seen[i]; });
+    });
+    expect(seen, once);
+  }
+  std::atomic<int64_t> sum{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 3; ++t)
+    callers.emplace_back([&sum] {
+      for (int round = 0; round < 50; ++round)
+        parallel_for(20, 3, [&sum](int64_t begin, int64_t end) { sum += end - begin; });
+    });
+  for (auto& caller : callers) caller.join();
+  if (sum != 3 * 50 * 20) fail("several callers: " + text(sum.load()));
+  bool caught = false;
+  try {
+    parallel_for(4, 4, [](int64_t begin, int64_t) {
+      if (begin == 3) throw std::bad_alloc();
+    });
+  } catch (const std::bad_alloc&) {
+    caught = true;
+  }
+  if (!caught) fail("an exception of a body did not reach the caller");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 600;
+  const unsigned seed = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1;
+  void (*const checks[])(const Kernels&) = {check_convolution, check_matmul,    check_counts, check_finish, check_packing,
+                                            check_transpose,   check_gradients, check_bytes,  check_rows};
+  check_threads();
+  for (const Kernels* kernels : available_kernels()) {
+    random_bits.seed(seed);  // the same cases for all
+    for (const auto check : checks)
+      for (int i = 0; i < cases; ++i) check(*kernels);
+    std::printf("%s: %zu kinds of kernels, %d random cases each, all equal to their definition\n", kernels->name,
+                std::size(checks), cases);
+  }
+  return 0;
+}
