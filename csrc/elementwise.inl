@@ -9,10 +9,26 @@ void sign(const float* __restrict x, float* __restrict out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? 1.0f : -1.0f;
 }
 
+// Signs of one filter, times its scale.
+void sign_scaled(const float* __restrict x, float scale, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? scale : -scale;
+}
+
 // The straight-through estimator: grad * (|x| <= clip). The mask is a factor, as in the pure path, so that a
 // gradient of infinity or NaN outside the window becomes NaN there too.
+//
+// Latent weights are mostly inside the window: in place, blocks that are need not be touched.
 void ste(const float* grad, const float* x, float* out, int64_t n, float clip) {
-  for (int64_t i = 0; i < n; ++i) out[i] = grad[i] * (std::fabs(x[i]) <= clip ? 1.0f : 0.0f);
+  constexpr int64_t kBlock = 512;
+  for (int64_t start = 0; start < n; start += kBlock) {
+    const int64_t size = n - start < kBlock ? n - start : kBlock;
+    const float *g = grad + start, *v = x + start;
+    float* to = out + start;
+    int outside = 0;
+    for (int64_t i = 0; i < size; ++i) outside |= !(std::fabs(v[i]) <= clip);
+    if (!outside && out == grad) continue;
+    for (int64_t i = 0; i < size; ++i) to[i] = g[i] * (std::fabs(v[i]) <= clip ? 1.0f : 0.0f);
+  }
 }
 
 // Bi-Real's piecewise polynomial: grad * max(0, 2 - 2|x|).

@@ -96,6 +96,7 @@ struct Kernels {
   // `rounds` rounds of xor, count and add on registers alone, all units busy: what this processor can do at most.
   // Returns the number of bits counted; `sink` takes the sums, so that none is left out.
   int64_t (*probe)(int64_t rounds, uint32_t* sink);
+  void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
   void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
 };
 

@@ -82,6 +82,6 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
 const Kernels kNeon = {
     "neon", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
     ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, probe, finish_sums};
+    normalize_row_backward, rescale_backward, probe, sign_scaled, finish_sums};
 
 }  // namespace bibench

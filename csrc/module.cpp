@@ -284,6 +284,20 @@ void normalize_backward(const Array& grad, const Array& x, const Array& stats, c
   });
 }
 
+void sign_scaled(const Array& x, const Array& scale, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float* factors = channel_values(scale, rows, "scale");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_scaled(from + r * n, factors[r], to + r * n, n);
+  });
+}
+
 void rescale_backward(const Array& grad, const Array& x, const Array& gamma, const Output& out, const Output& total,
                       int threads) {
   check(x.ndim() == 2, "x must be a matrix");
@@ -373,6 +387,8 @@ NB_MODULE(_core, m) {
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
   m.def("count_only", &count_only, "pixels"_a, "channels"_a, "words"_a, "repeats"_a,
         "Counts for packed operands, without packing or layout. For benchmarks.");
+  m.def("sign_scaled", &sign_scaled, "x"_array, "scale"_array, "out"_array, "threads"_a,
+        "Rows of out = scale where x >= 0, else -scale.");
   m.def("matmul", &matmul, "a"_array, "b"_array, "out"_array, "mask"_a, "threads"_a,
         "out = sign(a) @ sign(b)^T over the last two axes, or a @ sign(b) when `mask`, for a of zeros and ones.");
   m.def("sign", &sign, "x"_array, "out"_array, "threads"_a, "out = +1 where x >= 0, else -1.");

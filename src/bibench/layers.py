@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bibench import native
 from bibench.operators.base import Operator
+from bibench.rows import scaled_signs
 from bibench.spec import LayerSpec, convolve
 from bibench.surrogate import Surrogate, binarize, sign
 
@@ -132,6 +133,10 @@ def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
     return y if scale is None else y * spec.per_output(scale)
 
 
+def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
+    return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
+
+
 class _ScaledProduct(torch.autograd.Function):
     """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
 
@@ -158,7 +163,8 @@ class _ScaledProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, w, scale = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
-        return *product_gradients(grad, a, w, scale, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
+        w = _scaled_filters(w, scale)
+        return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
 
 
 class _SignProduct(torch.autograd.Function):
@@ -195,11 +201,11 @@ class _SignProduct(torch.autograd.Function):
         v, u, scale = ctx.saved_tensors
         (for_v, for_u), needed = ctx.estimators, ctx.needs_input_grad[:2]
         if torch.is_grad_enabled():  # a second derivative: through the estimators too
-            a, w = binarize(v, for_v), binarize(u, for_u)
+            a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
         else:
-            a, w = sign(v), sign(u)
+            a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
         padded, padding = ctx.spec.padded(a)
-        grad_v, grad_u = product_gradients(grad, padded, w, scale, ctx.spec, padding, needed, ctx.dtype)
+        grad_v, grad_u = product_gradients(grad, padded, w, ctx.spec, padding, needed, ctx.dtype)
         if grad_v is not None:
             grad_v = for_v.backward(ctx.spec.unpadded(grad_v, v), v, own=True)
         if grad_u is not None:
@@ -211,18 +217,15 @@ def product_gradients(
     grad: Tensor,
     a: Tensor,
     w: Tensor,
-    scale: Tensor | None,
     spec: LayerSpec,
     padding: tuple[int, ...],
     needed: tuple[bool, bool],
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of ``convolve(a, scale·w, spec, padding)`` with respect to a and scale·w (None where not needed).
+    """Gradients of ``convolve(a, w, spec, padding)`` with respect to a and w (None where not needed).
 
     In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
     """
-    if scale is not None:
-        w = w * scale.reshape(-1, *(1,) * (w.dim() - 1))
     exact = grad.dtype
     with torch.autocast(a.device.type, enabled=False):
         if dtype is not None:

@@ -91,6 +91,14 @@ def sign(x: Tensor) -> Tensor:
     return out
 
 
+def sign_scaled(x: Tensor, scale: Tensor) -> Tensor:
+    """±scale by the sign of contiguous rows x (R, N), scale (R,)."""
+    x = x.detach()
+    out = torch.empty_like(x)
+    _core.sign_scaled(x, scale.detach().contiguous(), out, torch.get_num_threads())
+    return out
+
+
 def gradient(kernel: str, grad: Tensor, x: Tensor, out: Tensor, *parameters: Any) -> Tensor:
     """``out = grad · surrogate'(x)`` by the named kernel; `out` may be `grad`."""
     getattr(_core, kernel)(grad.detach(), x.detach(), out, *parameters, torch.get_num_threads())

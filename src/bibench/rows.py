@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
+from bibench.surrogate import sign
 
 
 def fold(values: Tensor) -> Tensor:
@@ -25,6 +26,14 @@ def fold(values: Tensor) -> Tensor:
         values[..., : size - half] += values[..., half:size]
         size = half
     return values[..., :1]
+
+
+def scaled_signs(w: Tensor, scale: Tensor) -> Tensor:
+    """sign(w) times a scale per first axis (C,), in w's memory order."""
+    rows = as_rows(w)
+    if native.serves(rows, scale) and rows.is_contiguous():
+        return from_rows(native.sign_scaled(rows, scale), w)
+    return from_rows(sign(rows) * scale[:, None], w)
 
 
 def fold_first(values: Tensor) -> Tensor:
@@ -70,9 +79,10 @@ class Scaling:
 
 
 def scale_rows(x: Tensor, scaling: Scaling, clip: float = math.inf) -> Tensor:
-    """The scaled rows of x (R, N), clamped to ± `clip` times their mean magnitude (over all rows).
+    """The scaled rows of x (R, N), with the gradient of a clamp to ± `clip` times their mean magnitude.
 
-    The gradient passes where the magnitude is below that bound, which counts as a constant.
+    The bound, over all rows, counts as a constant; the gradient passes where the magnitude is below it.
+    The values themselves are not clamped: what follows is their sign, and that would cost a pass.
     """
     out: Tensor = _ScaleRows.apply(x, scaling, clip)[0]
     return out
@@ -89,8 +99,7 @@ class _ScaleRows(torch.autograd.Function):
             out, stats = _forward(x, scaling)
         if clip == math.inf:
             return out, stats, stats.new_full((1, 1), math.inf)
-        bound = fold(stats[:, 3:].T) / x.numel() * clip
-        return out.clamp_(-bound, bound), stats, bound
+        return out, stats, fold(stats[:, 3:].T) / x.numel() * clip
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
