@@ -58,7 +58,8 @@ def test_where(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ended = call("data", "where")
     assert ended.code == 0
     assert "Data root: none; pass --data-root or set $BIBENCH_DATA" in ended.out
-    assert f"Cache: {tmp_path / 'cache'} ($BIBENCH_CACHE), 0 files, 0 B" in ended.out
+    assert f"Cache: {tmp_path / 'cache'} (from $BIBENCH_CACHE), 0 files, 0 B" in ended.out
+    assert "Your data sets: looked for below the data root, and there is none" in ended.out
     monkeypatch.setenv(DATA_ROOT, str(tmp_path))
     assert f"Data root: {tmp_path} (from $BIBENCH_DATA)" in call("data", "where").out
     told = json.loads(call("data", "where", "--json").out)
@@ -67,6 +68,21 @@ def test_where(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert set(rows) == set(TASKS)
     assert rows["digits_photos"]["usable"] and rows["digits_photos"]["data"] == "embedded"
     assert not rows["imagenet"]["usable"] and "imagenet/train is missing" in rows["imagenet"]["problem"]
+
+
+def test_where_lists_every_task_with_its_folder(call: Call, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "imagenet" / "train").mkdir(parents=True)
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / "glue" / "RTE" / name).touch()
+    out = call("data", "where", "--data-root", tmp_path).out
+    lines = {line.split()[0]: line.strip().split(maxsplit=3)[1:] for line in out.splitlines() if line.split()}
+    assert set(TASKS) <= set(lines)
+    assert lines["glue_rte"] == ["glue/RTE", "yes"]
+    assert lines["glue_cola"] == ["glue/CoLA", "no", "not there"]
+    assert lines["imagenet"][:2] == ["imagenet", "no"] and "has no class folders" in lines["imagenet"][2]
+    assert lines["digits_photos"] == ["CIFAR-10", "yes"]
+    assert "bibench data check TASK" in out
 
 
 def test_amounts_read_well() -> None:

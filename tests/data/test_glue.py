@@ -198,7 +198,7 @@ def test_damaged_tables(suffix: str, tmp_path: Path) -> None:
 def test_polars_missing_is_said_with_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "train.parquet", table("rte"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"reading .parquet files needs the library polars.*bibench\[text\]"):
+    with pytest.raises(ImportError, match=r"reading .parquet files needs the library polars.*bibench\[bench\]"):
         glue.read(tmp_path, FORMATS["rte"], "train")
 
 

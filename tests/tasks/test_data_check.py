@@ -1,17 +1,21 @@
 """What is told of a task's data: found, missing, incomplete, damaged; with layouts and without."""
 
 import hashlib
+import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 import torch
 
 from bibench.data import layout
+from bibench.data.glue import ARCHIVES_URL
 from bibench.data.layout import Expected, inspect, tree_size
 from bibench.data.location import CACHE
 from bibench.errors import MissingLibraryError
 from bibench.tasks import TASKS
-from bibench.tasks.data_check import check_data
+from bibench.tasks.base import Task
+from bibench.tasks.data_check import check_data, folders
 from bibench.tasks.speech_commands import SpeechCommandsV1
 
 from ..data.test_speech_commands import speech_commands
@@ -68,11 +72,51 @@ def test_every_task_answers_without_its_data(
     assert report.task == name and report.source and report.licence
     if TASKS[name].embedded:
         assert report.usable or "pip install" in report.problem
-        assert [(piece.state, piece.detail) for piece in report.found] == [("absent", "made at its first use")]
+        made = [("absent", "made at its first use")] if TASKS[name].cache else []
+        assert [(piece.state, piece.detail) for piece in report.found] == made
     else:
         assert not report.usable
         assert report.problem == TASKS[name](None if place == "nowhere" else tmp_path).missing()
     assert report.to_dict()["usable"] == report.usable
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].embedded])
+def test_caches_are_where_they_are_said_to_be(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = TASKS[name]()
+    if task.missing():
+        pytest.skip(task.missing())
+    asked = []
+
+    def asked_for(folder: str, build: object) -> Path:
+        asked.append(folder)
+        return tmp_path
+
+    for cls in type(task).__mro__[:-1]:
+        monkeypatch.setattr(sys.modules[cls.__module__], "cached_folder", asked_for, raising=False)
+    task.prepare()
+    assert [fnmatchcase(folder, task.cache.format(task=name)) for folder in asked] == [True] * bool(task.cache)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if not TASKS[name].embedded])
+def test_layouts_of_published_data(name: str) -> None:
+    layout = TASKS[name]().layout()
+    assert [piece.path for piece in layout if piece.required]
+    assert len({piece.path for piece in layout}) == len(layout)
+    for piece in layout:
+        assert piece.what and not Path(piece.path).is_absolute() and ".." not in piece.path
+        algorithm, _, digest = piece.checksum.partition(":")
+        assert len(digest) == {"": 0, "md5": 32, "sha256": 64}[algorithm]
+        assert set(digest) <= set("0123456789abcdef")
+    assert folders(TASKS[name])
+
+
+def test_folders_of_tasks() -> None:
+    assert folders(TASKS["glue_mnli"]) == ["glue/MNLI"]
+    assert folders(TASKS["voc07"]) == ["VOCdevkit"]
+    assert folders(TASKS["modelnet40"]) == [
+        *("ModelNet40", "modelnet40_normal_resampled", "modelnet40_ply_hdf5_2048"),
+    ]
+    assert folders(TASKS["digits_photos"]) == []
 
 
 def test_a_task_without_a_layout_answers_by_missing(tmp_path: Path) -> None:
@@ -174,3 +218,50 @@ def test_cifar10_is_checked_file_by_file(tmp_path: Path) -> None:
     assert states.pop("cifar-10-batches-py/test_batch") == "damaged"
     assert set(states.values()) == {"missing"}
     assert report.problem.startswith("cifar-10-batches-py/data_batch_1 is missing")
+
+
+def states(task: Task) -> dict[str, str]:
+    return {piece.path: piece.state for piece in check_data(task).found}
+
+
+def test_glue_in_either_form(tmp_path: Path) -> None:
+    task = TASKS["glue_qnli"](tmp_path)
+    assert list(states(task).values()) == ["missing", "missing", *["absent"] * 4]
+    told = check_data(task).problem
+    assert f"fetch {ARCHIVES_URL}/QNLIv2.zip and unpack it in {tmp_path / 'glue'}" in told
+    folder = tmp_path / "glue" / "QNLI"
+    folder.mkdir(parents=True)
+    (tmp_path / "glue" / "QNLIv2.zip").write_bytes(b"half of it")
+    (folder / "train.tsv").write_text("question\n")
+    assert list(states(task).values())[:3] == ["found", "missing", "damaged"]
+    (folder / "validation-00000-of-00001.parquet").write_bytes(b"")
+    assert check_data(task).usable
+    assert list(states(task).items())[:2] == [
+        ("glue/QNLI/train.tsv", "found"),
+        ("glue/QNLI/validation-00000-of-00001.parquet", "found"),
+    ]
+    assert "glue/QNLIv2.zip" not in states(task)
+    (tmp_path / "bert-base-uncased").mkdir()
+    (tmp_path / "bert-base-uncased" / "vocab.txt").write_text("[PAD]\n")
+    assert states(task)["bert-base-uncased"] == "found"
+
+
+def test_mrpc_is_fetched_from_elsewhere(tmp_path: Path) -> None:
+    told = check_data(TASKS["glue_mrpc"](tmp_path)).problem
+    assert "nyu-mll/glue" in told and "MRPC.zip" not in told
+
+
+def test_glue_tables_that_are_not_all_there(tmp_path: Path) -> None:
+    (tmp_path / "glue" / "RTE").mkdir(parents=True)
+    (tmp_path / "glue" / "RTE" / "train-00000-of-00002.parquet").touch()
+    report = check_data(TASKS["glue_rte"](tmp_path))
+    assert not report.usable and "has 1 of 2 files" in report.problem
+
+
+def test_checksums_of_voc_are_those_of_torchvision() -> None:
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    published = {DATASET_YEAR_DICT[year]["filename"]: DATASET_YEAR_DICT[year]["md5"] for year in ("2007-test", "2007")}
+    published[DATASET_YEAR_DICT["2012"]["filename"]] = DATASET_YEAR_DICT["2012"]["md5"]
+    stated = {piece.path: piece.checksum for piece in TASKS["voc07"]().layout() if piece.checksum}
+    assert stated == {name: f"md5:{md5}" for name, md5 in published.items()}

@@ -28,6 +28,7 @@ from bibench.records import read
 from bibench.tasks import TASKS
 from bibench.tasks.base import SPLITS
 from bibench.tasks.coco17 import COCO17
+from bibench.tasks.data_check import check_data
 from bibench.tasks.detection import Detection
 from bibench.tasks.digit_scenes import (
     CATEGORY_IDS,
@@ -248,6 +249,35 @@ def test_missing_data_says_what_to_fetch(name: str, tmp_path: Path) -> None:
 def test_voc07_misses_a_year(voc_root: Path) -> None:
     (voc_root / "VOCdevkit" / "VOC2012").rename(voc_root / "elsewhere")
     assert "VOC2012" in VOC07(voc_root).missing()
+
+
+def test_voc07_is_counted(voc_root: Path) -> None:
+    report = check_data(VOC07(voc_root))
+    found = {piece.path.removeprefix("VOCdevkit/"): (piece.state, piece.files) for piece in report.found}
+    assert found["VOC2007/JPEGImages"] == found["VOC2007/Annotations"] == ("incomplete", 29)
+    assert found["VOC2012/JPEGImages"] == ("found", 15)  # any number: test images may lie there too
+    assert found["VOC2007/ImageSets/Main/test.txt"] == ("found", 1)
+    assert len(found) == 7 and not report.usable
+    assert report.problem.endswith("has 29 files, the published data set 9,963")
+    (voc_root / "VOCdevkit" / "VOC2012").rename(voc_root / "elsewhere")
+    (voc_root / "VOCtrainval_11-May-2012.tar").write_bytes(b"half of it")
+    report = check_data(VOC07(voc_root))
+    assert {piece.path: piece.state for piece in report.found}["VOCtrainval_11-May-2012.tar"] == "damaged"
+    assert "VOC2012" in report.problem and "VOCtrainval_11-May-2012.tar" in report.problem
+
+
+def test_coco17_is_counted(coco_root: Path) -> None:
+    found = {piece.path: (piece.state, piece.files) for piece in check_data(COCO17(coco_root)).found}
+    assert found == {
+        "coco/annotations/instances_train2017.json": ("found", 1),
+        "coco/annotations/instances_val2017.json": ("found", 1),
+        "coco/train2017": ("incomplete", 60),
+        "coco/val2017": ("incomplete", 4),
+    }
+    (coco_root / "coco" / "val2017").rename(coco_root / "elsewhere")
+    (coco_root / "coco" / "val2017.zip").write_bytes(b"half of it")
+    (piece,) = (piece for piece in check_data(COCO17(coco_root)).found if piece.path == "coco/val2017.zip")
+    assert (piece.state, piece.detail) == ("damaged", "has 10 bytes, the published file 815,585,330")
 
 
 @pytest.mark.parametrize("name", ["voc07", "coco17", "digit_scenes_voc", "digit_scenes_coco"])

@@ -10,6 +10,7 @@ from bibench.data import furniture
 from bibench.data.furniture import CATALOGUE, CLASSES, Piece, label_of, libraries, pieces, split_of
 from bibench.data.location import CACHE
 from bibench.errors import DataError
+from bibench.tasks.data_check import check_data
 from bibench.tasks.furniture import Furniture
 
 OBJ = "v 0 0 0\nv {s} 0 0\nv 0 {s} 0\nv 0 0 1\nf 1/1 2/2 3/3\nf 1 2 4\n"
@@ -143,3 +144,17 @@ def test_a_split_without_models_is_told(tmp_path: Path) -> None:
     library(tmp_path / "a.sh3f", ["Chair"])
     with pytest.raises(DataError, match=r"no model in .* is for"):
         Furniture(tmp_path).prepare()
+
+
+def test_the_check_shows_every_library(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (piece,) = check_data(Furniture(tmp_path / "data")).found
+    assert (piece.path, piece.state) == ("sweethome3d-furniture", "missing")
+    library(tmp_path / "data" / "b.sh3f", many())
+    library(tmp_path / "data" / "sweethome3d-furniture" / "deep" / "a.sh3f", many())
+    report = check_data(Furniture(tmp_path / "data"))
+    assert report.usable
+    assert [(p.path, p.state) for p in report.found] == [
+        ("b.sh3f", "found"),
+        ("sweethome3d-furniture/deep/a.sh3f", "found"),
+    ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from bibench.data import modelnet
 from bibench.data.location import CACHE
 from bibench.data.modelnet import CLASSES
 from bibench.errors import DataError
-from bibench.tasks.modelnet40 import ModelNet40
+from bibench.tasks.data_check import check_data
+from bibench.tasks.modelnet40 import LAYOUTS, ModelNet40
 
 PYRAMID = (
     "{header}\n5 5 0\n0 0 0\n{a} 0 0\n{a} {b} 0\n0 {b} 0\n{x} {y} {h}\n4 0 1 2 3\n3 0 1 4\n3 1 2 4\n3 2 3 4\n3 3 0 4\n"
@@ -116,6 +118,25 @@ def test_every_form_is_served(root: Path, write: Writer) -> None:
     assert torch.bincount(labels).tolist() == [2] * 40
     assert torch.cat([b.targets for b in task.batches("validation", batch_size=32).epoch(0)]).tolist() == [0, 0]
     assert ModelNet40(root).checksum() == task.checksum()
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_check_counts_the_form_that_is_there(root: Path, write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = check_data(ModelNet40(root))
+    assert [piece.state for piece in report.found] == ["missing"] * 3 + ["absent"] * 2
+    assert all(source in report.problem for source in ("ModelNet40.zip", "resampled.zip", "hdf5_2048.zip"))
+    folder = write(root).name
+    report = check_data(ModelNet40(root))
+    objects, *lists = report.found
+    assert objects.path == folder and objects.files == (4 if folder.endswith("2048") else sum(sizes().values()))
+    assert objects.state == "incomplete" and [piece.state for piece in lists] == ["found"] * len(lists)
+    pieces = LAYOUTS[folder]
+    monkeypatch.setitem(LAYOUTS, folder, (replace(pieces[0], files=objects.files), *pieces[1:]))
+    assert check_data(ModelNet40(root), read=True).examples == {"train": 58, "validation": 2, "test": 80}
+
+
+def sizes() -> dict[str, int]:
+    return {split: sum(counts(split).values()) for split in ("train", "test")}
 
 
 @pytest.mark.parametrize("write", WRITERS)

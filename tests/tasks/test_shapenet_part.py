@@ -11,6 +11,7 @@ from bibench.data.location import CACHE
 from bibench.data.shapenet import CATEGORIES, FOLDER
 from bibench.errors import DataError
 from bibench.tasks import TASKS
+from bibench.tasks.data_check import check_data
 from bibench.tasks.shapenet_part import CATEGORY_TASKS, ShapeNetPart, ShapeNetParts
 
 POINTS = 24
@@ -212,3 +213,12 @@ def test_a_shape_in_two_splits_is_refused(root: Path) -> None:
     entries = json.loads(listing(root).read_text())
     listing(root).write_text(json.dumps([*entries, "shape_data/02691156/train-0a0b.1"]))
     assert "is in the lists of train and test" in problem(root)
+
+
+def test_the_check_counts_shapes(root: Path) -> None:
+    lists, shapes = check_data(airplane(root)).found
+    assert (lists.path, lists.state, lists.files) == (f"{FOLDER}/train_test_split", "found", 3)
+    assert (shapes.state, shapes.files) == ("incomplete", 6)
+    assert shapes.detail == "has 6 files, the published data set 2,690"
+    assert len(check_data(ShapeNetPart(root)).found) == 17
+    assert sum(piece.files or 0 for piece in ShapeNetPart().layout()) == 16_881 + 3

@@ -18,6 +18,7 @@ from bibench.data.location import data_root as find_data_root
 
 if TYPE_CHECKING:
     from bibench.data.layout import Found
+    from bibench.tasks.base import Task
     from bibench.tasks.data_check import DataReport
 
 app = typer.Typer(
@@ -64,44 +65,65 @@ def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> 
     root, cache = find_data_root(data_root), cache_dir()
     given = "--data-root" if data_root else f"${DATA_ROOT}" if os.environ.get(DATA_ROOT) else ""
     files, size = tree_size(cache) if cache.is_dir() else (0, 0)
-    rows = [_availability(name, root) for name in TASKS]
+    rows = [_availability(TASKS[name](root)) for name in TASKS]
     if json:
         places = {"data_root": str(root) if root else None, "cache": str(cache), "cache_bytes": size}
         print_json({**places, "tasks": rows})
         return
     out = console()
     out.print(f"Data root: {root} (from {given})" if root else f"Data root: none; pass --data-root or set ${DATA_ROOT}")
-    out.print(f"Cache: {cache} (${CACHE}), {files} files, {amount(size)}")
+    moved = f"from ${CACHE}" if os.environ.get(CACHE) else f"${CACHE} moves it"
+    out.print(f"Cache: {cache} ({moved}), {files} files, {amount(size)}")
     out.print()
-    columns = ("task", "title", "data", "usable", "why not")
-    out.print(table("", columns, ([row["task"], row["title"], row["data"], *_yes(row)] for row in rows)))
+    _print_embedded(out, [row for row in rows if row["data"] == "embedded"])
+    _print_yours(out, [row for row in rows if row["data"] == "yours"], root)
+    out.print("What to fetch from where, and what exactly is there: bibench data check TASK")
 
 
-def _availability(name: str, root: Path | None) -> dict[str, Any]:
+def _availability(task: Task) -> dict[str, Any]:
     from bibench.errors import BiBenchError
-    from bibench.tasks import TASKS
+    from bibench.tasks.data_check import folders
 
-    task = TASKS[name](root)
+    problem, looked_for = "", []
     try:
+        looked_for = folders(type(task))
         problem = task.missing()
     except (BiBenchError, OSError) as error:
         problem = str(error)
     return {
-        "task": name,
+        "task": task.name,
         "title": task.title,
         "data": "embedded" if task.embedded else "yours",
+        "stands_in_for": task.stands_in_for,
+        "folders": looked_for,
         "usable": not problem,
         "problem": problem,
     }
 
 
-def _yes(row: dict[str, Any]) -> tuple[str, str]:
-    return "yes" if row["usable"] else "no", row["problem"]
+def _print_embedded(out: Console, rows: list[dict[str, Any]]) -> None:
+    cells = ((row["task"], row["stands_in_for"], _yes(row), row["problem"]) for row in rows)
+    title = "Embedded: made on this machine from what is installed, no data root needed"
+    out.print(table(title, ("task", "stands in for", "usable", "why not"), cells))
+
+
+def _print_yours(out: Console, rows: list[dict[str, Any]], root: Path | None) -> None:
+    def why(row: dict[str, Any]) -> str:
+        nothing = row["folders"] and not any(root and (root / folder).exists() for folder in row["folders"])
+        return "not there" if nothing and not row["usable"] else str(row["problem"])
+
+    cells = ((row["task"], " or ".join(row["folders"]), _yes(row), why(row) if root else "") for row in rows)
+    title = "Your data sets: looked for below the data root" + ("" if root else ", and there is none")
+    out.print(table(title, ("task", "folder", "usable", "why not"), cells))
+
+
+def _yes(row: dict[str, Any]) -> str:
+    return "yes" if row["usable"] else "no"
 
 
 def _print(out: Console, report: DataReport) -> None:
     if report.embedded:
-        place = f"made in {cache_dir()}"
+        place = f"made in {cache_dir()}" if report.found else "made in memory"
     else:
         place = f"below {report.data_root}" if report.data_root else "no data root given"
     if report.found:

@@ -88,6 +88,19 @@ FORMATS: dict[str, Format] = {
     "wnli": Format("WNLI", (*PAIR, "label"), PAIR, BINARY, sizes=(635, 71)),
 }
 
+ARCHIVES_URL = "https://dl.fbaipublicfiles.com/glue/data"
+ARCHIVES: dict[str, tuple[str, str]] = {
+    "CoLA": ("CoLA.zip", "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff"),
+    "SST-2": ("SST-2.zip", "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa"),
+    "STS-B": ("STS-B.zip", "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85"),
+    "QQP": ("QQP-clean.zip", "40e7c862c04eb26ee04b67fd900e76c45c6ba8e6d8fab4f8f1f8072a1a3fbae0"),
+    "MNLI": ("MNLI.zip", "e7c1d896d26ed6caf700110645df426cc2d8ebf02a5ab743d5a5c68ac1c83633"),
+    "QNLI": ("QNLIv2.zip", "e634e78627a29adaecd4f955359b22bf5e70f2cbd93b493f2d624138a0c0e5f5"),
+    "RTE": ("RTE.zip", "6bf86de103ecd335f3441bd43574d23fef87ecc695977a63b82d5efb206556ee"),
+    "WNLI": ("WNLI.zip", "ae0e8e4d16f4d46d4a0a566ec7ecceccfd3fbfaa4a7a4b4e02848c0f2561ac46"),
+}
+"""By folder: the archive at `ARCHIVES_URL` and its SHA-256. There is none of MRPC, whose publisher has it."""
+
 
 @dataclass
 class Skipped:
@@ -144,13 +157,15 @@ def missing(folder: Path, form: Format) -> str:
     splits = ", ".join(hf_split(form, part) for part in lacking)
     return (
         f"{folder} has no {names} (official TSV form), nor {splits} as .parquet, .arrow or .csv (Hugging Face form); "
-        f"fetch https://dl.fbaipublicfiles.com/glue/data/{_archive(form)} and unpack it to {folder}, "
-        "or the files of huggingface.co/datasets/nyu-mll/glue"
+        f"{_fetch(folder, form)}"
     )
 
 
-def _archive(form: Format) -> str:
-    return f"{form.folder}.zip" if form.folder != "QQP" else "QQP-clean.zip"
+def _fetch(folder: Path, form: Format) -> str:
+    hugging_face = f"the files of its folder in huggingface.co/datasets/nyu-mll/glue into {folder}"
+    if form.folder not in ARCHIVES:
+        return f"fetch {hugging_face}"
+    return f"fetch {ARCHIVES_URL}/{ARCHIVES[form.folder][0]} and unpack it in {folder.parent}, or put {hugging_face}"
 
 
 def hf_split(form: Format, part: str) -> str:

@@ -44,8 +44,11 @@ class Task:
     Class attributes:
         metric: name of the metric that scores are made of, a key of `Evaluation.metrics`, in [0, 1]
             or [-1, 1]; higher is better. `chance` is its value for a constant answer.
+        group: tasks of one group count as one task in the scores, each with an equal share of it; empty
+            for a task that stands for itself.
         embedded: True when the data is made from what BiBench's dependencies carry. `stands_in_for`
             names the data set it resembles; results on it are never labelled as that data set.
+        cache: which folders of the cache hold the data of an embedded task; "" if it is made in memory.
         models: the architectures the paper trains on this task (as in ``resnet20[width=8]``).
         recipes: by name; every task has ``paper`` and ``quick``.
         model_recipes: by model and name, those of models that are trained otherwise.
@@ -57,8 +60,10 @@ class Task:
     modality: ClassVar[str] = ""
     metric: ClassVar[str] = "accuracy"
     chance: ClassVar[float] = 0.0
+    group: ClassVar[str] = ""
     embedded: ClassVar[bool] = False
     stands_in_for: ClassVar[str] = ""
+    cache: ClassVar[str] = "{task}-v*"
     source: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     models: ClassVar[tuple[str, ...]] = ()
@@ -81,7 +86,8 @@ class Task:
     def layout(self) -> tuple[Expected, ...]:
         """The files and folders it reads below the data root, for ``bibench data check``; reads no data.
 
-        Without one, the check tells what `missing` says.
+        Without a data root, it is the published data set as a whole, which the documentation shows.
+        Where there is no layout, the check tells what `missing` says.
         """
         return ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,12 @@ class CIFAR10(InMemoryImages):
     def layout(self) -> tuple[Expected, ...]:
         reader = _torchvision()
         archive = Expected(reader.filename, "the archive", checksum=f"md5:{reader.tgz_md5}")
-        if self.data_root is None or not (self.data_root / reader.base_folder).is_dir():
-            return (archive,)
-        return tuple(
+        unpacked = tuple(
             Expected(f"{reader.base_folder}/{name}", what, checksum=f"md5:{md5}") for name, md5, what in _files(reader)
         )
+        if self.data_root is None:
+            return (*unpacked, replace(archive, required=False))
+        return unpacked if (self.data_root / reader.base_folder).is_dir() else (archive,)
 
     def prepare(self) -> None:
         if problem := self.missing():

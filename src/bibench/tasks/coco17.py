@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bibench.data.annotations import Annotations
 from bibench.data.coco import read_coco
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.errors import DataError
 from bibench.recipe import Recipe
@@ -20,6 +21,27 @@ from bibench.tasks.detection import Detection
 
 VALIDATION_EVERY = 50
 TRAIN = 118_287
+
+LAYOUT = (
+    Expected("coco/annotations/instances_train2017.json", "objects of the training images"),
+    Expected("coco/annotations/instances_val2017.json", "objects of the test images"),
+    Expected("coco/train2017", "images, training and validation", pattern="*.jpg", files=TRAIN),
+    Expected("coco/val2017", "images, the test set", pattern="*.jpg", files=5000),
+)
+ARCHIVES = tuple(
+    Expected(
+        f"coco/{name}",
+        f"the archive, http://images.cocodataset.org/{place}/{name}",
+        size=size,
+        checksum=f"md5:{md5}",
+        required=False,
+    )
+    for name, place, size, md5 in (
+        ("annotations_trainval2017.zip", "annotations", 252_907_541, "f4bbac642086de4f52a3fdda2de5fa2c"),
+        ("train2017.zip", "zips", 19_336_861_798, "cced6f7f71b7629ddf16f17bbcfab6b2"),
+        ("val2017.zip", "zips", 815_585_330, "442b8da7639aecaf257c1dceb8ba8c80"),
+    )
+)
 
 
 @task("coco17")
@@ -70,6 +92,10 @@ class COCO17(Detection):
             if not needed.exists():
                 return f"{needed} is missing; fetch it from {self.source} and unpack it in {self.folder}"
         return ""
+
+    def layout(self) -> tuple[Expected, ...]:
+        there = self.data_root is not None and not self.missing()
+        return LAYOUT if there else (*LAYOUT, *ARCHIVES)
 
     def prepare(self) -> None:
         if problem := self.missing():

@@ -6,6 +6,7 @@ piece by piece, with sizes and checksums.
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class DataReport:
 
     Attributes:
         usable: whether a training could start; otherwise `problem` says why not and what to do.
-        found: the expected pieces, or of an embedded task the cache.
+        found: the expected pieces, or of an embedded task the cache (none if it is made in memory).
         entries: what else lies in the data root, where the task states no layout.
         examples: by split, when everything was read.
     """
@@ -81,6 +82,15 @@ def check_data(task: Task, *, read: bool = False) -> DataReport:
     )
 
 
+def folders(cls: type[Task]) -> list[str]:
+    """The folders below the data root that a task reads, each with all that it needs; several are alternatives."""
+    tops: dict[str, list[str]] = {}
+    for piece in cls().layout():
+        if piece.required:
+            tops.setdefault(piece.path.partition("/")[0], []).append(piece.path)
+    return [posixpath.commonpath(paths) for paths in tops.values()]
+
+
 def _pieces(root: Path | None, layout: tuple[Expected, ...], read: bool) -> list[Found]:
     if root is None:
         return []
@@ -88,9 +98,12 @@ def _pieces(root: Path | None, layout: tuple[Expected, ...], read: bool) -> list
 
 
 def _cache(task: Task) -> list[Found]:
-    folders = sorted(folder for folder in cache_dir().glob(f"{task.name}-v*") if folder.is_dir())
+    if not task.cache:
+        return []
+    pattern = task.cache.format(task=task.name)
+    folders = sorted(folder for folder in cache_dir().glob(pattern) if folder.is_dir())
     if not folders:
-        return [Found(f"{task.name}-v*", "cache", "absent", detail="made at its first use")]
+        return [Found(pattern, "cache", "absent", detail="made at its first use")]
     return [inspect(folder.parent, Expected(folder.name, "cache")) for folder in folders]
 
 

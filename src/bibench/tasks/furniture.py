@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bibench.data import furniture
 from bibench.data.clouds import Clouds, load_clouds, save_clouds
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.errors import DataError
 from bibench.recipe import Recipe
@@ -13,6 +14,7 @@ from bibench.tasks.base import SPLITS, task
 from bibench.tasks.point_clouds import PointClassification
 
 FETCH = "apt-get download sweethome3d-furniture, unpack it with dpkg -x, and link its .sh3f files there"
+LIBRARY = "zip files .sh3f of OBJ models and a catalogue of their names"
 
 
 @task("furniture")
@@ -42,6 +44,12 @@ class Furniture(PointClassification):
         if furniture.libraries(self.data_root):
             return ""
         return f"{self.data_root} has no .sh3f file, nor a folder sweethome3d*/ with any; {FETCH}"
+
+    def layout(self) -> tuple[Expected, ...]:
+        files = furniture.libraries(self.data_root) if self.data_root else []
+        return tuple(
+            Expected(file.relative_to(self.data_root).as_posix(), LIBRARY) for file in files if self.data_root
+        ) or (Expected("sweethome3d-furniture", LIBRARY, pattern="*.sh3f"),)
 
     def prepare(self) -> None:
         if problem := self.missing():

@@ -8,11 +8,13 @@ chosen on it. Validation is cut from the training set, the same for everyone, by
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import ClassVar
 
 from bibench.data import glue
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
-from bibench.data.text import Example
+from bibench.data.text import BERT_FOLDER, Example
 from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
@@ -24,6 +26,16 @@ MODELS = (
     "bert_base[pretrained=bert-base-uncased]",
 )
 """The paper's, from the pretrained weights in folders of these names (of huggingface.co) under the data root."""
+
+
+PRETRAINED = (
+    Expected(BERT_FOLDER, "huggingface.co/google-bert: vocab.txt for all pretrained models, weights", required=False),
+    *(
+        Expected(name, f"huggingface.co/huawei-noah/{name}: pretrained weights", required=False)
+        for name in ("TinyBERT_General_4L_312D", "TinyBERT_General_6L_768D")
+    ),
+)
+"""Not part of GLUE, but what `MODELS` start from; architectures without the option ``pretrained`` need none."""
 
 
 def recipes(lr: float, epochs: int, batch_size: int, fp32_epochs: int = 3) -> dict[str, Recipe]:
@@ -52,6 +64,7 @@ class Glue(TextClassification):
     """What the nine tasks share: the readers and the splits. `form` says where the files keep what."""
 
     form: ClassVar[glue.Format]
+    group = "glue"
     source = "https://gluebenchmark.com/tasks, or huggingface.co/datasets/nyu-mll/glue"
     models = MODELS
 
@@ -59,6 +72,31 @@ class Glue(TextClassification):
         if self.data_root is None:
             return f"no data root given; pass --data-root or set ${DATA_ROOT} to the folder of glue/{self.form.folder}"
         return glue.missing(self.data_root / "glue" / self.form.folder, self.form)
+
+    def layout(self) -> tuple[Expected, ...]:
+        pieces = [piece for part in ("train", "dev") for piece in self._pieces(part)]
+        if (archive := glue.ARCHIVES.get(self.form.folder)) and not (self.data_root and self._there()):
+            name, sha256 = archive
+            what = f"the archive, {glue.ARCHIVES_URL}/{name}"
+            pieces.append(Expected(f"glue/{name}", what, checksum=f"sha256:{sha256}", required=False))
+        return (*pieces, *PRETRAINED)
+
+    def _pieces(self, part: str) -> list[Expected]:
+        """The official file of ``train`` or ``dev``, or the tables that are there instead of it."""
+        parts = {"train": "training and validation", "dev": "what is reported"}
+        what = f"{self.form.sizes[part == 'dev']:,} examples: {parts[part]}"
+        folder = f"glue/{self.form.folder}"
+        official = glue.tsv_file(Path(folder), self.form, part).as_posix()
+        if self.data_root is None or (self.data_root / official).is_file():
+            return [Expected(official, what)]
+        tables = glue.table_files(self.data_root / folder, self.form, part)
+        return [Expected(file.relative_to(self.data_root).as_posix(), what) for file in tables] or [
+            Expected(official, f"{what} (or the Hugging Face form)")
+        ]
+
+    def _there(self) -> bool:
+        assert self.data_root is not None
+        return not glue.missing(self.data_root / "glue" / self.form.folder, self.form)
 
     def prepare(self) -> None:
         if problem := self.missing():
@@ -197,6 +235,7 @@ class WNLI(Glue):
     """
 
     title = "WNLI (GLUE, not scored)"
+    group = ""
     licence = "CC BY 4.0"
     form = glue.FORMATS["wnli"]
     chance = 0.563380

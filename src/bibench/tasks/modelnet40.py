@@ -5,16 +5,55 @@ https://modelnet.cs.princeton.edu. Read as meshes, resampled text or HDF5, which
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from bibench.data import modelnet
 from bibench.data.clouds import Clouds, load_clouds, save_clouds
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.point_clouds import PointClassification
+
+OBJECTS = 12_311
+LAYOUTS = {
+    "ModelNet40": (
+        Expected("ModelNet40", "meshes: airplane/train/airplane_0001.off, ...", pattern="*.off", files=OBJECTS),
+    ),
+    "modelnet40_normal_resampled": (
+        Expected(
+            "modelnet40_normal_resampled",
+            "10,000 points each, x,y,z,nx,ny,nz: airplane/airplane_0001.txt, ...",
+            pattern="*_[0-9][0-9][0-9][0-9].txt",
+            files=OBJECTS,
+        ),
+        Expected("modelnet40_normal_resampled/modelnet40_train.txt", "names of 9,843 objects"),
+        Expected("modelnet40_normal_resampled/modelnet40_test.txt", "names of 2,468 objects"),
+    ),
+    "modelnet40_ply_hdf5_2048": (
+        Expected("modelnet40_ply_hdf5_2048", "2,048 points each: data, label", pattern="ply_data_*.h5", files=7),
+        Expected("modelnet40_ply_hdf5_2048/train_files.txt", "names of 5 files"),
+        Expected("modelnet40_ply_hdf5_2048/test_files.txt", "names of 2 files"),
+    ),
+}
+"""By folder name of the distribution."""
+ARCHIVES = (
+    Expected(
+        "ModelNet40.zip",
+        "archive of the meshes",
+        checksum="sha256:42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
+        required=False,
+    ),
+    Expected(
+        "modelnet40_ply_hdf5_2048.zip",
+        "archive of the HDF5 files",
+        checksum="md5:c9ab8e6dfb16f67afdab25e155c79e59",
+        required=False,
+    ),
+)
 
 
 @task("modelnet40")
@@ -47,6 +86,14 @@ class ModelNet40(PointClassification):
             return ""
         known = ", ".join(f"{d.folder}/ ({d.source})" for d in modelnet.DISTRIBUTIONS)
         return f"{self.data_root} has none of: {known}; fetch and unpack one of them there"
+
+    def layout(self) -> tuple[Expected, ...]:
+        if self.data_root is not None and self._found is not None:
+            return LAYOUTS[self._found.folder]
+        if self.data_root is None:
+            return (*(piece for pieces in LAYOUTS.values() for piece in pieces), *ARCHIVES)
+        folders = (pieces[0] for pieces in LAYOUTS.values())
+        return (*(replace(piece, what=f"{piece.what}; one form is enough") for piece in folders), *ARCHIVES)
 
     def prepare(self) -> None:
         if problem := self.missing():

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from bibench.data import shapenet
 from bibench.data.clouds import Clouds, RotateJitter, Transform, load_clouds, save_clouds
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.data.modelnet import fingerprint
 from bibench.errors import DataError
@@ -55,6 +56,22 @@ class ShapeNetParts(PartSegmentation):
         needed = ["train_test_split", *(shapenet.CATEGORIES[name].synset for name in self.categories)]
         absent = [name for name in needed if not (root / name).is_dir()]
         return f"{root} lacks {', '.join(absent)}; unpack {shapenet.SOURCE} again" if absent else ""
+
+    def layout(self) -> tuple[Expected, ...]:
+        return (
+            Expected(f"{shapenet.FOLDER}/train_test_split", "lists of the splits", pattern="shuffled_*.json", files=3),
+            *(self._shapes(name) for name in self.categories),
+        )
+
+    @staticmethod
+    def _shapes(name: str) -> Expected:
+        category = shapenet.CATEGORIES[name]
+        return Expected(
+            f"{shapenet.FOLDER}/{category.synset}",
+            f"{name}: one text per shape, x y z nx ny nz part",
+            pattern="*.txt",
+            files=sum(category.shapes),
+        )
 
     def prepare(self) -> None:
         if problem := self.missing():

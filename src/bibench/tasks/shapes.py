@@ -30,6 +30,8 @@ SOURCE = "composed by BiBench from seeds"
 class _Shapes:
     """The data that both tasks share."""
 
+    cache = "shapes-v*"
+
     def prepare(self) -> None:
         cached_folder(VERSION, _build)
 

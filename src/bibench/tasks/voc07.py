@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bibench.data.annotations import Annotations
+from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.data.voc import CLASSES, read_voc
 from bibench.errors import DataError
@@ -26,6 +27,26 @@ FRCNN_REPEATS, SSD_REPEATS = 5, 10
 """How often the release's epochs go through the images."""
 
 _SCHEDULE_SSD = (("optimizer", "sgd"), ("lr", 1e-3), ("weight_decay", 5e-4), ("schedule", "step"))
+
+LAYOUT = (
+    Expected("VOCdevkit/VOC2007/ImageSets/Main/trainval.txt", "names of 5,011 images, training and validation"),
+    Expected("VOCdevkit/VOC2007/ImageSets/Main/test.txt", "names of 4,952 images, the test set"),
+    Expected("VOCdevkit/VOC2007/Annotations", "objects of each image", pattern="*.xml", files=9963),
+    Expected("VOCdevkit/VOC2007/JPEGImages", "images", pattern="*.jpg", files=9963),
+    Expected("VOCdevkit/VOC2012/ImageSets/Main/trainval.txt", "names of 11,540 images, training and validation"),
+    # More than these have no labels of detection, and the test images of 2012 may lie here too: not counted.
+    Expected("VOCdevkit/VOC2012/Annotations", "objects of each image, 17,125 or more", pattern="*.xml"),
+    Expected("VOCdevkit/VOC2012/JPEGImages", "images, 17,125 or more", pattern="*.jpg"),
+)
+ARCHIVES = tuple(
+    Expected(name, what, checksum=f"md5:{md5}", required=False)
+    for name, what, md5 in (
+        ("VOCtrainval_06-Nov-2007.tar", "archive of 2007, trainval", "c52e279531787c972589f7e41ab4ae64"),
+        ("VOCtest_06-Nov-2007.tar", "archive of 2007, test", "b6e924de25625d8de591ea690078ad9f"),
+        ("VOCtrainval_11-May-2012.tar", "archive of 2012, trainval", "6cd6e144f989b92b3379bac3b3de84fd"),
+    )
+)
+"""To be unpacked in the data root; checksums as torchvision has them."""
 
 
 @task("voc07")
@@ -97,6 +118,11 @@ class VOC07(Detection):
                         f"VOCtrainval_11-May-2012.tar from {self.source} and unpack them in {self.data_root}"
                     )
         return ""
+
+    def layout(self) -> tuple[Expected, ...]:
+        root = self.data_root
+        there = root is not None and all((root / "VOCdevkit" / year).is_dir() for year in ("VOC2007", "VOC2012"))
+        return LAYOUT if there else (*LAYOUT, *ARCHIVES)
 
     def prepare(self) -> None:
         if problem := self.missing():
