@@ -101,8 +101,8 @@ class TestRefusals:
             ('{"schema": 1,', "not JSON"),
             ("[" * 100_000, "not JSON"),
             ("[]", "expected an object, got list"),
-            ("{}", "schema None; this version of BiBench reads schema 1 and 2"),
-            (line(schema=3), "schema 3; this version of BiBench reads schema 1 and 2"),
+            ("{}", "schema None; this version of BiBench reads schema 1, 2 and 3"),
+            (line(schema=4), "schema 4; this version of BiBench reads schema 1, 2 and 3"),
             (line(schema=True), "field 'schema' is True, expected int"),
             (line(surprise=1), "unknown field 'surprise'"),
             (line(seed="0"), "field 'seed' is '0', expected int"),
@@ -146,10 +146,13 @@ class TestRefusals:
         with pytest.raises(StoreError, match=f"{bound} is nan, expected a finite number"):
             make(**{bound: math.nan})
 
-    def test_records_of_version_1_can_be_read(self) -> None:
-        new = ("low", "high", "samples", "study", "batch_size", "memory_format")
-        data = {k: v for k, v in dataclasses.asdict(make(schema=1)).items() if k not in new}
-        assert parse(json.dumps(data), "file:1") == make(schema=1)
+    @pytest.mark.parametrize(
+        ("schema", "new"),
+        [(1, ("low", "high", "samples", "study", "batch_size", "memory_format", "group")), (2, ("group",))],
+    )
+    def test_records_of_earlier_versions_can_be_read(self, schema: int, new: tuple[str, ...]) -> None:
+        data = {k: v for k, v in dataclasses.asdict(make(schema=schema)).items() if k not in new}
+        assert parse(json.dumps(data), "file:1") == make(schema=schema)
 
     def test_optional_fields_have_defaults(self) -> None:
         data = {k: v for k, v in dataclasses.asdict(make()).items() if k not in ("unit", "cpu", "seconds")}

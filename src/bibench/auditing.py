@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from bibench.attention import Attention
 from bibench.embedding import BinarizableEmbedding
@@ -27,6 +28,10 @@ WEIGHT_LAYERS = (
     Attention,
 )
 """The layers of an audit: those that hold weights, and the products between activations."""
+
+ON_META = "outlined_on_meta"
+"""Attribute of models whose layers meet shapes that depend on values (the regions of a detector) unless they are
+run on the meta device, where they call every layer on as many as they would take at most."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +140,19 @@ class Audit:
 
 @dataclass
 class Call:
-    """Shapes seen by one layer in a traced forward, without the batch axis, and its place in the order."""
+    """Shapes seen by one layer in a traced forward, without the batch axis, and its place in the order.
+
+    Attributes:
+        keys: of an attention, the positions attended to.
+        repeat: rows of the batch axis for each example, as in the head of a detector, which sees each of an
+            example's regions as a row of its own.
+    """
 
     order: int
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     keys: int = 0
-    """Of an attention: the positions attended to."""
+    repeat: int = 1
 
 
 def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
@@ -180,8 +191,12 @@ def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
 
 
 def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
-    """Run one forward in evaluation mode without gradients and note the shapes of every weight layer."""
+    """Run one forward in evaluation mode without gradients and note the shapes of every weight layer.
+
+    A model whose attribute `ON_META` is true is run on the meta device, wherever it is.
+    """
     calls: dict[nn.Module, Call] = {}
+    examples = _examples(example_inputs)
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
@@ -189,7 +204,8 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
             calls.setdefault(module, Call(len(calls), (), ()))
             return
         keys = inputs[1].shape[-2] if isinstance(module, Attention) else 0
-        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output), keys)
+        repeat = max(1, round(_rows(module, x) / examples)) if examples else 1
+        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output), keys, repeat)
         known = calls.get(module)
         if known is None:
             calls[module] = call
@@ -201,7 +217,10 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
     model.eval()
     try:
         with torch.no_grad():
-            _call(model, example_inputs)
+            if getattr(model, ON_META, False):
+                _call_on_meta(model, example_inputs)
+            else:
+                _call(model, example_inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -217,6 +236,38 @@ def _call(model: nn.Module, example_inputs: Any) -> None:
         model(*example_inputs)
     else:
         model(example_inputs)
+
+
+def _call_on_meta(model: nn.Module, example_inputs: Any) -> None:
+    state = {name: x.to("meta") for name, x in (*model.named_parameters(), *model.named_buffers())}
+    inputs = on_meta(example_inputs)
+    named = inputs if isinstance(inputs, dict) else {}
+    functional_call(model, state, () if isinstance(inputs, dict) else inputs, named)
+
+
+def on_meta(inputs: Any) -> Any:
+    """Example inputs (a tensor, or a tuple or dict of them) on the meta device."""
+    if isinstance(inputs, Tensor):
+        return inputs.to("meta")
+    if isinstance(inputs, dict):
+        return {k: on_meta(v) for k, v in inputs.items()}
+    return tuple(on_meta(v) for v in inputs) if isinstance(inputs, tuple | list) else inputs
+
+
+def _examples(inputs: Any) -> int:
+    """How many examples the first of the inputs holds, a batch or a list; 0 if that cannot be told."""
+    if isinstance(inputs, dict):
+        inputs = tuple(inputs.values())
+    first = inputs[0] if isinstance(inputs, tuple | list) and inputs else inputs
+    if isinstance(first, Tensor):
+        return first.shape[0] if first.dim() else 0
+    return len(first) if isinstance(first, list | tuple) else 0
+
+
+def _rows(module: nn.Module, x: Tensor) -> int:
+    """Size of the batch axis of a layer's input, 1 if it has none."""
+    spatial = len(module.kernel_size) if isinstance(module, nn.modules.conv._ConvNd) else 0
+    return x.shape[0] if x.dim() >= spatial + 2 else 1
 
 
 def _without_batch(module: nn.Module, x: Tensor) -> tuple[int, ...]:
@@ -235,13 +286,15 @@ def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Cal
         kind, operator = module.spec.kind, op.name
         weight_bits, activation_bits = op.weight_bits, op.activation_bits
         macs, shape = module.spec.macs, module.spec.output_shape
+        if macs is not None and call:
+            macs *= call.repeat
     elif isinstance(module, Attention | BinarizableEmbedding):
         kind, operator = module.kind, module.operator_name
         weight_bits, activation_bits = module.weight_bits, module.activation_bits
         macs = _macs(module, call) if call and call.output_shape else module.macs
     elif type(module) in (nn.Conv1d, nn.Conv2d, nn.Linear) and call:
         spec = of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
-        kind, macs = spec.kind, spec.macs
+        kind, macs = spec.kind, (spec.macs or 0) * call.repeat
     elif call and call.output_shape:
         macs = _macs(module, call)
     return AuditRow(
@@ -261,7 +314,7 @@ def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Cal
 def attention_macs(call: Call) -> int:
     """Multiply-accumulates of the scores and of the context: T·S·d + T·S·e per head."""
     *heads, queries, _ = call.output_shape
-    return math.prod(heads) * queries * call.keys * (call.input_shape[-1] + call.output_shape[-1])
+    return call.repeat * math.prod(heads) * queries * call.keys * (call.input_shape[-1] + call.output_shape[-1])
 
 
 def _macs(module: nn.Module, call: Call) -> int | None:
@@ -270,9 +323,9 @@ def _macs(module: nn.Module, call: Call) -> int | None:
     if isinstance(module, nn.modules.conv._ConvNd):
         fan = math.prod(module.weight.shape[1:])
         positions = call.input_shape if module.transposed else call.output_shape
-        return fan * math.prod(positions)
+        return call.repeat * fan * math.prod(positions)
     if isinstance(module, nn.Linear):
-        return module.in_features * math.prod(call.output_shape)
+        return call.repeat * module.in_features * math.prod(call.output_shape)
     return 0 if isinstance(module, nn.Embedding) else None
 
 

@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.auditing import Call, trace
+from bibench.auditing import Call, build, on_meta, trace
 from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.conversion import resolve
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.files import read_json
 from bibench.layers import progress
+from bibench.operators import OPERATORS, Operator
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
 from bibench.records import Record, read
@@ -86,8 +87,7 @@ def make_plan(
         if row.todo and missing_data[cell.task.name]:
             row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
         if row.todo or row.state == "no data":
-            macs = geometry.macs(cell)
-            row.hours, row.basis = estimate(cell, macs)
+            row.hours, row.basis = estimate(cell, geometry)
             if row.hours is None and probe:
                 row.hours, row.basis = _probed(cell)
     return list(rows.values())
@@ -121,54 +121,90 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
     return ""
 
 
+@dataclass(frozen=True)
+class _Traced:
+    """A model on the meta device with the calls of its layers."""
+
+    model: nn.Module
+    calls: dict[nn.Module, Call]
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one example."""
+        return sum(build(self.model, self.calls, {}).macs_by_bits().values())
+
+    def unsupported(self, operator: Choice) -> str:
+        """Why the operator cannot serve the model, or an empty string; builds it once for equal layers."""
+        cls, seen = OPERATORS[operator.name], set()
+
+        def choose(name: str, module: nn.Module) -> type[Operator] | None:
+            geometry = self._geometry_of(module)
+            known = geometry in seen
+            seen.add(geometry)
+            return None if known else cls
+
+        try:
+            with torch.device("meta"):
+                resolve(self.model, choose, self.calls, options=operator.options)
+        except BiBenchError as error:
+            return _by_nature(error, operator)
+        except Exception:  # of a stranger's operator; training will tell
+            pass
+        return ""
+
+    def _geometry_of(self, module: nn.Module) -> Any:
+        call = self.calls.get(module)
+        if call is None or not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            return module
+        return type(module), of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
+
+
 class _Geometry:
-    """Models on the meta device, each built and traced once."""
+    """Models on the meta device; those that several tasks train alike are traced once."""
 
     def __init__(self) -> None:
-        self._models: dict[Any, tuple[nn.Module, dict[nn.Module, Call]] | str] = {}
-        self._problems: dict[Any, str] = {}
+        self._models: dict[tuple[Choice, Choice], _Traced | str] = {}
+        self._traced: dict[Any, _Traced] = {}
+        self._problems: dict[tuple[int, Choice], str] = {}
 
-    def _model(self, cell: Cell) -> tuple[nn.Module, dict[nn.Module, Call]] | str:
+    def _model(self, cell: Cell) -> _Traced | str:
+        """What is known of the cell's model, or why it cannot be built."""
         key = (cell.task, cell.model)
         if key not in self._models:
             try:
-                with torch.device("meta"):
-                    task = TASKS[cell.task.name]()
-                    model = task.model(cell.model.name, cell.model.options)
-                    self._models[key] = model, trace(model, on_meta(task.example_inputs()))
+                self._models[key] = self._trace(cell)
             except BiBenchError as error:
                 self._models[key] = _by_nature(error, cell.model)
             except Exception:  # of a stranger's model; training will tell
                 self._models[key] = ""
         return self._models[key]
 
+    def _trace(self, cell: Cell) -> _Traced:
+        with torch.device("meta"):
+            task = TASKS[cell.task.name]()
+            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(task.example_inputs())
+            tensors = [*model.named_parameters(), *enumerate(_tensors(inputs))]
+            alike = cell.model, repr(model), tuple((name, x.shape, x.dtype) for name, x in tensors)
+            if alike not in self._traced:
+                self._traced[alike] = _Traced(model, trace(model, inputs))
+        return self._traced[alike]
+
     def unsupported(self, cell: Cell) -> str:
         """Why the combination cannot work, or an empty string."""
-        key = (cell.task, cell.model, cell.operator)
+        traced = self._model(cell)
+        if isinstance(traced, str):
+            return traced
+        if cell.full_precision:
+            return ""
+        key = id(traced), cell.operator
         if key not in self._problems:
-            built = self._model(cell)
-            self._problems[key] = built if isinstance(built, str) else ""
-            if not isinstance(built, str) and not cell.full_precision:
-                try:
-                    with torch.device("meta"):
-                        resolve(built[0], cell.operator.name, built[1], options=cell.operator.options)
-                except BiBenchError as error:
-                    self._problems[key] = _by_nature(error, cell.operator)
-                except Exception:  # of a stranger's operator; training will tell
-                    pass
+            self._problems[key] = traced.unsupported(cell.operator)
         return self._problems[key]
 
     def macs(self, cell: Cell) -> int:
-        """Multiply-accumulates of one example."""
-        built = self._model(cell)
-        if isinstance(built, str):
-            return 0
-        specs = (
-            of_layer(m, output_shape=call.output_shape)
-            for m, call in built[1].items()
-            if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Linear)
-        )
-        return sum(spec.macs or 0 for spec in specs)
+        """Multiply-accumulates of one example, 0 if nothing is known."""
+        traced = self._model(cell)
+        return 0 if isinstance(traced, str) else traced.macs
 
 
 def _by_nature(error: BiBenchError, chosen: Choice) -> str:
@@ -178,13 +214,10 @@ def _by_nature(error: BiBenchError, chosen: Choice) -> str:
     return str(error)
 
 
-def on_meta(inputs: Any) -> Any:
-    """Example inputs (a tensor, or a tuple or dict of them) on the meta device."""
-    if isinstance(inputs, Tensor):
-        return inputs.to("meta")
+def _tensors(inputs: Any) -> list[Tensor]:
     if isinstance(inputs, dict):
-        return {k: on_meta(v) for k, v in inputs.items()}
-    return tuple(on_meta(v) for v in inputs) if isinstance(inputs, tuple | list) else inputs
+        inputs = list(inputs.values())
+    return [inputs] if isinstance(inputs, Tensor) else [x for item in inputs for x in _tensors(item)]
 
 
 class _Estimates:
@@ -207,15 +240,14 @@ class _Estimates:
     def _macs(self) -> dict[str, float]:
         return {r.cell: r.value or 0 for r in read([self._runs]) if r.metric == "macs"} if self._times else {}
 
-    def __call__(self, cell: Cell, macs: int) -> tuple[float | None, str]:
-        work = macs * _examples(cell)
+    def __call__(self, cell: Cell, geometry: _Geometry) -> tuple[float | None, str]:
         like = [r for r in self._times if r.task == str(cell.task) and r.operator == str(cell.operator)]
         same = [r.value or 0 for r in like if r.model == str(cell.model) and r.recipe == str(cell.recipe)]
         if same:
             return sum(same) / len(same) / 3600, f"mean of {len(same)} finished seed(s)"
         for records, words in ((like, "this operator and task"), (self._times, "other cells")):
             rates = [(r.value or 0) / w for r in records if (w := self._work(r))]
-            if rates and work:
+            if rates and (work := geometry.macs(cell) * _examples(cell)):
                 rate = sorted(rates)[len(rates) // 2]
                 return rate * work / 3600, f"scaled by MACs × examples from {len(rates)} finished run(s) of {words}"
         return None, "no finished run to go by; --probe measures a few steps"

@@ -23,9 +23,9 @@ from typing import Any
 
 from bibench.errors import StoreError
 
-SCHEMA = 2
-READABLE = (1, 2)
-"""Versions that can be read. Version 2 only added fields; what lacks them has their defaults."""
+SCHEMA = 3
+READABLE = (1, 2, 3)
+"""Versions that can be read. Each only added fields (3: `group`); what lacks them has their defaults."""
 
 DIVISIONS = ("closed", "open")
 
@@ -48,6 +48,7 @@ class Record:
     flags: str = ""
     cell: str
     task: str
+    group: str = ""
     embedded: bool
     stands_in_for: str = ""
     chance: float = 0.0
@@ -97,6 +98,11 @@ class Record:
         if (self.value is None) == (self.status == "ok"):
             raise StoreError(f"record of {self.cell}: status {self.status!r} with value {self.value!r}")
 
+    @property
+    def counts_as(self) -> str:
+        """The task it counts as in scores over tasks: its group, or itself."""
+        return self.group or self.task
+
     def to_line(self) -> str:
         """One line of JSON."""
         return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, allow_nan=False)
@@ -122,7 +128,7 @@ def parse(line: str, where: str) -> Record:
     if data.get("schema") not in READABLE:
         raise StoreError(
             f"{where}: schema {reprlib.repr(data.get('schema'))}; this version of BiBench reads "
-            f"schema {' and '.join(map(str, READABLE))}"
+            f"schema {', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
         )
     for name, value in data.items():
         if name not in _TYPES:

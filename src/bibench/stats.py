@@ -18,6 +18,7 @@ class Accuracy:
     """Test scores of one task × model × operator × recipe over seeds, in percent."""
 
     task: str
+    group: str
     embedded: bool
     model: str
     operator: str
@@ -51,6 +52,7 @@ def accuracies(records: Iterable[Record]) -> list[Accuracy]:
         rows.append(
             Accuracy(
                 task=task,
+                group=group[0].group,
                 embedded=group[0].embedded,
                 model=model,
                 operator=operator,

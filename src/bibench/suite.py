@@ -25,7 +25,8 @@ class Suite:
     Attributes:
         tasks: names of tasks.
         models: for each task the models to train; a task that is absent trains those of the paper.
-        operators: names; None means every registered operator, a stranger's included.
+        operators: names, or names by task; None, or a task that is absent, means every registered operator,
+            a stranger's included.
         recipe: a recipe that all tasks have, or several, which are an axis: names, with options if need be.
     """
 
@@ -35,12 +36,17 @@ class Suite:
     recipe: str | tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     models: Mapping[str, tuple[str, ...]] | None = None
-    operators: tuple[str, ...] | None = None
+    operators: tuple[str, ...] | Mapping[str, tuple[str, ...]] | None = None
     tracks: tuple[str, ...] = ("learning_task", "neural_architecture")
 
     def models_of(self, task: str) -> tuple[str, ...]:
         """Models trained on `task`."""
         return (self.models or {}).get(task, TASKS[task].models)
+
+    def operators_of(self, task: str) -> Sequence[str]:
+        """Operators that train on `task`, beside the full-precision baseline."""
+        named = self.operators.get(task) if isinstance(self.operators, Mapping) else self.operators
+        return known_operators() if named is None else named
 
     @property
     def recipes(self) -> tuple[Choice, ...]:
@@ -79,7 +85,6 @@ def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
     filters = filters or Filters()
     tasks = _select("task", suite.tasks, filters.tasks, suite.name)
     recipes = _chosen_recipes(suite.recipes, filters.recipe)
-    operators = [Choice(FULL_PRECISION), *map(choice, filters.operators or suite.operators or known_operators())]
     seeds = tuple(filters.seeds) or suite.seeds
     if any(seed < 0 for seed in seeds):
         raise BiBenchError(f"seeds must not be negative, got {list(seeds)}")
@@ -89,7 +94,7 @@ def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
         for task in tasks
         for model in _chosen_models(models, task, filters.models)
         for recipe in recipes
-        for operator in operators
+        for operator in (Choice(FULL_PRECISION), *map(choice, filters.operators or suite.operators_of(task)))
         for seed in seeds
     ]
     for cell in found:

@@ -27,6 +27,8 @@ class Detector(nn.Module):
         full_precision_layers: see `bibench.conversion.MARK`.
     """
 
+    outlined_on_meta = True  # see `bibench.auditing.ON_META`
+
     def __init__(
         self,
         network: nn.Module,

@@ -92,9 +92,14 @@ def track(
 
 @dataclass(frozen=True)
 class Ratio:
-    """The score of one cell relative to its full-precision baseline (value None: it has no number)."""
+    """The score of one cell relative to its full-precision baseline (value None: it has no number).
+
+    `group` is the task that it counts as: the tasks of a group (GLUE's nine, the categories of ShapeNet-part)
+    are one task in the scores.
+    """
 
     task: str
+    group: str
     model: str
     family: str
     operator: str
@@ -105,12 +110,12 @@ class Ratio:
 def ratios(records: Iterable[Record]) -> tuple[list[Ratio], list[str]]:
     """Every operator cell's score divided by its baseline's, and what could not be related."""
     scores = [r for r in records if r.kind == "score" and r.split == "test"]
-    baselines = {_group(r): r for r in scores if r.operator == FULL_PRECISION}
+    baselines = {_comparable(r): r for r in scores if r.operator == FULL_PRECISION}
     found, notes = [], []
     for record in scores:
         if record.operator == FULL_PRECISION:
             continue
-        baseline = baselines.get(_group(record))
+        baseline = baselines.get(_comparable(record))
         value = None
         if record.value is not None:
             if baseline is None or baseline.value is None:
@@ -119,11 +124,21 @@ def ratios(records: Iterable[Record]) -> tuple[list[Ratio], list[str]]:
                 notes.append(f"{record.cell}: its full-precision baseline scores {baseline.value}")
             else:
                 value = record.value / baseline.value
-        found.append(Ratio(record.task, record.model, record.family, record.operator, record.seed, value))
+        found.append(
+            Ratio(
+                task=record.task,
+                group=record.counts_as,
+                model=record.model,
+                family=record.family,
+                operator=record.operator,
+                seed=record.seed,
+                value=value,
+            )
+        )
     return found, notes
 
 
-def _group(record: Record) -> tuple[Any, ...]:
+def _comparable(record: Record) -> tuple[Any, ...]:
     return record.task, record.model, record.recipe, record.seed
 
 
@@ -139,23 +154,33 @@ def expected_cells(found: Sequence[Ratio], operators: Sequence[str], **fixed: st
 
 
 def average(found: Sequence[Ratio]) -> tuple[float | None, float | None, int]:
-    """Mean ratio in percent (models weigh equally), its standard error over seeds, and the count."""
+    """Mean ratio in percent, its standard error over seeds, and the count.
+
+    Models of a group of tasks weigh equally (a task that stands for itself is its own group), within a
+    model the tasks of the group, within a task the seeds. So a family of architectures is not ruled by the
+    task that has most rows; where every model has every task, it is the plain mean of all, as in the paper.
+    """
     valid = [r for r in found if r.value is not None]
     if not valid:
         return None, None, 0
-    by_model: dict[tuple[str, str], list[float]] = defaultdict(list)
-    by_seed: dict[int, list[float]] = defaultdict(list)
+    seeds = sorted({r.seed for r in valid})
+    by_seed = [_nested_mean([r for r in valid if r.seed == seed]) for seed in seeds]
+    error = stdev(by_seed) / math.sqrt(len(by_seed)) if len(by_seed) > 1 else None
+    return 100 * _nested_mean(valid), None if error is None else 100 * error, len(valid)
+
+
+def _nested_mean(valid: Sequence[Ratio]) -> float:
+    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for r in valid:
         assert r.value is not None
-        by_model[r.task, r.model].append(r.value)
-        by_seed[r.seed].append(r.value)
-    value = mean(mean(values) for values in by_model.values())
-    seeds = [mean(values) for values in by_seed.values()]
-    error = stdev(seeds) / math.sqrt(len(seeds)) if len(seeds) > 1 else None
-    return 100 * value, None if error is None else 100 * error, len(valid)
+        values[r.group, r.model][r.task].append(r.value)
+    return mean(mean(mean(seeds) for seeds in tasks.values()) for tasks in values.values())
 
 
 def quadratic_mean(values: Sequence[float | None]) -> float | None:
-    """√(mean of squares) over the values that exist (the paper's overall metric)."""
-    existing = [v for v in values if v is not None]
+    """√(mean of squares) over the values that exist (the paper's overall metric).
+
+    Where a correlation is negative, so is its ratio; it counts as 0, since its square would be a merit.
+    """
+    existing = [max(v, 0.0) for v in values if v is not None]
     return math.sqrt(mean(v * v for v in existing)) if existing else None

@@ -13,7 +13,11 @@ FAMILIES = ("cnn", "transformer", "mlp")
 
 @track(NAME, "Neural architecture", "Eq. 3")
 def score(records: Sequence[Record]) -> list[Score]:
-    """Per family the mean of accuracy / full-precision accuracy; OM = √(mean over families of squares)."""
+    """Per family the mean of accuracy / full-precision accuracy; OM = √(mean over families of squares).
+
+    Within a family the models of a group of tasks (GLUE, the categories of ShapeNet-part) weigh as those of
+    one task, see `average`.
+    """
     found, _ = ratios(records)
     operators = operators_of(found)
     rows = []

@@ -253,6 +253,7 @@ def identity_fields(cell: Cell) -> dict[str, Any]:
     return {
         "cell": cell.path.as_posix(),
         "task": cell.task.name,
+        "group": task.group,
         "embedded": task.embedded,
         "stands_in_for": task.stands_in_for,
         "chance": task.chance,
