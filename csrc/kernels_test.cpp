@@ -376,18 +376,26 @@ void check_transpose(const Kernels& k) {
 void check_gradients(const Kernels& k) {
   const int64_t n = between(0, 5) ? between(0, 100) : between(200, 900);
   current = std::string(k.name) + " elementwise n=" + text(n);
-  const Floats x = values(n), grad = values(n);
+  const bool inside = between(0, 2) == 0;  // all in the window, which some kernels look for
+  Floats x = values(n);
+  const Floats grad = values(n);
+  for (float& v : x)
+    if (inside) v = 0.5f;
   const float clip = coin() ? 1.0f : std::numeric_limits<float>::infinity(), window = std::fabs(normal(1)[0]);
   const Floats c = normal(between(1, 9));
-  Floats signs(n), ste(n), approx(n), polynomial(n);
+  const float scale = value();
+  Floats signs(n), scaled(n), ste(n), apart(n, 7.0f), approx(n), polynomial(n);
   for (int64_t i = 0; i < n; ++i) ste[i] = approx[i] = polynomial[i] = grad[i];  // in place
   k.sign(x.data(), signs.data(), n);
+  k.sign_scaled(x.data(), scale, scaled.data(), n);
   k.ste(ste.data(), x.data(), ste.data(), n, clip);
+  k.ste(grad.data(), x.data(), apart.data(), n, clip);
   k.approx_sign(approx.data(), x.data(), approx.data(), n);
   k.even_polynomial(polynomial.data(), x.data(), polynomial.data(), n, c.data(), static_cast<int>(c.size()), window);
-  Floats wanted_signs(n), wanted_ste(n), wanted_approx(n), wanted_polynomial(n);
+  Floats wanted_signs(n), wanted_scaled(n), wanted_ste(n), wanted_approx(n), wanted_polynomial(n);
   for (int64_t i = 0; i < n; ++i) {
     wanted_signs[i] = static_cast<float>(sign_of(x[i]));
+    wanted_scaled[i] = x[i] >= 0.0f ? scale : -scale;
     wanted_ste[i] = grad[i] * (std::fabs(x[i]) <= clip ? 1.0f : 0.0f);
     const float slope = 2.0f - 2.0f * std::fabs(x[i]);
     wanted_approx[i] = grad[i] * (slope < 0.0f ? 0.0f : slope);
@@ -398,7 +406,8 @@ void check_gradients(const Kernels& k) {
     }
     wanted_polynomial[i] = grad[i] * (std::fabs(x[i]) > window ? 0.0f : sum);
   }
-  expect(signs, wanted_signs), expect(ste, wanted_ste), expect(approx, wanted_approx);
+  expect(signs, wanted_signs), expect(scaled, wanted_scaled), expect(ste, wanted_ste), expect(apart, wanted_ste);
+  expect(approx, wanted_approx);
   expect(polynomial, wanted_polynomial);
 }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bibench import layers, native
-from bibench.rows import Scaling, rescale, scale_rows
+from bibench.rows import Scaling, rescale, scale_rows, scaled_signs
 from bibench.spec import LayerSpec
 from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, sign
 
@@ -83,19 +83,19 @@ def check_convolution(spec: LayerSpec, shape: tuple[int, ...], seed: int, x_layo
             assert equal(native.convolve(x, w, scale, spec), exact * spec.per_output(scale)), isa
 
 
-@settings(max_examples=150)
+@settings(max_examples=200)
 @given(convolutions(2), seeds, layouts, layouts)
 def test_conv2d(case: tuple[LayerSpec, tuple[int, ...]], seed: int, x_layout: str, w_layout: str) -> None:
     check_convolution(*case, seed, x_layout, w_layout)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(convolutions(1), seeds, layouts, layouts)
 def test_conv1d(case: tuple[LayerSpec, tuple[int, ...]], seed: int, x_layout: str, w_layout: str) -> None:
     check_convolution(*case, seed, x_layout, w_layout)
 
 
-@settings(max_examples=80)
+@settings(max_examples=120)
 @given(
     st.lists(st.integers(0, 5), max_size=3),
     st.one_of(channel_counts, st.integers(900, 4500)),
@@ -138,7 +138,7 @@ def test_depthwise_sums_of_very_large_filters(isa: str, kernel: int) -> None:
         assert torch.equal(native.convolve(x, w, None, spec), defined(x, w, spec))
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(convolutions(2), seeds, *[st.booleans()] * 6)
 def test_epilogue(
     case, seed: int, x_last: bool, w_last: bool, out_last: bool, shifted: bool, scaled: bool, biased: bool
@@ -227,7 +227,7 @@ def operands(draw: st.DrawFn) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
-@settings(max_examples=80)
+@settings(max_examples=200)
 @given(operands(), seeds)
 def test_attention_products(case: tuple[Tensor, Tensor, Tensor], seed: int) -> None:
     q, k, v = case
@@ -260,7 +260,7 @@ shapes = st.one_of(
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=str)
-@settings(max_examples=20)
+@settings(max_examples=40)
 @given(shapes, seeds, layouts, st.booleans())
 def test_surrogate_gradients(surrogate, shape: tuple[int, ...], seed: int, layout: str, own: bool) -> None:
     assert surrogate.kernel() is not None
@@ -273,7 +273,7 @@ def test_surrogate_gradients(surrogate, shape: tuple[int, ...], seed: int, layou
                 assert identical(surrogate.backward(grad.clone(), x, own=own), pure), isa
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(shapes, seeds, layouts)
 def test_sign(shape: tuple[int, ...], seed: int, layout: str) -> None:
     x = arrange(values(*shape, seed=seed), layout if len(shape) else "contiguous")
@@ -283,6 +283,33 @@ def test_sign(shape: tuple[int, ...], seed: int, layout: str) -> None:
             got = sign(x)
             assert identical(got, expected), isa
             assert strides(got) == strides(expected)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 5), st.booleans(), seeds)
+def test_scaled_signs(out: int, into: int, kernel: int, last: bool, seed: int) -> None:
+    w = values(out, into, kernel, kernel, seed=seed)
+    w = w.contiguous(memory_format=torch.channels_last) if last else w
+    scale = values(out, seed=seed + 1)
+    expected = torch.where(w >= 0, 1.0, -1.0) * scale.view(-1, 1, 1, 1)
+    for isa in (*ISAS, native.NONE):
+        with native.using(isa):
+            got = scaled_signs(w, scale)
+            assert identical(got, expected), isa
+            assert strides(got) == strides(w)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_values_inside_the_window_keep_their_gradient(isa: str) -> None:
+    """Whole blocks of them are left as they are; one value outside is found wherever it is."""
+    x = torch.full((3000,), 0.5)
+    for place in (None, 0, 511, 512, 2999):
+        if place is not None:
+            x[place] = -1.5
+        grad = values(3000, seed=1)
+        for own in (True, False):
+            with native.using(isa), torch.no_grad():
+                assert identical(STE().backward(grad.clone(), x, own=own), grad * (x.abs() <= 1))
 
 
 def runs(function, *leaves: Tensor, seed: int) -> dict[str, list[Tensor]]:
@@ -301,7 +328,7 @@ def runs(function, *leaves: Tensor, seed: int) -> dict[str, list[Tensor]]:
     return found
 
 
-@settings(max_examples=80)
+@settings(max_examples=200)
 @given(
     st.integers(0, 40),
     st.one_of(st.integers(1, 40), st.integers(1, 3000)),
@@ -329,7 +356,7 @@ def test_standardized_rows_have_the_deviation_they_should(centre: bool) -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(st.integers(0, 20), st.integers(1, 30), st.integers(1, 12), st.integers(1, 12), st.booleans(), seeds)
 def test_learned_scales(n: int, c: int, h: int, w: int, last: bool, seed: int) -> None:
     y = values(n, c, h, w, seed=seed, special=False)
