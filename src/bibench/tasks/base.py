@@ -49,6 +49,7 @@ class Task:
         embedded: True when the data is made from what BiBench's dependencies carry. `stands_in_for`
             names the data set it resembles; results on it are never labelled as that data set.
         cache: which folders of the cache hold the data of an embedded task; "" if it is made in memory.
+        extra: the optional extra of BiBench that it needs beside ``bench``, or "".
         models: the architectures the paper trains on this task (as in ``resnet20[width=8]``).
         recipes: by name; every task has ``paper`` and ``quick``.
         model_recipes: by model and name, those of models that are trained otherwise.
@@ -66,6 +67,7 @@ class Task:
     cache: ClassVar[str] = "{task}-v*"
     source: ClassVar[str] = ""
     licence: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
     models: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[dict[str, Recipe]] = {}
     model_recipes: ClassVar[dict[str, dict[str, Recipe]]] = {}
