@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 import torch
 from rich.console import Console
 from torch import nn
 
 import bibench
+import bibench.attention
 
 
 def test_counts_of_resnet18() -> None:
@@ -68,3 +70,53 @@ def test_rich_table_and_json() -> None:
     console.print(audit)
     assert "stages.0.0.conv1" in console.export_text()
     assert len(json.loads(json.dumps(audit.to_dict()))["rows"]) == 22
+
+
+class Regions(nn.Module):
+    """Three rows for each example go through the head; over two frames each at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Conv2d(4, 5, 3)
+        self.frames = nn.Conv1d(5, 6, 1)
+        self.products = bibench.attention.Attention()
+        self.out = nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.head(self.stem(x).repeat(3, 1, 1, 1)).flatten(2)
+        x = self.frames(x).transpose(1, 2)[:, None]
+        return self.out(self.products(x, x, x).flatten(0, 2))
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("binarized", [False, True])
+def test_rows_of_the_batch_axis_beyond_the_examples_count(batch: int, binarized: bool) -> None:
+    model, x = Regions(), torch.randn(batch, 3, 6, 6)
+    audit = bibench.binarize(model, "bnn", example_inputs=x, keep=()) if binarized else bibench.audit(model, x)
+    positions = 3 * 16
+    expected = [36 * 4 * 27, positions * 5 * 36, positions * 6 * 5, positions * 16 * (6 + 6), positions * 2 * 6]
+    assert [row.macs for row in audit.rows] == expected
+
+
+def test_regions_of_a_detector_count_whatever_its_weights_find() -> None:
+    """As many as it judges at most."""
+    macs = {}
+    for proposals in (12, 16):
+        model = bibench.models.create(
+            "faster_rcnn", num_classes=3, input_shape=(3, 64, 64), width=4, roi_size=4, proposals=proposals
+        )
+        audits = []
+        for _ in range(2):
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn_like(parameter))
+            audits.append(bibench.audit(model, torch.rand(1, 3, 64, 64)))
+        first, second = ({row.name: row.macs for row in audit.rows} for audit in audits)
+        assert first == second
+        assert model.network.backbone.conv1.weight.device.type == "cpu"
+        macs[proposals] = first
+    head = "network.roi_heads.box_predictor.cls_score"
+    assert macs[12][head] == 12 * 32 * 4
+    assert macs[16][head] == 16 * 32 * 4
+    assert macs[12]["network.rpn.head.bbox_pred"] == macs[16]["network.rpn.head.bbox_pred"] > 0

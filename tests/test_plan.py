@@ -11,17 +11,17 @@ from torch import nn
 import bibench
 from bibench.cell import Cell
 from bibench.choice import choice
-from bibench.errors import BiBenchError, StoreError
+from bibench.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.files import write_json
 from bibench.models.base import model
-from bibench.plan import PROBE_STEPS, RERUN, PlanRow, make_plan
+from bibench.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
 from bibench.provenance import environment
 from bibench.records import Record
 from bibench.store import CELL, CHECKPOINT, DONE, CellDirectory
 from bibench.suite import SUITES, cells
 from bibench.tasks import TASKS
 from bibench.tasks.base import task
-from bibench.train.cell import identity_fields
+from bibench.train.cell import convert, identity_fields
 from bibench.train.code import code_of
 
 from .worlds import cell, tiny_world
@@ -176,14 +176,58 @@ class TestStates:
         assert plan(tmp_path, cell(model="notes"))[cell(model="notes")].state == "missing"
         assert devices == {"meta"}
 
-    @pytest.mark.parametrize("name", ["paper", "quick", "smoke"])
+    @pytest.mark.parametrize("name", ["paper", "quick", "smoke", "embedded"])
     def test_suites_can_be_planned(self, tmp_path: Path, name: str) -> None:
         rows = make_plan(cells(SUITES[name]), tmp_path)
-        expected = {"paper": {"no data"}, "quick": {"missing", "unsupported"}, "smoke": {"missing", "unsupported"}}[
-            name
-        ]
+        expected = {"no data"} if name == "paper" else {"missing", "unsupported"}
         assert {row.state for row in rows} == expected  # of the tiny file's operators one is impossible
         assert {row.cell.operator.name for row in rows if row.state == "unsupported"} <= {"impossible"}
+
+    def test_the_papers_grid_is_planned_within_seconds(self, tmp_path: Path) -> None:
+        found = cells(SUITES["paper"])
+        start = time.process_time()
+        make_plan(found, tmp_path)
+        assert time.process_time() - start < 5
+
+
+class TestGeometry:
+    """What the plan knows of models without training them."""
+
+    def test_macs_are_those_that_training_records(self) -> None:
+        for task_name, chosen in (
+            ("embedded_stsb", "bert"),
+            ("shapes", "pointnet"),
+            ("formant_words", "fsmn"),
+            ("digit_scenes_voc", "faster_rcnn[proposals=20,roi_size=4,rois=4,width=8]"),
+            ("digit_scenes_voc", "ssd300[batch_norm=True,width=8]"),
+        ):
+            place = Cell(choice(task_name), choice(chosen), choice("bnn"), choice("quick"), 0)
+            made = TASKS[task_name]()
+            model = made.model(place.model.name, place.model.options)
+            recorded = convert(place, model, made, place.resolved_recipe()).macs_by_bits()
+            assert _Geometry().macs(place) == sum(recorded.values()) > 0, (task_name, chosen)
+
+    def test_tasks_that_train_the_same_network_share_a_trace(self) -> None:
+        def place(task_name: str, chosen: str = "bert_base[pretrained=bert-base-uncased]") -> Cell:
+            return Cell(choice(task_name), choice(chosen), choice("bnn"), choice("paper"), 0)
+
+        geometry = _Geometry()
+        traced = {n: geometry._model(place(f"glue_{n}")) for n in ("mrpc", "rte", "sst2", "mnli", "stsb")}
+        assert traced["mrpc"] is traced["rte"]
+        assert len({id(t) for t in traced.values()}) == 4  # another length, another number of classes
+        assert geometry._model(place("glue_mrpc", "bert_base")) is not traced["mrpc"]
+
+    def test_the_only_layer_that_an_operator_cannot_serve_is_found(self, tmp_path: Path) -> None:
+        @bibench.operator("no_stride")
+        class NoStride(bibench.Operator):
+            def __init__(self, spec, *, profile="default"):
+                if spec.stride == (2, 2) and spec.out_channels == 64:
+                    raise UnsupportedError(f"layer {spec.name!r} has a stride")
+                super().__init__(spec, profile=profile)
+
+        chosen = Cell(choice("digits_photos"), choice("resnet20"), choice("no_stride"), choice("quick"), 0)
+        row = plan(tmp_path, chosen)[chosen]
+        assert (row.state, row.reason) == ("unsupported", "layer 'stages.2.0.conv1' has a stride")
 
 
 class TestStale:

@@ -39,6 +39,41 @@ def test_ratios_by_task_and_their_quadratic_mean() -> None:
     assert {operator for operator, _ in found} == {B}  # the baseline is no competitor
 
 
+def test_a_group_of_tasks_is_one_task() -> None:
+    grouped = scored(
+        {("g1", "m", FP, 0): 1.0, ("g1", "m", B, 0): 0.2, ("g2", "m", FP, 0): 0.5, ("g2", "m", B, 0): 0.3}, group="g"
+    )
+    found = score(grouped + scored({("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.9}))
+    assert set(found) == {(B, "g"), (B, "t"), (B, "om")}
+    assert found[B, "g"].value == pytest.approx((20 + 60) / 2)
+    assert (found[B, "g"].cells, found[B, "g"].expected) == (2, 2)
+    assert found[B, "om"].value == pytest.approx(math.sqrt((40**2 + 90**2) / 2))
+    assert (found[B, "om"].cells, found[B, "om"].expected) == (2, 2)
+
+
+def test_each_task_of_a_group_has_its_own_baseline_and_the_mean_is_over_models_too() -> None:
+    table = {("a", "m", FP, 0): 1.0, ("b", "m", FP, 0): 0.5, ("a", "n", FP, 0): 0.8, ("b", "n", FP, 0): 0.4}
+    table |= {("a", "m", B, 0): 0.5, ("b", "m", B, 0): 0.5, ("a", "n", B, 0): 0.4, ("b", "n", B, 0): None}
+    row = score(scored(table, group="g"))[B, "g"]
+    assert row.value == pytest.approx(((50 + 100) / 2 + 50) / 2)  # the model that lacks a task weighs no less
+    assert row.note == "3 of 4 cells"
+
+
+def test_the_error_of_a_group_is_over_seeds() -> None:
+    table = {(t, "m", FP, s): 1.0 for t in "ab" for s in (0, 1)}
+    table |= {("a", "m", B, 0): 0.2, ("b", "m", B, 0): 0.4, ("a", "m", B, 1): 0.6, ("b", "m", B, 1): 0.8}
+    row = score(scored(table, group="g"))[B, "g"]
+    assert row.value == pytest.approx(50)
+    assert row.std_error == pytest.approx(math.sqrt((20**2 + 20**2) / 1) / math.sqrt(2))
+
+
+def test_a_negative_correlation_is_no_merit() -> None:
+    table = {("t", "m", FP, 0): 0.5, ("t", "m", B, 0): -0.25, ("u", "m", FP, 0): 1.0, ("u", "m", B, 0): 0.6}
+    found = score(scored(table))
+    assert found[B, "t"].value == pytest.approx(-50)
+    assert found[B, "om"].value == pytest.approx(math.sqrt((0 + 60**2) / 2))
+
+
 def test_each_seed_is_related_to_the_baseline_of_its_own_seed() -> None:
     found = score(
         scored({("t", "m", FP, 0): 0.5, ("t", "m", FP, 1): 0.8, ("t", "m", B, 0): 0.5, ("t", "m", B, 1): 0.4})

@@ -34,6 +34,13 @@ def test_families_are_averaged_over_tasks_and_models_and_joined_by_the_quadratic
     assert (found[B, "om"].cells, found[B, "om"].expected, found[B, "om"].note) == (3, 3, "")
 
 
+def test_the_rows_of_a_group_do_not_outweigh_other_tasks() -> None:
+    parts = {k: v for n in range(16) for k, v in both(f"part{n}", "seg", 0.2 if n else 1.0).items()}
+    found = score(scored(parts, family="mlp", group="parts") + scored(both("t", "fsmn", 0.75), family="mlp"))
+    assert found[B, "mlp"].value == pytest.approx(((15 * 20 + 100) / 16 + 75) / 2)
+    assert (found[B, "mlp"].cells, found[B, "mlp"].expected) == (17, 17)
+
+
 def test_families_without_cells_are_left_out_and_noted() -> None:
     found = score(scored(both("t", "resnet", 0.6), family="cnn") + scored(both("t", "mixer", 0.8), family="mlp"))
     assert (found[B, "transformer"].value, found[B, "transformer"].note) == (None, "no cells")
