@@ -247,7 +247,7 @@ void check_matrix(const A& a, int64_t rows, int64_t columns, const char* name) {
 
 constexpr int64_t kStats = 4;
 
-void normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
+float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
                int threads) {
   check(x.ndim() == 2, "x must be a matrix");
   const int64_t rows = x.shape(0), n = x.shape(1);
@@ -263,6 +263,15 @@ void normalize(const Array& x, const Output& out, const Output& stats, float eps
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
   });
+  // Folded, as bibench.rows does.
+  std::vector<float> sums(rows);
+  for (int64_t r = 0; r < rows; ++r) sums[r] = facts[r * kStats + 3];
+  for (int64_t size = rows; size > 1;) {
+    const int64_t half = (size + 1) / 2;
+    for (int64_t i = 0; i < size - half; ++i) sums[i] += sums[half + i];
+    size = half;
+  }
+  return rows ? sums[0] : 0.0f;
 }
 
 void normalize_backward(const Array& grad, const Array& x, const Array& stats, const Output& out, float eps,
@@ -379,7 +388,8 @@ NB_MODULE(_core, m) {
         "groups"_a, "pad_value"_a, "shift"_array.none(), "scale"_array.none(), "bias"_array.none(), "threads"_a,
         "out = scale * (sign(x + shift) conv sign(weight)) + bias, padding (top, bottom, left, right) after the sign.");
   m.def("normalize", &normalize, "x"_array, "out"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a,
-        "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|.");
+        "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|. "
+        "Returns the sum of |out| over all rows.");
   m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,

@@ -138,12 +138,12 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
     return out
 
 
-def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Tensor, Tensor]:
-    """Rows of x (R, N) scaled, and their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes."""
+def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Tensor, Tensor, float]:
+    """Rows of x (R, N) scaled, their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes; its sum."""
     x = x.detach()
     out, stats = torch.empty_like(x), x.new_empty(len(x), 4)
-    _core.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
-    return out, stats
+    total = _core.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
+    return out, stats, total
 
 
 def normalize_backward(

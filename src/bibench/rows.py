@@ -94,12 +94,13 @@ class _ScaleRows(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, scaling: Scaling, clip: float) -> tuple[Tensor, Tensor, Tensor]:
         if native.serves(x) and x.is_contiguous() and x.numel():
-            out, stats = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
+            out, stats, total = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
+            magnitude = torch.tensor([[total]])
         else:
             out, stats = _forward(x, scaling)
-        if clip == math.inf:
-            return out, stats, stats.new_full((1, 1), math.inf)
-        return out, stats, fold(stats[:, 3:].T) / x.numel() * clip
+            magnitude = fold(stats[:, 3:].T)
+        bound = magnitude.new_full((1, 1), math.inf) if clip == math.inf else magnitude / x.numel() * clip
+        return out, stats, bound
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
