@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench import native
+from bibench.spec import without_autocast
 from bibench.surrogate import STE, binarize, sign
 
 CLIP = STE()
@@ -91,7 +92,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a):
         return a @ b
 
 

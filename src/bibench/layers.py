@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bibench import native
 from bibench.operators.base import Operator
 from bibench.rows import scaled_signs
-from bibench.spec import LayerSpec, convolve
+from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign
 
 
@@ -151,7 +151,7 @@ class _ScaledProduct(torch.autograd.Function):
         padding: tuple[int, ...],
         backward_dtype: torch.dtype | None,
     ) -> Tensor:
-        with torch.autocast(a.device.type, enabled=False):
+        with without_autocast(a):
             return _scaled(convolve(a, w, spec, padding), scale, spec)
 
     @staticmethod
@@ -187,7 +187,7 @@ class _SignProduct(torch.autograd.Function):
     ) -> Tensor:
         if native.serves(v, u) and (scale is None or native.serves(scale)):
             return native.convolve(v, u, scale, spec)
-        with torch.autocast(v.device.type, enabled=False):
+        with without_autocast(v):
             padded, padding = spec.padded(sign(v))
             return _scaled(convolve(padded, sign(u), spec, padding), scale, spec)
 
@@ -227,7 +227,7 @@ def product_gradients(
     In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
     """
     exact = grad.dtype
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a):
         if dtype is not None:
             grad, a, w = grad.to(dtype), a.to(dtype), w.to(dtype)
         grad_a, grad_w = _gradients(grad, a, w, spec, padding, needed)
