@@ -173,7 +173,7 @@ def test_the_sound_task_keeps_all(enter) -> None:
     ("broken", "problem"),
     [
         (NoQuickRecipe, "models_and_recipes_exist: has no recipe quick"),
-        (MisspeltStage, "models_and_recipes_exist: a recipe has no 'learning_rate'; it has: batch_size"),
+        (MisspeltStage, "models_and_recipes_exist: a recipe has no 'learning_rate'; it has: backward"),
         (NoModel, "models_and_recipes_exist: names no model"),
         (UnknownModel, "models_and_recipes_exist: unknown model 'resnet21'; did you mean 'resnet2"),
         (UnknownOption, "models_and_recipes_exist: model 'resnet20' has no option 'depth'; it has: width=16"),
