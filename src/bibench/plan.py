@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bibench.auditing import Call, build, on_meta, trace
 from bibench.cell import Cell
@@ -180,7 +181,7 @@ class _Geometry:
         return self._models[key]
 
     def _trace(self, cell: Cell) -> _Traced:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutInitialization():
             task = TASKS[cell.task.name]()
             model, inputs = task.model(cell.model.name, cell.model.options), on_meta(task.example_inputs())
             tensors = [*model.named_parameters(), *enumerate(_tensors(inputs))]
@@ -205,6 +206,17 @@ class _Geometry:
         """Multiply-accumulates of one example, 0 if nothing is known."""
         traced = self._model(cell)
         return 0 if isinstance(traced, str) else traced.macs
+
+
+class _WithoutInitialization(TorchFunctionMode):
+    """Leaves tensors as they come: on the meta device they have no values, and initializing costs a third of a plan."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if getattr(func, "__module__", "") == "torch.nn.init" or name in ("uniform_", "normal_", "fill_", "zero_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _by_nature(error: BiBenchError, chosen: Choice) -> str:
