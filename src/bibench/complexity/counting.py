@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bibench import auditing
@@ -16,6 +20,7 @@ from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
 from bibench.complexity.tracing import LayerCall, Work, trace
 from bibench.conversion import Keep, OperatorChoice, resolve
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
+from bibench.errors import BiBenchError
 from bibench.layers import BinaryLayer
 from bibench.operators import InferenceForm, Operator
 from bibench.spec import LayerSpec
@@ -164,7 +169,7 @@ class Complexity:
 
 
 def compression(full: Complexity, binarized: Complexity) -> float:
-    """r_c of Eq. 7: bits of the full-precision model / bits of the binarized one, leftovers of the operator included."""
+    """r_c of Eq. 7: bits of the full-precision model / bits of the binarized one with its operator's leftovers."""
     return full.storage_bits / binarized.storage_bits
 
 
@@ -204,6 +209,7 @@ class Comparison:
 
     def __init__(self, model: nn.Module, example_inputs: Any) -> None:
         self.model = model
+        self._example_inputs = example_inputs
         self._work = trace(model, example_inputs)
         self._calls = auditing.trace(model, example_inputs)
         self.full = count(model, self._work, {}, {})
@@ -212,18 +218,54 @@ class Comparison:
         self, operator: OperatorChoice, *, keep: Keep | None = None, pad_value: float = 0.0, **options: Any
     ) -> Complexity:
         """The model as `bibench.binarize` would make it with these arguments; raises what that would raise."""
-        converted, reasons = resolve(
-            self.model, operator, self._calls, keep=keep, pad_value=pad_value, options=options
-        )
-        forms = {module: op for module, op in converted if op is None or not op.full_precision}
-        return count(self.model, self._work, forms, reasons)
+        try:
+            return self._under(operator, keep, pad_value, options)
+        except BiBenchError:
+            raise
+        except Exception:  # of a stranger's operator that looks at values, which the meta device does not have
+            if not self._on_meta:
+                raise
+            return self._with_values._under(operator, keep, pad_value, options)
+
+    def _under(
+        self, operator: OperatorChoice, keep: Keep | None, pad_value: float, options: dict[str, Any]
+    ) -> Complexity:
+        with torch.device("meta") if self._on_meta else nullcontext():
+            converted, reasons = resolve(
+                self.model, operator, self._calls, keep=keep, pad_value=pad_value, options=options
+            )
+            forms = {module: op for module, op in converted if op is None or not op.full_precision}
+            return count(self.model, self._work, forms, reasons)
+
+    @property
+    def _on_meta(self) -> bool:
+        return any(p.is_meta for p in self.model.parameters())
+
+    @cached_property
+    def _with_values(self) -> Comparison:
+        """The same with random weights on the CPU."""
+        model = copy.deepcopy(self.model).to_empty(device="cpu")
+        with torch.no_grad():
+            for value in (*model.parameters(), *model.buffers()):
+                _ = value.uniform_(0.5, 1) if value.is_floating_point() else value.zero_()
+        return Comparison(model, _zeros(self._example_inputs))
+
+
+def _zeros(inputs: Any) -> Any:
+    if isinstance(inputs, Tensor):
+        return torch.zeros(inputs.shape, dtype=inputs.dtype)
+    if isinstance(inputs, dict):
+        return {k: _zeros(v) for k, v in inputs.items()}
+    return tuple(map(_zeros, inputs)) if isinstance(inputs, tuple | list) else inputs
 
 
 def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module, str]) -> Complexity:
     """The rows of `model` from the work of one example and the binarized `forms` of its layers."""
     rows: list[Row] = []
     counted: set[int] = set()
-    inside: set[nn.Module] = {m for layer in model.modules() if isinstance(layer, BinaryLayer) for m in layer.operator.modules()}
+    inside: set[nn.Module] = {
+        part for layer in model.modules() if isinstance(layer, BinaryLayer) for part in layer.operator.modules()
+    }
     for name, module in model.named_modules():
         if module in inside:
             continue
@@ -237,9 +279,7 @@ def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module
     return Complexity(tuple(rows), next(map(_shown, called), ""))
 
 
-def _row(
-    name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, forms: Forms, reason: str
-) -> Row | None:
+def _row(name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, forms: Forms, reason: str) -> Row | None:
     calls = work.calls.get(module, [])
     elements, macs = Counter(work.elements.get(name, {})), work.macs.get(name, 0)
     numbers = sum(p.numel() for p in own.values())
@@ -270,9 +310,7 @@ def _kind(module: nn.Module) -> str:
     )
 
 
-def _form(
-    module: nn.Module, op: Operator | None, calls: list[LayerCall], elements: Counter[str]
-) -> dict[str, Any]:
+def _form(module: nn.Module, op: Operator | None, calls: list[LayerCall], elements: Counter[str]) -> dict[str, Any]:
     """Bits and leftovers of a binarized layer; its element operations are added to `elements`."""
     if isinstance(module, Attention):
         # Q, K and V are signed; 1/√d > 0 moves no score across its threshold, and there is no softmax.
