@@ -275,7 +275,7 @@ def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module
         if row is not None:
             rows.append(row)
     names = {module: name for name, module in model.named_modules()}
-    called = (names[m] for m, calls in work.calls.items() if m not in forms and sum(c.macs for c in calls))
+    called = (names[m] for m, calls in work.calls.items() if m not in forms and sum(c.macs for c in calls) > 0)
     return Complexity(tuple(rows), next(map(_shown, called), ""))
 
 

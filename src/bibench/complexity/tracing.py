@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -98,13 +99,13 @@ def trace(model: nn.Module, example_inputs: Any) -> Work:
     training = {m: m.training for m in model.modules()}
     model.eval()
     fast = torch.backends.mha.get_fastpath_enabled()
-    # A transformer's fast path is one opaque operation.
+    # The fast path of transformers, oneDNN's recurrent layers and fused attention are opaque operations.
     torch.backends.mha.set_fastpath_enabled(False)
     hooks = [h for m in model.modules() for h in stack.watch(m, work)]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of backends that are not there
-            with torch.backends.mkldnn.flags(enabled=False), _Counting(work, stack):
+            with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), _Counting(work, stack):
                 _call(model, one_example(example_inputs))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
@@ -116,20 +117,26 @@ def trace(model: nn.Module, example_inputs: Any) -> Work:
 
 
 def one_example(inputs: Any) -> Any:
-    """The first example of a batch: every tensor that has the batch axis of the first one, cut to length 1."""
-    first = next(_tensors(inputs), None)
-    if first is None or not first.dim():
-        return inputs
-    batch = len(first)
+    """The first example of a batch: every argument as long as the first one, cut to length 1.
 
-    def cut(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value[:1] if value.dim() and len(value) == batch else value
-        if isinstance(value, dict):
-            return {k: cut(v) for k, v in value.items()}
-        return type(value)(map(cut, value)) if isinstance(value, tuple | list) else value
+    An argument is a tensor with a batch axis, or a list of examples as detectors take them.
+    """
+    if not isinstance(inputs, tuple | list | dict):
+        return _cut(inputs, _length(inputs))
+    values = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
+    batch = next((n for value in values if (n := _length(value))), 0)
+    cut = [_cut(value, batch) for value in values]
+    return dict(zip(inputs, cut, strict=True)) if isinstance(inputs, dict) else tuple(cut)
 
-    return cut(inputs)
+
+def _length(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return len(value) if value.dim() else 0
+    return len(value) if isinstance(value, list | tuple) else 0
+
+
+def _cut(value: Any, batch: int) -> Any:
+    return value[:1] if batch and _length(value) == batch else value
 
 
 def _tensors(value: Any) -> Any:
