@@ -57,9 +57,7 @@ def small() -> Comparison:
 @pytest.fixture(scope="module")
 def resnet18() -> Comparison:
     with torch.device("meta"):
-        model = bibench.models.create(
-            "resnet18", num_classes=1000, input_shape=(3, 224, 224), binarize_downsample=True
-        )
+        model = bibench.models.create("resnet18", num_classes=1000, input_shape=(3, 224, 224), binarize_downsample=True)
         return Comparison(model, torch.zeros(2, 3, 224, 224))
 
 

@@ -222,7 +222,7 @@ def _print_layers(asked: str, counted: dict[str, Complexity | str], convention: 
 
 def _flat(operator: str, own: Complexity | str, convention: Convention) -> list[dict[str, Any]]:
     if isinstance(own, str):
-        return []
+        return [{"model_operator": operator, "reason": own}]
     return [
         {
             "model_operator": operator,

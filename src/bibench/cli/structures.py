@@ -45,6 +45,8 @@ def structures(
     for operator in chosen:
         OPERATORS[operator.name].check_options(operator.options)
     chosen = [o for o in chosen if not OPERATORS[o.name].full_precision]
+    if not chosen:
+        raise BiBenchError("--operators: name at least one operator that binarizes")
     news = console(stderr=True)
     rows: list[StructureError] = []
     for name in names:
