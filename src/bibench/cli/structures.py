@@ -80,12 +80,14 @@ def _numbers(option: str, texts: Sequence[str] | None) -> list[int] | None:
 
 def _print_means(rows: Sequence[StructureError]) -> None:
     structures = list(dict.fromkeys(row.structure for row in rows))
-    lines = [["BNN, as published", *(_mean([r.published for r in rows if r.structure == s]) for s in structures)]]
+    lines = [["BNN, as published", *(_mean([r.published for r in rows if r.structure == s]) for s in structures), ""]]
     for operator in dict.fromkeys(row.operator for row in rows):
         own = [row for row in rows if row.operator == operator]
-        lines.append([operator, *(_mean([r.error for r in own if r.structure == s]) for s in structures)])
-    title = f"Relative error ‖f - f̂‖₁ / ‖f‖₁ (Eq. 41), mean over sizes, dimensions and {rows[0].seeds} seed(s)"
-    console().print(table(title, ("operator", *structures), lines, numeric=structures))
+        reason = next((row.reason for row in own if row.reason), "")
+        lines.append([operator, *(_mean([r.error for r in own if r.structure == s]) for s in structures), reason])
+    seeds = max(row.seeds for row in rows)
+    title = f"Relative error ‖f - f̂‖₁ / ‖f‖₁ (Eq. 41), mean over sizes, dimensions and {seeds} seed(s)"
+    console().print(table(title, ("operator", *structures, "note"), lines, numeric=structures))
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bibench.attention import Attention
 from bibench.choice import Choice
 from bibench.conversion import binarize
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 
 DIMENSIONS = (64, 128, 256, 512)
 HEAD = 64
@@ -126,17 +126,21 @@ STRUCTURES = {
 
 @dataclass(frozen=True)
 class StructureError:
-    """The error of one structure, size, dimension and operator: mean and deviation over `seeds`."""
+    """The error of one structure, size, dimension and operator: mean and deviation over `seeds`.
+
+    None with a `reason` for an operator that cannot be built for it.
+    """
 
     structure: str
     size: int
     dim: int
     operator: str
-    error: float
+    error: float | None
     std: float | None
     seeds: int
     published: float | None
     """The paper's, of BNN; None for a size it does not have."""
+    reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -176,15 +180,24 @@ def structure_errors(
             note(f"{structure.name} {size} × {dim}")
             found = [dict(_errors(structure, operators, size, dim, seed, normalized, keep_first)) for seed in seeds]
             for operator in operators:
-                values = [errors[operator] for errors in found]
-                spread = stdev(values) if len(values) > 1 else None
-                published = _published(structure, size, dim)
-                rows.append(
-                    StructureError(
-                        structure.name, size, dim, str(operator), mean(values), spread, len(values), published
-                    )
-                )
+                rows.append(_row(structure, size, dim, operator, [errors[operator] for errors in found]))
     return rows
+
+
+def _row(structure: Structure, size: int, dim: int, operator: Choice, results: Sequence[float | str]) -> StructureError:
+    values = [result for result in results if not isinstance(result, str)]
+    reason = next((result for result in results if isinstance(result, str)), "")
+    return StructureError(
+        structure.name,
+        size,
+        dim,
+        str(operator),
+        error=mean(values) if values else None,
+        std=stdev(values) if len(values) > 1 else None,
+        seeds=len(values),
+        published=_published(structure, size, dim),
+        reason=reason,
+    )
 
 
 def _published(structure: Structure, size: int, dim: int) -> float | None:
@@ -201,7 +214,7 @@ def _errors(
     seed: int,
     normalized: bool,
     keep_first: bool,
-) -> Iterator[tuple[Choice, float]]:
+) -> Iterator[tuple[Choice, float | str]]:
     if dim % HEAD:
         raise BiBenchError(f"dimensions must be multiples of {HEAD}, the width of an attention head; got {dim}")
     with torch.random.fork_rng(devices=()):
@@ -213,5 +226,9 @@ def _errors(
             torch.manual_seed(seed)  # scales that start at random do so alike, whoever came before
             binarized = copy.deepcopy(float_structure)
             keep = ("units.0",) if keep_first and structure.series else ()
-            binarize(binarized, operator.name, example_inputs=x, keep=keep, **operator.options)
+            try:
+                binarize(binarized, operator.name, example_inputs=x, keep=keep, **operator.options)
+            except (UnsupportedError, ConversionError) as error:
+                yield operator, str(error)
+                continue
             yield operator, relative_error(expected, binarized.eval()(x))
