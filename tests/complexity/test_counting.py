@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ from bibench.complexity import (
 )
 from bibench.embedding import BinarizableEmbedding
 from bibench.errors import ConversionError, UnknownNameError
+from bibench.layers import BinaryLayer
 from bibench.operators import known_operators
 
 BINARY = [name for name in known_operators() if name != "fp32"]
@@ -322,3 +324,27 @@ def test_refusals() -> None:
         comparison.under("bnn")
     with pytest.raises(UnknownNameError, match="unknown operator 'bnnn'"):
         comparison.under("bnnn")
+
+
+@pytest.mark.parametrize("operator", BINARY)
+def test_storage_is_the_length_of_the_packed_bytes(operator: str) -> None:
+    """Every number of a converted network written out: packed signs, 32-bit scales, norms folded to two vectors."""
+    model = bibench.models.create("deep_fsmn", num_classes=12, input_shape=(1, 32, 32))
+    inputs = torch.zeros(1, 1, 32, 32)
+    bibench.binarize(model, operator, example_inputs=inputs)
+    blob, inside = b"", set()
+    for module in model.modules():
+        if module in inside:
+            continue
+        if isinstance(module, BinaryLayer):
+            inside |= set(module.operator.modules())
+            form = module.operator.inference_form(module.weight)
+            blob += np.packbits(form.weight.numpy() > 0).tobytes()
+            tensors = [form.channel_scale, form.threshold, *(form.spatial_scale or ()), module.bias]
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            factor = module.weight / (module.running_var + module.eps).sqrt()
+            tensors = [factor, module.bias - factor * module.running_mean]
+        else:
+            tensors = list(module.parameters(recurse=False))
+        blob += b"".join(t.detach().numpy().tobytes() for t in tensors if t is not None)
+    assert complexity(model, inputs).storage_bytes == len(blob)
