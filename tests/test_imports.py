@@ -22,6 +22,7 @@ ROOMS = [
     ["layers", "attention", "embedding"],
     ["auditing"],
     ["conversion"],
+    ["complexity"],
     ["models", "data", "recipe"],
     ["tasks"],
     ["cell"],

@@ -87,7 +87,7 @@ class TestList:
                 ("name", "title", "data", "metric", "models", "recipes"),
                 ("digits_photos", "Digits over photographs (embedded)", "embedded, stands in for CIFAR-10"),
             ),
-            ("suites", ("name", "cells", "tasks", "description"), ("paper", "45", "cifar10, imagenet")),
+            ("suites", ("name", "cells", "tasks", "description"), ("sensitivity", "360", "cifar10")),
             ("tracks", ("name", "title", "equation"), ("learning_task", "Learning task", "Eq. 2")),
         ],
     )
@@ -335,7 +335,7 @@ class TestErrors:
             (("quik",), "unknown suite 'quik'; did you mean 'quick'?"),
             (("quick", "--operators", "reactnt"), "unknown operator 'reactnt'; did you mean 'reactnet'"),
             (("quick", "--models", "vgg_smal"), "unknown model 'vgg_smal'; did you mean 'vgg_small'?"),
-            (("quick", "--tasks", "digit_photos"), "unknown task 'digit_photos'; did you mean 'digits_photos'?"),
+            (("quick", "--tasks", "digit_photos"), "unknown task 'digit_photos'; did you mean 'digits_photos'"),
             (
                 ("quick", "--operators", "xnor[act=1]"),
                 "operator 'xnor' has no option 'act'; it has: profile='default', act",
@@ -430,7 +430,7 @@ class TestMissingLibraries:
         heavy = "lightning_fabric,torchmetrics,filelock,sklearn,skimage,tensorboard"
         ended = self.without(heavy, "plan", "quick", "--operators", "bnn", "--runs", runs)
         assert (ended.returncode, ended.stderr) == (0, "")
-        assert "8 cells: 8 missing." in ended.stdout
+        assert "12 cells: 12 missing." in ended.stdout
 
 
 class TestPipes:

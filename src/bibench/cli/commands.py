@@ -2,7 +2,7 @@
 
 import typer
 
-from bibench.cli import catalogue, data, measuring, planning, running, scoring
+from bibench.cli import catalogue, complexity, data, measuring, planning, running, scoring, structures
 
 app = typer.Typer(
     name="bibench",
@@ -19,6 +19,9 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.command("complexity")(complexity.complexity)
+measuring.measure.command("complexity")(complexity.measure)
+measuring.measure.command("structures")(structures.structures)
 app.add_typer(measuring.measure, name="measure")
 app.add_typer(data.app, name="data")
 app.command("check")(catalogue.check)

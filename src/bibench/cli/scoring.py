@@ -164,14 +164,12 @@ def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) ->
         if metric == "om" or any(r.value is not None for r in rows if r.metric == metric)
     ]
     by_key = {(r.operator, r.metric): r for r in rows}
+    unit, digits = TRACKS[name].unit, TRACKS[name].digits
     lines = []
     for operator in dict.fromkeys(r.operator for r in rows):
         cells = [by_key[operator, metric] for metric in metrics]
         notes = "; ".join(dict.fromkeys(f"{r.metric}: {r.note}" for r in cells if r.note))
-        values = [number(r.value) + (f" ± {r.std_error:.1f}" if r.std_error is not None else "") for r in cells]
+        values = [number(r.value, digits) + (f" ± {r.std_error:.1f}" if r.std_error is not None else "") for r in cells]
         lines.append([operator, *values, notes])
-    title = (
-        f"{TRACKS[name].title} track ({TRACKS[name].equation}), recipe {recipe}, "
-        "percent of full precision ± standard error over seeds"
-    )
+    title = f"{TRACKS[name].title} track ({TRACKS[name].equation}), recipe {recipe}, {unit} ± standard error over seeds"
     out.print(table(title, ["operator", *metrics, "incomplete"], lines, numeric=metrics))

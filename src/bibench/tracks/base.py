@@ -19,7 +19,7 @@ TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
 
 @dataclass(frozen=True)
 class Score:
-    """One score of one operator under one recipe; `value` in percent, None when nothing can be said.
+    """One score of one operator under one recipe; `value` in its track's unit, None when nothing can be said.
 
     `std_error` is over seeds (None for fewer than two); `cells` of `expected` entered the value.
     """
@@ -41,12 +41,14 @@ class Score:
 
 @dataclass(frozen=True)
 class Track:
-    """A track: its title, the equation it follows, and the function from records to scores."""
+    """A track: its title, the equation it follows, the function from records to scores, and how they are shown."""
 
     name: str
     title: str
     equation: str
     score: Callable[[Sequence[Record]], list[Score]]
+    unit: str = "percent of full precision"
+    digits: int = 1
 
 
 def by_recipe(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -71,11 +73,12 @@ def track(
     title: str,
     equation: str,
     parts: Callable[[Sequence[Record]], dict[str, list[Record]]] = by_recipe,
+    **shown: Any,
 ) -> Callable[..., Any]:
     """Decorator: enter a function from comparable records to scores into the catalogue.
 
     What it becomes takes any records: it scores each of `parts` alone, so that numbers of different
-    recipes are never averaged.
+    recipes are never averaged. `shown`: `unit` and `digits` of its scores.
     """
 
     def enter(function: Callable[[Sequence[Record]], list[Score]]) -> Any:
@@ -84,7 +87,7 @@ def track(
             scored = {recipe: function(part) for recipe, part in parts(records).items()}
             return [replace(row, recipe=recipe) for recipe, rows in scored.items() for row in rows]
 
-        TRACKS.register(name, Track(name, title, equation, score), where=function)
+        TRACKS.register(name, Track(name, title, equation, score, **shown), where=function)
         return score
 
     return enter

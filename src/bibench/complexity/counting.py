@@ -1,0 +1,381 @@
+"""Parameters, storage and operations of a model, layer by layer, for full precision and any operator."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench import auditing
+from bibench.attention import Attention, BinaryAttention
+from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
+from bibench.complexity.tracing import LayerCall, Work, trace
+from bibench.conversion import Keep, OperatorChoice, resolve
+from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
+from bibench.errors import BiBenchError
+from bibench.layers import BinaryLayer
+from bibench.operators import InferenceForm, Operator
+from bibench.spec import LayerSpec
+
+Forms = Mapping[nn.Module, Operator | None]
+"""Binarized layers with their operators; None for attention and embedding, which have one binarized form."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer with weights or products, or one module that does element operations. Counts are of one example."""
+
+    name: str
+    kind: str
+    weight_bits: int = 32
+    activation_bits: int = 32
+    operator: str = ""
+    reason: str = ""
+    weights: int = 0
+    """Parameters stored with `weight_bits` each."""
+    others: int = 0
+    """Parameters that stay 32-bit: biases, the two numbers per channel of a norm."""
+    leftovers: Mapping[str, int] = field(default_factory=dict)
+    """32-bit numbers that the operator adds to the model, by what they are."""
+    macs: int = 0
+    elements: Mapping[str, int] = field(default_factory=dict)
+    """Operations on elements by kind, see `bibench.complexity.conventions.KINDS`."""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the layer before binarization."""
+        return self.weights + self.others
+
+    @property
+    def storage_bits(self) -> int:
+        """Bits of its numbers at inference."""
+        return self.weights * self.weight_bits + 32 * (self.others + sum(self.leftovers.values()))
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes of its numbers at inference, the weights packed and filled up to a whole byte."""
+        return -(-self.weights * self.weight_bits // 8) + 4 * (self.others + sum(self.leftovers.values()))
+
+    @property
+    def bops(self) -> int:
+        """Bit operations: multiply-accumulates × weight bits × activation bits."""
+        return self.macs * self.weight_bits * self.activation_bits
+
+    @property
+    def precision(self) -> str:
+        """Like ``W1A1``."""
+        return f"W{self.weight_bits}A{self.activation_bits}"
+
+    def operations(self, convention: Convention = BIBENCH) -> float:
+        """Operations by the bits of this layer (what surrounds it does not matter)."""
+        products = self.macs * convention.share(self.weight_bits, self.activation_bits)
+        return products + sum(convention.operations.get(kind, 0) * n for kind, n in self.elements.items())
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """All rows of a model, in the order of registration; `first` names the first full-precision layer called."""
+
+    rows: tuple[Row, ...]
+    first: str = ""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters before binarization."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def storage_bits(self) -> int:
+        """Bits of all numbers at inference; Eq. 7 is made of them."""
+        return sum(row.storage_bits for row in self.rows)
+
+    @property
+    def storage_bytes(self) -> int:
+        """Bytes of all numbers at inference, each tensor filled up to a whole byte; no header of any format."""
+        return sum(row.storage_bytes for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one example."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def bops(self) -> int:
+        """Bit operations of all products."""
+        return sum(row.bops for row in self.rows)
+
+    @property
+    def binarized(self) -> bool:
+        """Whether any layer has fewer than 32 bits."""
+        return any(row.weight_bits < 32 for row in self.rows)
+
+    def macs_by_bits(self) -> dict[tuple[int, int], int]:
+        """Multiply-accumulates by (weight bits, activation bits)."""
+        counts: Counter[tuple[int, int]] = Counter()
+        for row in self.rows:
+            counts[row.weight_bits, row.activation_bits] += row.macs
+        return {bits: n for bits, n in counts.items() if n}
+
+    def elements(self) -> dict[str, int]:
+        """Operations on elements by kind."""
+        counts: Counter[str] = Counter()
+        for row in self.rows:
+            counts.update(row.elements)
+        return dict(counts)
+
+    def operations(self, convention: Convention = BIBENCH) -> float:
+        """Operations of one example, in units of one full-precision multiply-accumulate."""
+        return sum(self.row_operations(row, convention) for row in self.rows)
+
+    def row_operations(self, row: Row, convention: Convention = BIBENCH) -> float:
+        """The operations of one of its rows under a convention that may look at the whole model."""
+        if not (convention.first_layer_alone and self.binarized):
+            return row.operations(convention)
+        share = min(convention.share(r.weight_bits, r.activation_bits) for r in self.rows)
+        left = {kind: n * convention.operations.get(kind, 0) for kind, n in row.elements.items()}
+        remaining = sum(n for kind, n in left.items() if kind in LEFTOVERS)
+        products = row.macs * (1.0 if row.name == self.first else share)
+        return products + remaining + share * (sum(left.values()) - remaining)
+
+    def to_dict(self, convention: Convention = BIBENCH) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        rows = [
+            {
+                **asdict(row),
+                "precision": row.precision,
+                "storage_bytes": row.storage_bytes,
+                "bops": row.bops,
+                "operations": self.row_operations(row, convention),
+            }
+            for row in self.rows
+        ]
+        return {
+            "parameters": self.parameters,
+            "storage_bytes": self.storage_bytes,
+            "macs": self.macs,
+            "binary_macs": self.macs_by_bits().get((1, 1), 0),
+            "bops": self.bops,
+            "operations": self.operations(convention),
+            "rows": rows,
+        }
+
+
+def compression(full: Complexity, binarized: Complexity) -> float:
+    """r_c of Eq. 7: bits of the full-precision model / bits of the binarized one with its operator's leftovers."""
+    return full.storage_bits / binarized.storage_bits
+
+
+def speedup(full: Complexity, binarized: Complexity, convention: Convention = BIBENCH) -> float:
+    """r_s of Eq. 7: operations of the full-precision model / operations of the binarized one."""
+    return full.operations(convention) / binarized.operations(convention)
+
+
+def overall(compression: float, speedup: float) -> float:
+    """OM_comp of Eq. 8 for one model: √(½(r_c² + r_s²))."""
+    return math.sqrt((compression**2 + speedup**2) / 2)
+
+
+def complexity(model: nn.Module, example_inputs: Any) -> Complexity:
+    """Count any model as it is, full-precision or binarized.
+
+    Args:
+        example_inputs: what it is called with: a tensor, a tuple of positional or a dict of keyword
+            arguments, with a batch axis. The counts are of one example.
+    """
+    forms: dict[nn.Module, Operator | None] = {}
+    for module in model.modules():
+        if isinstance(module, BinaryLayer) and not module.operator.full_precision:
+            forms[module] = module.operator
+        elif isinstance(module, BinaryAttention | BinaryEmbedding):
+            forms[module] = None
+    return count(model, trace(model, example_inputs), forms, {})
+
+
+class Comparison:
+    """One full-precision model, traced once, counted under any number of operators. It is not changed.
+
+    Args:
+        model: not binarized; may be on the meta device.
+        example_inputs: see `complexity`.
+    """
+
+    def __init__(self, model: nn.Module, example_inputs: Any) -> None:
+        self.model = model
+        self._example_inputs = example_inputs
+        self._work = trace(model, example_inputs)
+        self._calls = auditing.trace(model, example_inputs)
+        self.full = count(model, self._work, {}, {})
+
+    def under(
+        self, operator: OperatorChoice, *, keep: Keep | None = None, pad_value: float = 0.0, **options: Any
+    ) -> Complexity:
+        """The model as `bibench.binarize` would make it with these arguments; raises what that would raise."""
+        try:
+            return self._under(operator, keep, pad_value, options)
+        except BiBenchError:
+            raise
+        except Exception:  # of a stranger's operator that looks at values, which the meta device does not have
+            if not self._on_meta:
+                raise
+            return self._with_values._under(operator, keep, pad_value, options)
+
+    def _under(
+        self, operator: OperatorChoice, keep: Keep | None, pad_value: float, options: dict[str, Any]
+    ) -> Complexity:
+        with torch.device("meta") if self._on_meta else nullcontext():
+            converted, reasons = resolve(
+                self.model, operator, self._calls, keep=keep, pad_value=pad_value, options=options
+            )
+            forms = {module: op for module, op in converted if op is None or not op.full_precision}
+            return count(self.model, self._work, forms, reasons)
+
+    @property
+    def _on_meta(self) -> bool:
+        return any(p.is_meta for p in self.model.parameters())
+
+    @cached_property
+    def _with_values(self) -> Comparison:
+        """The same with random weights on the CPU."""
+        model = copy.deepcopy(self.model).to_empty(device="cpu")
+        with torch.no_grad():
+            for value in (*model.parameters(), *model.buffers()):
+                _ = value.uniform_(0.5, 1) if value.is_floating_point() else value.zero_()
+        return Comparison(model, _zeros(self._example_inputs))
+
+
+def _zeros(inputs: Any) -> Any:
+    if isinstance(inputs, Tensor):
+        return torch.zeros(inputs.shape, dtype=inputs.dtype)
+    if isinstance(inputs, dict):
+        return {k: _zeros(v) for k, v in inputs.items()}
+    return tuple(map(_zeros, inputs)) if isinstance(inputs, tuple | list) else inputs
+
+
+def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module, str]) -> Complexity:
+    """The rows of `model` from the work of one example and the binarized `forms` of its layers."""
+    rows: list[Row] = []
+    counted: set[int] = set()
+    inside: set[nn.Module] = {
+        part for layer in model.modules() if isinstance(layer, BinaryLayer) for part in layer.operator.modules()
+    }
+    for name, module in model.named_modules():
+        if module in inside:
+            continue
+        own = {k: p for k, p in module.named_parameters(recurse=False) if id(p) not in counted}
+        counted.update(map(id, own.values()))
+        row = _row(name, module, own, work, forms, reasons.get(module, ""))
+        if row is not None:
+            rows.append(row)
+    names = {module: name for name, module in model.named_modules()}
+    called = (names[m] for m, calls in work.calls.items() if m not in forms and sum(c.macs for c in calls) > 0)
+    return Complexity(tuple(rows), next(map(_shown, called), ""))
+
+
+def _row(name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, forms: Forms, reason: str) -> Row | None:
+    calls = work.calls.get(module, [])
+    elements, macs = Counter(work.elements.get(name, {})), work.macs.get(name, 0)
+    numbers = sum(p.numel() for p in own.values())
+    if not (calls or elements or macs or numbers):
+        return None
+    weights = own["weight"].numel() if "weight" in own and isinstance(module, auditing.WEIGHT_LAYERS) else 0
+    macs += sum(call.macs for call in calls)
+    if isinstance(getattr(module, "bias", None), Tensor) and calls:
+        elements["bias"] += sum(call.outputs for call in calls)
+    facts: dict[str, Any] = {"weights": weights, "others": numbers - weights, "macs": macs, "reason": reason}
+    if module in forms:
+        facts |= _form(module, forms[module], calls, elements)
+    else:
+        elements["softmax"] += sum(call.scores for call in calls)
+    kind = facts.pop("kind", "") or getattr(module, "kind", "") or _kind(module)
+    return Row(name=_shown(name), kind=kind, elements={k: n for k, n in elements.items() if n}, **facts)
+
+
+def _shown(name: str) -> str:
+    return name or "(the model itself)"
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, BinaryLayer):
+        return module.spec.kind
+    return {nn.Conv1d: "conv1d", nn.Conv2d: "conv2d", nn.Linear: "linear", nn.Embedding: "embedding"}.get(
+        type(module), type(module).__name__
+    )
+
+
+def _form(module: nn.Module, op: Operator | None, calls: list[LayerCall], elements: Counter[str]) -> dict[str, Any]:
+    """Bits and leftovers of a binarized layer; its element operations are added to `elements`."""
+    if isinstance(module, Attention):
+        # Q, K and V are signed; 1/√d > 0 moves no score across its threshold, and there is no softmax.
+        elements["sign"] += sum(_attention_signs(call) for call in calls)
+        return {"weight_bits": 1, "activation_bits": 1, "operator": BinaryAttention.operator_name}
+    if isinstance(module, BinarizableEmbedding):
+        elements["channel_scale"] += sum(call.outputs for call in calls)
+        return {
+            "weight_bits": 1,
+            "operator": BinaryEmbedding.operator_name,
+            "leftovers": {"row_scale": module.num_embeddings},
+        }
+    assert op is not None
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    form = op.inference_form(weight)
+    for call in calls:
+        elements.update(leftover_operations(form, op.spec, call))
+        if op.activation_bits < 32:
+            elements["sign"] += call.inputs
+    return {
+        "kind": op.spec.kind,
+        "weight_bits": op.weight_bits,
+        "activation_bits": op.activation_bits,
+        "operator": op.name,
+        "leftovers": leftover_numbers(form),
+    }
+
+
+def _attention_signs(call: LayerCall) -> int:
+    queries = math.prod(call.output_shape[:-1])
+    keys = math.prod(call.output_shape[:-2]) * call.scores // max(1, queries)
+    return call.inputs + keys * (call.input_shape[-1] + call.output_shape[-1]) + call.scores
+
+
+def leftover_numbers(form: InferenceForm) -> dict[str, int]:
+    """32-bit numbers that an operator adds to the stored model; K is computed at run time and adds none."""
+    found = {
+        "channel_scale": _distinct(form.channel_scale),
+        "threshold": _distinct(form.threshold),
+        "spatial_scale": sum(map(_distinct, form.spatial_scale or ())),
+    }
+    return {name: n for name, n in found.items() if n}
+
+
+def _distinct(values: Tensor | None) -> int:
+    """Numbers held; one for a scale of the whole layer that is expanded over the channels."""
+    if values is None:
+        return 0
+    return math.prod(size for size, stride in zip(values.shape, values.stride(), strict=True) if stride)
+
+
+def leftover_operations(form: InferenceForm, spec: LayerSpec, call: LayerCall) -> dict[str, int]:
+    """Full-precision element operations of one call beside the binary product.
+
+    K ("spatial") takes |x| summed over the channels, a box filter of k products per position and group,
+    and a product per output; "token" and "sample" have no filter.
+    """
+    found = {
+        "channel_scale": call.outputs if form.channel_scale is not None else 0,
+        "threshold": call.inputs if form.threshold is not None else 0,
+        "spatial_scale": call.outputs if form.spatial_scale else 0,
+    }
+    if form.activation_scale is not None:
+        positions = call.outputs // spec.out_channels * spec.groups
+        filtered = positions * math.prod(spec.kernel_size) if form.activation_scale == "spatial" else 0
+        found["activation_scale"] = call.inputs + filtered + call.outputs
+    return {name: n for name, n in found.items() if n}
