@@ -7,8 +7,8 @@ and not comparable with published ones.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,8 @@ Textures = tuple[NDArray[np.uint8], ...]
 
 OFFICIAL = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")
 """Five of the six photographs: the reference draws from five and never uses frost6.jpg."""
+DARKNESS = 0.57
+"""Of the drawn textures: gives the mean change that the photographs give, at severities 1, 3 and 5 to within 6 %."""
 SHRINK = 5
 """The reference shrinks the photographs to a fifth for CIFAR-10-C and takes them whole for ImageNet-C."""
 
@@ -104,12 +106,9 @@ def _draw(size: int, random: np.random.RandomState) -> NDArray[np.uint8]:
         weight *= 0.7
     grain += 0.15 * random.normal(size=grain.shape)
     order = np.argsort(np.argsort(grain, axis=None)).reshape(grain.shape) / (grain.size - 1)  # uniform in [0, 1]
-    shade = (0.2 + 0.8 * order**0.7)[..., None]
+    shade = order[..., None] ** DARKNESS
     ice = np.array([0.86, 0.95, 1.0]) * (1 - shade) + shade
-    return np.asarray(np.rint(255 * BRIGHTNESS * ice * shade), dtype=np.uint8)
-
-
-BRIGHTNESS = 0.9
+    return np.asarray(np.rint(255 * ice * shade), dtype=np.uint8)
 
 
 def _noise(size: int, cells: int, random: np.random.RandomState) -> Float:

@@ -33,7 +33,7 @@ def frost(x: Float, constants: tuple[float, float], streams: Streams) -> Float:
         picture = pictures[random.randint(len(pictures))]
         top = random.randint(picture.shape[0] - height + 1)
         left = random.randint(picture.shape[1] - width + 1)
-        return picture[top : top + height, left : left + width]
+        return picture[top : top + height, left : left + width].astype(float)
 
     return constants[0] * x + constants[1] * streams.draw(crop) / 255
 
