@@ -123,7 +123,7 @@ def official(folder: Path, corruption: str, labels: Sequence[int] | NDArray[np.i
 
 def _open(file: Path, shape: tuple[int, ...], fix: str, kinds: str = "u") -> NDArray[np.uint8]:
     try:
-        stored = np.load(file, mmap_mode="r", allow_pickle=False)
+        stored = np.lib.format.open_memmap(file, mode="r")  # neither archives nor pickles
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; {fix}") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
