@@ -164,7 +164,7 @@ class TestOfficialFiles:
             measured(runs, corruptions=("fog", "snow"), data_root=root)
 
     def test_asked_for_and_not_there(self, runs: Path) -> None:
-        with pytest.raises(DataError, match="--source official: no .npy files found in task 'tiny'"):
+        with pytest.raises(DataError, match=r"--source official: no \.npy files found in task 'tiny'"):
             measured(runs, source="official")
 
 
