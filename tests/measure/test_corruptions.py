@@ -62,6 +62,9 @@ def test_a_record_for_each_condition(runs: Path) -> None:
         mine = [r for r in records if r.operator == operator]
         assert {(r.corruption, r.severity) for r in mine} == conditions
         assert {(r.kind, r.metric, r.split, r.status) for r in mine} == {("corruption", "accuracy", "test", "ok")}
+    assert {(r.corruption, r.flags.removeprefix("collapsed,")) for r in records if r.severity} == {
+        (name, "generated") for name in SOME
+    }
     stored = [r for r in read([runs]) if r.kind == "corruption"]
     assert sorted(map(repr, stored)) == sorted(map(repr, records))
 
@@ -91,15 +94,17 @@ def test_what_was_measured_is_not_measured_again(runs: Path, monkeypatch: pytest
 
 def test_new_corruptions_join_and_again_starts_over(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured(runs, corruptions=("fog",))
-    judged: list[object] = []
+    judged: list[str] = []
     original = corruptions._judged
-    monkeypatch.setattr(corruptions, "_judged", lambda *a, **k: judged.append(k) or original(*a, **k))
+    monkeypatch.setattr(corruptions, "_judged", lambda *a: judged.append(a[4].corruption) or original(*a))
     measured(runs, corruptions=("contrast",), operators=("bnn",))
-    assert {k["corruption"] for k in judged} == {"contrast"}
+    assert set(judged) == {"contrast"}
     assert {r.corruption for r in read([runs]) if r.kind == "corruption"} == {"none", "fog", "contrast"}
+    assert {r.flags for r in read([runs]) if r.corruption == "none"} <= {"", "collapsed"}
     judged.clear()
     measured(runs, corruptions=("contrast",), operators=("bnn",), again=True)
-    assert {k["corruption"] for k in judged} == {"none", "contrast"}
+    assert set(judged) == {"none", "contrast"}
+    assert {r.corruption for r in read([runs]) if r.kind == "corruption"} == {"none", "fog", "contrast"}
 
 
 def test_other_weights_are_measured_anew(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +133,11 @@ def test_a_damaged_cell_is_a_row_and_the_others_go_on(runs: Path) -> None:
     scored = {(s.operator, s.metric): s for s in TRACKS["corruption_robustness"].score(read([runs]))}
     assert scored["bnn", "om"].value is None
     assert scored["recu", "mce"].cells == 1
+
+
+def test_drawn_frost_is_marked(runs: Path) -> None:
+    flags = {r.flags.removeprefix("collapsed,") for r in measured(runs, corruptions=("frost",)) if r.severity}
+    assert flags == {"generated,drawn_frost"}
 
 
 def test_a_task_that_has_no_bytes_is_unsupported(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -132,34 +133,45 @@ class _Sets:
         settings = {"seed": self._request.seed, "frost": frost, "threads": self._request.threads}
         return generated(self.images, corruption, name=self._task.name, **settings)  # type: ignore[arg-type]
 
-    def __iter__(self) -> Iterator[tuple[str, int, str, Callable[[], Tensor]]]:
-        """Corruption, severity, checksum, and a function that reads the images."""
-        yield CLEAN, 0, self._checksum[:16], lambda: torch.from_numpy(self.images)
+    def __iter__(self) -> Iterator[_Condition]:
+        yield _Condition(CLEAN, 0, self._checksum[:16], [], lambda: torch.from_numpy(self.images))
         for one in self.corrupted:
             for severity in SEVERITIES:
-                read: Callable[[], Tensor] = lambda o=one, s=severity: torch.from_numpy(o.at(s))  # type: ignore[misc]  # noqa: E731
-                yield one.corruption, severity, one.checksum[:16], read
+                yield _Condition(
+                    one.corruption, severity, one.checksum[:16], one.flags, partial(_images, one, severity)
+                )
+
+
+class _Condition(NamedTuple):
+    """One evaluation: on what, and a function that reads the images."""
+
+    corruption: str
+    severity: int
+    data: str
+    flags: list[str]
+    read: Callable[[], Tensor]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.corruption, self.severity
+
+
+def _images(corrupted: Corrupted, severity: int) -> Tensor:
+    return torch.from_numpy(corrupted.at(severity))
 
 
 def _measured(cell: Cell, task: ImageClassification, sets: _Sets, request: Request) -> list[Record]:
     file = request.runs / FOLDER / cell.path / RECORDS
-    known = _known(cell, file, request)
-    rows: dict[tuple[str, int | None], Record] = {} if request.again else dict(known)
+    wanted = {CLEAN, *request.corruptions}
+    rows = _known(cell, file, request)
+    if request.again:
+        rows = {key: row for key, row in rows.items() if row.corruption not in wanted}
     try:
-        asked = [entry for entry in sets if (old := rows.get(entry[:2])) is None or old.data != entry[2]]
+        asked = [c for c in sets if (old := rows.get(c.key)) is None or old.data != c.data]
         if asked:
             model = load_trained(request.runs, cell, task).to(request.device)
-            for corruption, severity, data, read in asked:
-                rows[corruption, severity] = _judged(
-                    cell,
-                    task,
-                    model,
-                    (read(), sets.labels),
-                    request,
-                    corruption=corruption,
-                    severity=severity,
-                    data=data,
-                )
+            for condition in asked:
+                rows[condition.key] = _judged(cell, task, model, sets.labels, condition, request)
     except Exception as error:  # of a stranger's operator or a damaged file; the other cells go on
         reason = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
         rows[CLEAN, 0] = _refused(
@@ -168,7 +180,6 @@ def _measured(cell: Cell, task: ImageClassification, sets: _Sets, request: Reque
     with storing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, "".join(record.to_line() + "\n" for record in rows.values()))
-    wanted = {CLEAN, *request.corruptions}
     return [record for record in rows.values() if record.corruption in wanted]
 
 
@@ -181,21 +192,23 @@ def _known(cell: Cell, file: Path, request: Request) -> dict[tuple[str, int | No
 
 
 def _judged(
-    cell: Cell,
-    task: ImageClassification,
-    model: nn.Module,
-    examples: tuple[Tensor, Tensor],
-    request: Request,
-    **facts: Any,
+    cell: Cell, task: ImageClassification, model: nn.Module, labels: Tensor, condition: _Condition, request: Request
 ) -> Record:
     began = time.perf_counter()
-    batches = TensorBatches(*examples, batch_size=BATCH, transform=task.to_inputs(), seed=None)
+    batches = TensorBatches(condition.read(), labels, batch_size=BATCH, transform=task.to_inputs(), seed=None)
     with torch.inference_mode():
         judged = task.evaluate(model, batches, torch.device(request.device))
     collapsed = judged.commonest_answer is not None and judged.commonest_answer >= COLLAPSE
-    seconds = round(time.perf_counter() - began, 3)
-    value = judged.metrics[task.metric]
-    return _record(cell, request, value, flags="collapsed" if collapsed else "", seconds=seconds, **facts)
+    return _record(
+        cell,
+        request,
+        judged.metrics[task.metric],
+        corruption=condition.corruption,
+        severity=condition.severity,
+        data=condition.data,
+        flags=",".join([*["collapsed"] * collapsed, *condition.flags]),
+        seconds=round(time.perf_counter() - began, 3),
+    )
 
 
 def _refused(cell: Cell, request: Request, status: str, reason: str) -> Record:

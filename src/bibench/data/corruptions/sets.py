@@ -33,6 +33,12 @@ class Corrupted:
     checksum: str
     source: str
 
+    @property
+    def flags(self) -> list[str]:
+        """What a number on these images must be marked with: none for published files."""
+        drawn = ["drawn_frost"] if self.source.endswith(" drawn") else []
+        return [] if self.source == "official" else ["generated", *drawn]
+
     def at(self, severity: int) -> Bytes:
         """(N, H, W, 3): the images at a severity."""
         check_severity(severity)
