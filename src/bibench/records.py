@@ -59,6 +59,8 @@ class Record:
     recipe: str
     division: str = "closed"
     study: str = ""
+    corruption: str = ""
+    severity: int | None = None
     batch_size: int | None = None
     memory_format: str = ""
     seed: int

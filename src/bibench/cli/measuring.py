@@ -10,6 +10,7 @@ import typer
 
 from bibench.choice import Choice, choice
 from bibench.cli.app import FAILED
+from bibench.cli.corrupting import corruptions
 from bibench.cli.options import DataRoot, Load, Operators, Runs, check_device, flat, load_files
 from bibench.cli.output import console, print_csv, print_json, table
 from bibench.cli.planning import RUNS
@@ -82,6 +83,9 @@ def training_cost(
     _show(records, format)
     if any(record.status == "failed" for record in records):
         raise typer.Exit(FAILED)
+
+
+measure.command("corruptions")(corruptions)
 
 
 def _thread_counts(threads: Sequence[str] | None) -> list[int]:

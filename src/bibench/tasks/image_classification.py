@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.images import CropFlip, Normalize, check_labels
 from bibench.data.location import checksum
+from bibench.errors import UnsupportedError
 from bibench.tasks.base import Evaluation, Task
 from bibench.tasks.classification import top1
 
@@ -23,6 +24,8 @@ class ImageClassification(Task):
     num_classes: ClassVar[int]
     image_shape: ClassVar[tuple[int, int, int]]
     channels_last = True
+    corrupted_folder: ClassVar[str] = ""
+    """Folder below the data root with the published corrupted test set, if there is one."""
 
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, "input_shape": self.image_shape}
@@ -32,6 +35,14 @@ class ImageClassification(Task):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(outputs, batch.targets)
+
+    def test_images(self) -> tuple[Tensor, Tensor]:
+        """The test split as it is fed but for `to_inputs`: (N, H, W, 3) uint8 and labels (N,), to be corrupted."""
+        raise UnsupportedError(f"task {self.name!r} does not serve its test images as bytes (test_images)")
+
+    def to_inputs(self) -> Normalize:
+        """Bytes to what the model is called with."""
+        raise NotImplementedError
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
         return top1(model, batches, device, self.num_classes)
@@ -59,6 +70,12 @@ class InMemoryImages(ImageClassification):
         images, targets = self._splits[split]
         transform = self.normalize if seed is None else CropFlip(self.normalize, flip=self.flip)
         return TensorBatches(images, targets, batch_size=batch_size, transform=transform, seed=seed)
+
+    def test_images(self) -> tuple[Tensor, Tensor]:
+        return self._splits["test"]
+
+    def to_inputs(self) -> Normalize:
+        return self.normalize
 
     def checksum(self) -> str:
         arrays = (t.numpy().tobytes() for pair in self._splits.values() for t in pair)

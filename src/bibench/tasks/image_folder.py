@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor
 
 from bibench.data.batches import Batches, SampleBatches
-from bibench.data.images import ImageFolder
+from bibench.data.images import ImageFolder, Normalize
 from bibench.data.location import checksum
-from bibench.errors import require
+from bibench.errors import UnsupportedError, require
 from bibench.tasks.image_classification import ImageClassification
+
+LARGEST = 2**30
 
 
 class FolderImages(ImageClassification):
@@ -38,6 +41,27 @@ class FolderImages(ImageClassification):
         self.prepare()
         folders = (ImageFolder(self.folder(s), self._transform(False), self.num_classes) for s in self.splits())
         return checksum(*(folder.checksum().encode() for folder in folders))
+
+    def test_images(self) -> tuple[Tensor, Tensor]:
+        self.prepare()
+        folder = ImageFolder(self.folder("test"), self._bytes(), self.num_classes)
+        size = len(folder) * math.prod(self.image_shape)
+        if size > LARGEST:
+            raise UnsupportedError(
+                f"task {self.name!r}: its test images take {size / 2**30:.1f} GiB uncompressed, and more than "
+                f"{LARGEST / 2**30:.0f} GiB are not held in memory to be corrupted"
+            )
+        pairs = [folder(index) for index in range(len(folder))]
+        return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+
+    def to_inputs(self) -> Normalize:
+        return Normalize(tuple(255 * m for m in self.mean), tuple(255 * s for s in self.std))
+
+    def _bytes(self) -> Callable[[Any], Tensor]:
+        from torchvision.transforms import v2
+
+        geometry = [v2.Resize(self.resize), v2.CenterCrop(self.image_shape[1]), v2.PILToTensor()]
+        return v2.Compose([*geometry, v2.Lambda(lambda image: image.permute(1, 2, 0))])
 
     def _transform(self, augment: bool) -> Callable[[Any], Tensor]:
         require("torchvision", extra="bench", purpose=f"task {self.name!r}")

@@ -1,0 +1,202 @@
+"""Trained cells on corrupted images: records, what is measured only once, official files, and rows for failures."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bibench.choice import Choice, choice
+from bibench.data.corruptions import CORRUPTIONS, corrupt
+from bibench.data.corruptions.sets import generated
+from bibench.errors import DataError
+from bibench.measure import corruptions
+from bibench.measure.corruptions import FOLDER, Request, finished_cells, measure_corruptions
+from bibench.records import Record, read
+from bibench.store import DONE, MODEL, CellDirectory
+from bibench.suite import Filters
+from bibench.tasks import TASKS
+from bibench.tracks import TRACKS
+from bibench.train.cell import Hooks, Settings, load_trained
+from bibench.worker import run_cell
+
+from ..worlds import cell, tiny_world
+
+SOME = ("fog", "pixelate")
+EVERYTHING = Filters()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    with tiny_world():
+        for operator in ("fp32", "bnn", "recu", "raises"):
+            run_cell(cell(operator), Settings(folder, device="cpu"), Hooks(), anew=False)
+    return folder
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Iterator[Path]:
+    shutil.copytree(trained, tmp_path / "runs")
+    with tiny_world():
+        yield tmp_path / "runs"
+
+
+def measured(runs: Path, *, operators: tuple[str, ...] = (), **more: object) -> list[Record]:
+    request = Request(runs, **{"corruptions": SOME, **more})
+    return measure_corruptions(finished_cells(runs, Filters(operators=list(operators))), request, lambda text: None)
+
+
+def test_only_finished_cells_and_full_precision_always(runs: Path) -> None:
+    assert {str(c.operator) for c in finished_cells(runs, EVERYTHING)} == {"fp32", "bnn", "recu"}
+    assert {str(c.operator) for c in finished_cells(runs, Filters(operators=["bnn"]))} == {"fp32", "bnn"}
+    assert finished_cells(runs, Filters(tasks=["cifar10"])) == []
+
+
+def test_a_record_for_each_condition(runs: Path) -> None:
+    records = measured(runs)
+    conditions = {("none", 0), *((name, severity) for name in SOME for severity in range(1, 6))}
+    for operator in ("fp32", "bnn", "recu"):
+        mine = [r for r in records if r.operator == operator]
+        assert {(r.corruption, r.severity) for r in mine} == conditions
+        assert {(r.kind, r.metric, r.split, r.status) for r in mine} == {("corruption", "accuracy", "test", "ok")}
+    assert {(r.corruption, r.flags.removeprefix("collapsed,")) for r in records if r.severity} == {
+        (name, "generated") for name in SOME
+    }
+    stored = [r for r in read([runs]) if r.kind == "corruption"]
+    assert sorted(map(repr, stored)) == sorted(map(repr, records))
+
+
+def test_clean_images_give_the_score_of_the_training(runs: Path) -> None:
+    records = measured(runs)
+    scores = {r.operator: r.value for r in read([runs]) if r.kind == "score" and r.value is not None}
+    assert {r.operator: r.value for r in records if r.corruption == "none"} == scores
+
+
+def test_the_accuracy_is_that_on_the_corrupted_images(runs: Path) -> None:
+    found = {(r.corruption, r.severity): r.value for r in measured(runs) if r.operator == "recu"}
+    task = TASKS["tiny"]()
+    images, labels = task.test_images()
+    changed = torch.from_numpy(corrupt(images.numpy(), "fog", 5))
+    model = load_trained(runs, cell("recu"), task)
+    with torch.no_grad():
+        right = (model(task.normalize(changed)).argmax(1) == labels).float().mean()
+    assert found["fog", 5] == pytest.approx(float(right))
+
+
+def test_what_was_measured_is_not_measured_again(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measured(runs)
+    monkeypatch.setattr(corruptions, "load_trained", lambda *a: pytest.fail("measured again"))
+    assert measured(runs) == first
+
+
+def test_new_corruptions_join_and_again_starts_over(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(runs, corruptions=("fog",))
+    judged: list[str] = []
+    original = corruptions._judged
+    monkeypatch.setattr(corruptions, "_judged", lambda *a: judged.append(a[4].corruption) or original(*a))
+    measured(runs, corruptions=("contrast",), operators=("bnn",))
+    assert set(judged) == {"contrast"}
+    assert {r.corruption for r in read([runs]) if r.kind == "corruption"} == {"none", "fog", "contrast"}
+    assert {r.flags for r in read([runs]) if r.corruption == "none"} <= {"", "collapsed"}
+    judged.clear()
+    measured(runs, corruptions=("contrast",), operators=("bnn",), again=True)
+    assert set(judged) == {"none", "contrast"}
+    assert {r.corruption for r in read([runs]) if r.kind == "corruption"} == {"none", "fog", "contrast"}
+
+
+def test_other_weights_are_measured_anew(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(runs)
+    done = CellDirectory(runs, cell("bnn")).file(DONE)
+    later = (runs / FOLDER / cell("bnn").path / "records.jsonl").stat().st_mtime_ns + 10**9
+    import os
+
+    os.utime(done, ns=(later, later))
+    loaded: list[str] = []
+    original = corruptions.load_trained
+    monkeypatch.setattr(
+        corruptions, "load_trained", lambda r, c, t: loaded.append(str(c.operator)) or original(r, c, t)
+    )
+    measured(runs)
+    assert loaded == ["bnn"]
+
+
+def test_a_damaged_cell_is_a_row_and_the_others_go_on(runs: Path) -> None:
+    CellDirectory(runs, cell("bnn")).file(MODEL).write_bytes(b"nothing")
+    records = measured(runs)
+    (row,) = [r for r in records if r.operator == "bnn"]
+    assert (row.status, row.value, row.corruption) == ("failed", None, "none")
+    assert "model.pt is damaged" in row.reason
+    assert len([r for r in records if r.operator == "recu"]) == 11
+    scored = {(s.operator, s.metric): s for s in TRACKS["corruption_robustness"].score(read([runs]))}
+    assert scored["bnn", "om"].value is None
+    assert scored["recu", "mce"].cells == 1
+
+
+def test_drawn_frost_is_marked(runs: Path) -> None:
+    flags = {r.flags.removeprefix("collapsed,") for r in measured(runs, corruptions=("frost",)) if r.severity}
+    assert flags == {"generated,drawn_frost"}
+
+
+def test_a_task_that_has_no_bytes_is_unsupported(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bibench.tasks.image_classification import ImageClassification
+
+    monkeypatch.setattr(TASKS["tiny"], "test_images", ImageClassification.test_images)
+    records = measured(runs)
+    assert {r.status for r in records} == {"unsupported"}
+    assert "does not serve its test images as bytes" in records[0].reason
+
+
+class TestOfficialFiles:
+    @pytest.fixture
+    def root(self, tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(TASKS["tiny"], "corrupted_folder", "TINY-C")
+        folder = tmp_path / "data" / "TINY-C"
+        folder.mkdir(parents=True)
+        images, labels = TASKS["tiny"]().test_images()
+        np.save(folder / "fog.npy", np.zeros((5 * len(images), 8, 8, 3), np.uint8))
+        np.save(folder / "labels.npy", np.tile(labels.numpy(), 5))
+        return folder.parent
+
+    def test_they_are_read_where_they_are(self, runs: Path, root: Path) -> None:
+        records = measured(runs, corruptions=("fog",), data_root=root)
+        assert {r.value for r in records if r.severity} == {0.25}  # black images, one answer, four classes
+        assert {r.flags for r in records if r.severity} == {"collapsed"}
+
+    def test_or_left_alone(self, runs: Path, root: Path) -> None:
+        official, made = (measured(runs, corruptions=("fog",), data_root=root, source=s) for s in ("auto", "generated"))
+        assert {r.data for r in official if r.severity}.isdisjoint(r.data for r in made if r.severity)
+
+    def test_a_missing_file_stops_it(self, runs: Path, root: Path) -> None:
+        with pytest.raises(DataError, match=r"snow\.npy is missing"):
+            measured(runs, corruptions=("fog", "snow"), data_root=root)
+
+    def test_asked_for_and_not_there(self, runs: Path) -> None:
+        with pytest.raises(DataError, match=r"--source official: no \.npy files found in task 'tiny'"):
+            measured(runs, source="official")
+
+
+@pytest.mark.parametrize("name", ["digits_photos", "photo_patches"])
+def test_embedded_tasks_serve_their_test_images(name: str) -> None:
+    task = TASKS[name]()
+    images, labels = task.test_images()
+    assert images.dtype == torch.uint8
+    assert images.shape == (len(labels), 32, 32, 3)
+    (batch, *_) = task.batches("test", batch_size=8).epoch(0)
+    torch.testing.assert_close(task.to_inputs()(images[:8]), batch.inputs[0], atol=1e-5, rtol=1e-5)
+    assert torch.equal(batch.targets, labels[:8])
+
+
+def test_all_corruptions_of_an_embedded_task_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = TASKS["digits_photos"]().test_images()[0][:16].numpy()
+    monkeypatch.setenv("BIBENCH_CACHE", str(tmp_path))
+    for name in CORRUPTIONS:
+        assert generated(images, name, name="few").images.shape == (80, 32, 32, 3)
+
+
+def test_choices_with_options_are_found_by_name(runs: Path) -> None:
+    model = choice("vgg_small[width=2]")
+    assert {c.model for c in finished_cells(runs, Filters(models=["vgg_small"]))} == {model}
+    assert finished_cells(runs, Filters(models=[str(Choice("resnet20"))])) == []
