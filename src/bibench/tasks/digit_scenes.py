@@ -65,7 +65,7 @@ class DigitScenes(Detection):
     recipes = {
         "paper": Recipe(epochs=50, batch_size=16, lr=2e-3),
         # From scratch: after so few epochs a finetuned detector would mostly show that it trained twice as long.
-        "quick": Recipe(epochs=4, batch_size=8, lr=2e-3, init="scratch"),
+        "quick": Recipe(epochs=3, batch_size=8, lr=2e-3, init="scratch"),
         "smoke": Recipe(epochs=1, batch_size=32, lr=2e-3),
     }
 
