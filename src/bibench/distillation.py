@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,3 +106,30 @@ METHODS: dict[str, Method | None] = {
     "logits": Method(logits),
     "dmd": Method(direction_matching, observes=True),
 }
+
+
+class Distillation:
+    """What the teacher adds to a training loss, by the method a recipe names; nothing without a teacher."""
+
+    def __init__(self, method: str, student: nn.Module, teacher: nn.Module | None) -> None:
+        self._method = METHODS[method] if teacher is not None else None
+        self._teacher = teacher
+        watched = (student, teacher) if self._method is not None and self._method.observes else ()
+        self._observers = [Observer(model) for model in watched if model is not None]
+
+    def __call__(
+        self, loss: Tensor, outputs: Any, batch: Any, task: Any, autocast: Callable[[], AbstractContextManager[Any]]
+    ) -> Tensor:
+        """The training loss, from the task's own `loss` of the student's `outputs` to `batch`."""
+        if self._method is None:
+            return loss
+        with torch.no_grad(), autocast():
+            taught = task.forward(self._teacher, batch)
+        soft = task.distillation_loss(outputs, taught)
+        student, teacher = (o.values for o in self._observers) if self._observers else ({}, {})
+        return self._method.combine(loss, soft, student, teacher)
+
+    def close(self) -> None:
+        """Stop watching the models."""
+        for observer in self._observers:
+            observer.remove()

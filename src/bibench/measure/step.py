@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch
-from bibench.distillation import METHODS, Observer
+from bibench.distillation import Distillation
 from bibench.errors import BiBenchError
 from bibench.layers import progress
 from bibench.recipe import Recipe, learning_rate, make_optimizer
@@ -97,10 +97,8 @@ class TrainingStep:
         self.model = model.to(memory_format=layout)  # type: ignore[call-overload, unused-ignore]
         self._fabric = _fabric(device, recipe.precision)
         self._wrapped, self.optimizer = self._fabric.setup(self.model, make_optimizer(self.model, recipe))
-        self._distill = METHODS[recipe.distillation]
-        observes = self._distill is not None and self._distill.observes and teacher is not None
-        self._observers = [Observer(model), Observer(teacher)] if observes and teacher is not None else []
         self._teacher = None if teacher is None else teacher.to(device, memory_format=layout)  # type: ignore[call-overload, unused-ignore]
+        self._distilled = Distillation(recipe.distillation, self.model, self._teacher)
         self.batches = [_arranged(self._fabric.to_device(batch), layout) for batch in batches]
         self._stream = cycle(self.batches)
         self.loss: Tensor | None = None
@@ -132,13 +130,7 @@ class TrainingStep:
     def _loss(self, batch: Batch) -> Tensor:
         outputs = self.task.forward(self._wrapped, batch)
         loss = self.task.loss(outputs, batch)
-        if self._distill is None or self._teacher is None:
-            return loss
-        with torch.no_grad(), self._fabric.autocast():
-            taught = self.task.forward(self._teacher, batch)
-        soft = self.task.distillation_loss(outputs, taught)
-        student, teacher = (o.values for o in self._observers) if self._observers else ({}, {})
-        return self._distill.combine(loss, soft, student, teacher)
+        return self._distilled(loss, outputs, batch, self.task, self._fabric.autocast)
 
     def persistent(self) -> list[Tensor]:
         """Tensors that outlive a step: weights, buffers, optimizer state, the teacher and a batch; no gradients."""

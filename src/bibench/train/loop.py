@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
-from bibench.distillation import METHODS, Observer
+from bibench.distillation import Distillation
 from bibench.errors import CheckpointError, TrainingError
 from bibench.files import load_checkpoint, save_checkpoint, write_text
 from bibench.layers import constrain_, progress
@@ -98,8 +98,7 @@ class Training:
         self.wrapped, self.optimizer = self.fabric.setup(self.model, optimizer)
         if self.teacher is not None:
             self.teacher.to(self.fabric.device)
-        self._distill = METHODS[self.recipe.distillation] if self.teacher is not None else None
-        self._observers: list[Observer] = []
+        self._distilled = Distillation(self.recipe.distillation, self.model, self.teacher)
         self._saved = self._reported = time.monotonic()
         self._loss_sum: Tensor | float = 0.0
 
@@ -112,15 +111,11 @@ class Training:
         """Train to the end, from the checkpoint if there is one."""
         if self.checkpoint.exists():
             self.load()
-        if self._distill is not None and self._distill.observes:
-            assert self.teacher is not None
-            self._observers = [Observer(self.model), Observer(self.teacher)]
         try:
             while self.position.epoch < self.recipe.epochs:
                 self._epoch()
         finally:
-            for observer in self._observers:
-                observer.remove()
+            self._distilled.close()
         progress(self.model, *last_progress(self.recipe))
         return self.position
 
@@ -154,12 +149,7 @@ class Training:
         batch = self._to_device(batch)
         outputs = self.task.forward(self.wrapped, batch)
         loss = self.task.loss(outputs, batch)
-        if self._distill is not None and self.teacher is not None:
-            with torch.no_grad(), self.fabric.autocast():
-                taught = self.task.forward(self.teacher, batch)
-            soft = self.task.distillation_loss(outputs, taught)
-            student, teacher = (o.values for o in self._observers) if self._observers else ({}, {})
-            loss = self._distill.combine(loss, soft, student, teacher)
+        loss = self._distilled(loss, outputs, batch, self.task, self.fabric.autocast)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
         if self.recipe.clip_grad_norm > 0:
