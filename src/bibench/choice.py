@@ -33,6 +33,10 @@ class Choice:
             return self.name
         return f"{self.name}[{','.join(f'{k}={_format(v)}' for k, v in self.items)}]"
 
+    def fits(self, asked: Choice) -> bool:
+        """Whether this is what was `asked` for: the same name, with those options and any others."""
+        return self.name == asked.name and set(asked.items) <= set(self.items)
+
     @property
     def path_name(self) -> str:
         """The same, fit for a file name."""

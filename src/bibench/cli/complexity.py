@@ -11,7 +11,19 @@ import typer
 
 from bibench.choice import Choice, choice
 from bibench.cli.app import FAILED
-from bibench.cli.options import Load, Models, Operators, RecipeName, Runs, Tasks, filters, flat, load_files
+from bibench.cli.options import (
+    Format,
+    Load,
+    Models,
+    Operators,
+    RecipeName,
+    Runs,
+    Tasks,
+    check_format,
+    filters,
+    flat,
+    load_files,
+)
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.planning import RUNS
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
@@ -22,9 +34,6 @@ from bibench.operators import FULL_PRECISION, OPERATORS, known_operators
 from bibench.records import Record
 from bibench.suite import SUITES, Filters, cells
 from bibench.tasks import TASKS
-
-Format = Annotated[str, typer.Option("--format", help="table, json or csv")]
-FORMATS = ("table", "json", "csv")
 
 
 def complexity(
@@ -48,7 +57,7 @@ def complexity(
 ) -> None:
     """Parameters, storage, operations, compression and speed-up of a model under every operator (Eq. 7-8)."""
     load_files(load)
-    _check_format(format)
+    check_format(format)
     chosen = find_convention(convention)
     if operations_per_word is not None:
         chosen = dataclasses.replace(chosen, operations_per_word=operations_per_word)
@@ -64,11 +73,6 @@ def complexity(
         _print_layers(asked, counted, chosen, format)
     else:
         _print_totals(asked, counted, chosen, format)
-
-
-def _check_format(format: str) -> None:
-    if format not in FORMATS:
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
 
 
 def _comparison(
@@ -251,7 +255,7 @@ def measure(
     """Write sizes, operations, compression and speed-up of every model and operator into the run folder."""
     from bibench.measure.complexity import measure_complexity
 
-    _check_format(format)
+    check_format(format)
     load_files(load)
     wanted = filters(tasks, models, operators, None, recipe)
     found = list(dict.fromkeys(cell for text in what for cell in _cells(text, wanted)))

@@ -12,16 +12,18 @@ from rich.console import Console
 from bibench.cli.app import FAILED
 from bibench.cli.options import (
     DataRoot,
+    Format,
     Load,
     Models,
     Operators,
     RecipeName,
     Seeds,
     Tasks,
-    check_device,
+    check_format,
     filters,
     flat,
     load_files,
+    resolve_device,
 )
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.data.location import data_root as find_data_root
@@ -50,22 +52,20 @@ def corruptions(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that corrupt images.")] = None,
     load: Load = None,
-    format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+    format: Format = "table",
 ) -> None:
     """Accuracy of finished cells under 19 corruptions in 5 severities (Hendrycks & Dietterich, 2019)."""
-    from bibench.cli.measuring import _device
     from bibench.data.corruptions import CORRUPTIONS
     from bibench.data.corruptions.apply import check_name
     from bibench.measure.corruptions import SOURCES, Request, finished_cells, measure_corruptions
 
-    if format not in ("table", "json", "csv"):
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+    check_format(format)
     if source not in SOURCES:
         raise BiBenchError(f"--source must be {', '.join(SOURCES[:-1])} or {SOURCES[-1]}; got {source!r}")
     chosen = tuple(dict.fromkeys(flat(names))) or CORRUPTIONS
     for name in chosen:
         check_name(name)
-    check_device(device)
+    device = resolve_device(device)
     load_files(load)
     for task in flat(tasks):
         TASKS[task.partition("[")[0]]
@@ -75,7 +75,7 @@ def corruptions(
     if not cells:
         raise BiBenchError(f"{runs} has no finished cell of an image classification task that the options name")
     news = console(stderr=True)
-    request = Request(runs, chosen, source, seed, find_data_root(data_root), _device(device), threads, again)
+    request = Request(runs, chosen, source, seed, find_data_root(data_root), device, threads, again)
     records = measure_corruptions(cells, request, news.print)
     if format == "table":
         print_corruptions(console(), records)

@@ -11,11 +11,11 @@ import typer
 from bibench.choice import Choice, choice
 from bibench.cli.app import FAILED
 from bibench.cli.corrupting import corruptions
-from bibench.cli.options import DataRoot, Load, Operators, Runs, check_device, flat, load_files
+from bibench.cli.options import DataRoot, Format, Load, Operators, Runs, check_format, flat, load_files, resolve_device
 from bibench.cli.output import console, print_csv, print_json, table
 from bibench.cli.planning import RUNS
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, DataError, require
+from bibench.errors import BiBenchError, require
 from bibench.operators import FULL_PRECISION, known_operators
 from bibench.records import Record
 from bibench.tasks import TASKS
@@ -50,7 +50,7 @@ def training_cost(
     data_root: DataRoot = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
     load: Load = None,
-    format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+    format: Format = "table",
 ) -> None:
     """Time and memory of a training step, operators and full precision taking turns."""
     require("lightning_fabric", extra="bench", purpose="measuring training cost")
@@ -58,10 +58,9 @@ def training_cost(
     from bibench.measure.session import Request
     from bibench.measure.training_cost import baseline_first, measure_training_cost
 
-    if format not in ("table", "json", "csv"):
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+    check_format(format)
     counts = _thread_counts(threads)
-    check_device(device)
+    device = resolve_device(device)
     loaded = load_files(load)
     root = find_data_root(data_root)
     chosen = [choice(o) for o in flat(operators) or known_operators()]
@@ -71,13 +70,11 @@ def training_cost(
     )
     for cell in cells:
         cell.validate()
-    if problem := TASKS[task](root).missing():
-        raise DataError(f"task {task!r}: {problem}")
     TASKS[task](root).prepare()
     news = console(stderr=True)
     records: list[Record] = []
     for count in counts:
-        request = Request(cells, count, batch_size, rounds, tolerance, _device(device), root, loaded)
+        request = Request(cells, count, batch_size, rounds, tolerance, device, root, loaded)
         said = lambda text, count=count: news.print(f"{count} thread(s): {text}", markup=False)  # noqa: E731
         records += measure_training_cost(request, runs, said)
     _show(records, format)
@@ -97,14 +94,6 @@ def _thread_counts(threads: Sequence[str] | None) -> list[int]:
         if not text.isdecimal() or int(text) < 1:
             raise BiBenchError(f"--threads: {text!r} is no positive number; expected as in: 1,2")
     return list(dict.fromkeys(int(text) for text in texts))
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _show(records: Sequence[Record], format: str) -> None:

@@ -31,6 +31,7 @@ Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Format = Annotated[str, typer.Option("--format", help="table, json or csv")]
 Rerun = Annotated[str, typer.Option("--rerun", help="What to train again: missing, failed, stale or all.")]
 
 
@@ -67,6 +68,22 @@ def check_device(device: str) -> None:
     if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
         has = ", ".join(f"{name}:{i}" if i else name for name, count in there.items() for i in range(count))
         raise BiBenchError(f"--device {device}: this machine has {has}; choose one of them, or auto")
+
+
+def resolve_device(device: str) -> str:
+    """`device`, checked; ``auto`` is the GPU if there is one."""
+    import torch
+
+    check_device(device)
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_format(format: str) -> None:
+    """Raise `BiBenchError` for a value of `Format` other than its three."""
+    if format not in ("table", "json", "csv"):
+        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
 
 
 def flat(values: Sequence[str] | None) -> list[str]:

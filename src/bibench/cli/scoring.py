@@ -9,8 +9,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bibench.choice import Choice, choice
-from bibench.cli.options import Load, Models, Operators, RecipeName, Seeds, Tasks, filters, load_files
+from bibench.choice import choice
+from bibench.cli.options import (
+    Format,
+    Load,
+    Models,
+    Operators,
+    RecipeName,
+    Seeds,
+    Tasks,
+    check_format,
+    filters,
+    load_files,
+)
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
@@ -23,7 +34,7 @@ from bibench.tracks import TRACKS, Score
 
 def score(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or records files.")],
-    format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+    format: Format = "table",
     plain: Annotated[bool, typer.Option("--accuracies", help="Accuracies instead of scores (json, csv).")] = False,
     by_setting: Annotated[
         bool, typer.Option("--settings", help="Accuracies at each setting of a sensitivity study instead of scores.")
@@ -39,6 +50,7 @@ def score(
     load: Load = None,
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
+    check_format(format)
     load_files(load)
     records = read(runs)
     if not records:
@@ -56,12 +68,7 @@ def score(
     if plain or by_setting:
         chosen = accuracies(records) if plain else settings(records)
     rows = [row.to_dict() for row in chosen]
-    if format == "json":
-        print_json(rows)
-    elif format == "csv":
-        print_csv(rows)
-    else:
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+    (print_json if format == "json" else print_csv)(rows)
 
 
 def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
@@ -71,7 +78,7 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
         if not any(names):
             continue
         asked = [choice(name) for name in names if name]
-        matching = {v for v in {getattr(r, axis) for r in records} if any(_is_asked(v, a) for a in asked)}
+        matching = {v for v in {getattr(r, axis) for r in records} if any(choice(v).fits(a) for a in asked)}
         if not matching:
             found = ", ".join(sorted({getattr(r, axis) for r in records}))
             raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}; the records have: {found}")
@@ -83,11 +90,6 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
         if not records:
             raise BiBenchError(f"no record has a seed among {', '.join(map(str, wanted.seeds))}")
     return list(records)
-
-
-def _is_asked(text: str, asked: Choice) -> bool:
-    have = choice(text)
-    return have.name == asked.name and set(asked.items) <= set(have.items)
 
 
 def scores(records: Sequence[Record]) -> list[Score]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bibench.choice import choice
-from bibench.cli.options import Load, Operators, flat, load_files
+from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import OPERATORS, known_operators
@@ -30,13 +30,12 @@ def structures(
     keep_first: Annotated[bool, typer.Option("--keep-first", help="The first unit stays full precision.")] = False,
     by_size: Annotated[bool, typer.Option("--by-size", help="Every size instead of the mean.")] = False,
     load: Load = None,
-    format: Annotated[str, typer.Option("--format", help="table, json or csv")] = "table",
+    format: Format = "table",
 ) -> None:
     """Relative error of binarizing a bottleneck, self-attention and an MLP with random weights (Eq. 41)."""
     from bibench.measure.local_structures import DIMENSIONS, STRUCTURES, structure_errors
 
-    if format not in ("table", "json", "csv"):
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+    check_format(format)
     load_files(load)
     names = flat(only) or list(STRUCTURES)
     if unknown := [name for name in names if name not in STRUCTURES]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.cell import Cell
+from bibench.choice import choice
 from bibench.data.batches import TensorBatches
 from bibench.data.corruptions import CORRUPTIONS, SEVERITIES
 from bibench.data.corruptions.frost import official_folder
@@ -70,15 +71,11 @@ def finished_cells(runs: Path, wanted: Filters) -> list[Cell]:
 
 
 def _is_wanted(cell: Cell, wanted: Filters) -> bool:
-    axes = ((wanted.tasks, cell.task), (wanted.models, cell.model), (wanted.operators, cell.operator))
-    for names, have in axes:
-        if names and have is cell.operator and cell.full_precision:
-            continue
-        if names and not any(name in (str(have), have.name) for name in names):
-            return False
-    if wanted.recipe and wanted.recipe not in (str(cell.recipe), cell.recipe.name):
-        return False
-    return not wanted.seeds or cell.seed in wanted.seeds
+    recipes = (wanted.recipe,) if wanted.recipe else ()
+    operators = () if cell.full_precision else wanted.operators
+    axes = ((wanted.tasks, cell.task), (wanted.models, cell.model), (operators, cell.operator), (recipes, cell.recipe))
+    fitting = all(not names or any(have.fits(choice(name)) for name in names) for names, have in axes)
+    return fitting and (not wanted.seeds or cell.seed in wanted.seeds)
 
 
 def measure_corruptions(cells: Sequence[Cell], request: Request, note: Callable[[str], None]) -> list[Record]:
@@ -106,8 +103,6 @@ class _Sets:
     """The test set of a task in all asked corruptions, opened once for all cells."""
 
     def __init__(self, task: ImageClassification, request: Request, note: Callable[[str], None]) -> None:
-        if problem := task.missing():
-            raise DataError(f"task {task.name!r}: {problem}")
         task.prepare()
         images, self.labels = task.test_images()
         self.images = np.ascontiguousarray(images.numpy())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bibench.data.batches import Batch, Batches
 from bibench.data.layout import Expected
 from bibench.distillation import soft_cross_entropy
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, DataError
 from bibench.models import create
 from bibench.recipe import Recipe
 from bibench.registry import Registry
@@ -94,7 +94,13 @@ class Task:
         return ()
 
     def prepare(self) -> None:
-        """Bring the data into place (download, unpack, compose) so that `batches` can read it."""
+        """Bring the data into place (download, unpack, compose) so that `batches` can read it.
+
+        Raises:
+            DataError: it is `missing`.
+        """
+        if problem := self.missing():
+            raise DataError(f"task {self.name!r}: {problem}")
 
     def has_validation(self) -> bool:
         """Whether there is a validation split; test data never serves for choices."""

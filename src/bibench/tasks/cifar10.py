@@ -91,8 +91,7 @@ class CIFAR10(InMemoryImages):
         return unpacked if (self.data_root / reader.base_folder).is_dir() else (archive,)
 
     def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task 'cifar10': {problem}")
+        super().prepare()
         assert self.data_root is not None
         reader = _torchvision()
         folder = self.data_root / reader.base_folder

@@ -13,7 +13,6 @@ from bibench.data.annotations import Annotations
 from bibench.data.coco import read_coco
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.average_precision import Boxes, coco_scores
 from bibench.tasks.base import task
@@ -96,10 +95,6 @@ class COCO17(Detection):
     def layout(self) -> tuple[Expected, ...]:
         there = self.data_root is not None and not self.missing()
         return LAYOUT if there else (*LAYOUT, *ARCHIVES)
-
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
 
     def annotations(self, split: str) -> Annotations:
         if split == "test":

@@ -52,8 +52,7 @@ class Furniture(PointClassification):
         ) or (Expected("sweethome3d-furniture", LIBRARY, pattern="*.sh3f"),)
 
     def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
+        super().prepare()
         self._folder()
 
     def clouds(self, split: str) -> Clouds:

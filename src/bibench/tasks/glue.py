@@ -15,7 +15,6 @@ from bibench.data import glue
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.data.text import BERT_FOLDER, Example
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.text_classification import TextClassification
@@ -97,10 +96,6 @@ class Glue(TextClassification):
     def _there(self) -> bool:
         assert self.data_root is not None
         return not glue.missing(self.data_root / "glue" / self.form.folder, self.form)
-
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
 
     def examples(self, split: str) -> list[Example]:
         return self._parts[split]

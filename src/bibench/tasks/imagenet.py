@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.image_folder import FolderImages
@@ -80,7 +79,3 @@ class ImageNet(FolderImages):
             Expected("imagenet/train", "training images", pattern="*.JPEG", files=self.train_examples),
             Expected("imagenet/val", "validation images, the test split", pattern="*.JPEG", files=50_000),
         )
-
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task 'imagenet': {problem}")

@@ -96,8 +96,7 @@ class ModelNet40(PointClassification):
         return (*(replace(piece, what=f"{piece.what}; one form is enough") for piece in folders), *ARCHIVES)
 
     def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
+        super().prepare()
         self._packed  # noqa: B018 - parsing happens here
 
     def clouds(self, split: str) -> Clouds:

@@ -17,7 +17,6 @@ from bibench.data.clouds import Clouds, RotateJitter, Transform, load_clouds, sa
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.data.modelnet import fingerprint
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.point_clouds import PartSegmentation
@@ -74,8 +73,7 @@ class ShapeNetParts(PartSegmentation):
         )
 
     def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
+        super().prepare()
         self._packed  # noqa: B018 - parsing happens here
 
     def clouds(self, split: str) -> Clouds:

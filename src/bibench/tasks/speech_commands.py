@@ -32,7 +32,6 @@ from bibench.data.speech_commands import (
     find_folder,
     index,
 )
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.speech_classification import SpeechClassification
@@ -140,10 +139,6 @@ class SpeechCommandsTask(SpeechClassification):
                 for split, file in LISTS.items()
             ),
         )
-
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
 
     @cached_property
     def _folder(self) -> Path:

@@ -14,7 +14,6 @@ from bibench.data.annotations import Annotations
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.data.voc import CLASSES, read_voc
-from bibench.errors import DataError
 from bibench.recipe import Recipe
 from bibench.tasks.average_precision import Boxes, voc_scores
 from bibench.tasks.base import task
@@ -123,10 +122,6 @@ class VOC07(Detection):
         root = self.data_root
         there = root is not None and all((root / "VOCdevkit" / year).is_dir() for year in ("VOC2007", "VOC2012"))
         return LAYOUT if there else (*LAYOUT, *ARCHIVES)
-
-    def prepare(self) -> None:
-        if problem := self.missing():
-            raise DataError(f"task {self.name!r}: {problem}")
 
     def annotations(self, split: str) -> Annotations:
         if split == "test":
