@@ -20,7 +20,7 @@ inline constexpr int kLanes = 16;
 inline constexpr int kMaxTilePixels = 8;
 inline constexpr int kMaxTileBlocks = 2;
 
-// The words of one output: `runs` stretches of `run_words` consecutive words, at these offsets from the
+// The words of one output: `count` stretches of `words` consecutive words, at these offsets from the
 // output's base pointer (one run for each row of a filter, or for each tap).
 struct Runs {
   const int32_t* offsets;
@@ -50,21 +50,13 @@ struct Kernels {
   const char* name;
   int tile_pixels;
   int tile_blocks;
-  // counts[pixel][block * kLanes + lane] = number of set bits of (activation xor weight) (or `and`), for
-  // `pixels` <= tile_pixels base pointers and `blocks` <= tile_blocks consecutive weight blocks.
-  void (*count_xor)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
-                    int32_t* counts);
-  void (*count_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
-                    int32_t* counts);
-  // The same, made outputs at once: as `finish` would from the counts.
+  // The outputs of a tile: counts the set bits of (activation xor weight), or `and`, for `pixels` <= tile_pixels
+  // base pointers and `blocks` <= tile_blocks consecutive weight blocks, and finishes them: `channels` contiguous
+  // values for each pixel, at out + pixel * out_stride. What the epilogue gives per channel starts at the first.
   void (*product_xor)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                       int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
   void (*product_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                       int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
-  // The outputs of a tile: `channels` contiguous values for each pixel, at out + pixel * out_stride. `counts`
-  // has `count_stride` values for each pixel; what the epilogue gives per channel starts at the first of them.
-  void (*finish)(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& epilogue, float* out,
-                 int64_t out_stride);
   // out[column * out_stride + row] = in[row * in_stride + column].
   void (*transpose)(const float* in, int64_t rows, int64_t columns, int64_t in_stride, float* out, int64_t out_stride);
   // `count` rows of `channels` consecutive floats, `step` floats apart, to ceil(channels / 32) words each,
@@ -82,22 +74,24 @@ struct Kernels {
   // The factor is an even polynomial sum_k c[k] x^(2k) (Horner's scheme, no fused multiply-add), 0 beyond `window`.
   void (*even_polynomial)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                           float window);
-  // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes and sums of their
-  // products (see elementwise.inl).
+  // out = scale where x >= 0, else -scale, n values.
+  void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
+  // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes, sums of their
+  // products, and what the epilogue makes of these (see elementwise.inl).
   void (*to_bytes)(const float* x, const float* shift, int64_t shift_step, int64_t n, int8_t* out);
   void (*add_tap)(const int8_t* a, int64_t step, int8_t w, int64_t n, int16_t* sums);
   void (*add_products)(const int8_t* a, const int8_t* w, int64_t n, int16_t* sums);
+  void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
   // One row of n values; see elementwise.inl. The gradient passes where |out| < limit.
   void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
   void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,
                                  const Normalization& how, float limit, float* out, float* buffer);
+  // Gradients of rows times gamma; see elementwise.inl.
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);
   // `rounds` rounds of xor, count and add on registers alone, all units busy: what this processor can do at most.
   // Returns the number of bits counted; `sink` takes the sums, so that none is left out.
   int64_t (*probe)(int64_t rounds, uint32_t* sink);
-  void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
-  void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
 };
 
 extern const Kernels kPortable;

@@ -196,8 +196,6 @@ void pack_plane(const float* x, const float* shift, int channels, int64_t stride
   }
 }
 
-#include "product.inl"
-
 int64_t probe(int64_t rounds, uint32_t* sink) {
   constexpr int kSums = 8;
   __m256i sum[kSums];
@@ -212,11 +210,10 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
   return rounds * kSums * 256;
 }
 
+#include "table.inl"
+
 }  // namespace
 
-const Kernels kAvx2 = {
-    "avx2", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
-    ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, probe, sign_scaled, finish_sums};
+const Kernels kAvx2 = table("avx2", 4, 1);
 
 }  // namespace bibench

@@ -90,8 +90,6 @@ void finish(const int32_t* counts, int pixels, int count_stride, int channels, c
   }
 }
 
-#include "product.inl"
-
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
 void transpose16(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
   __m512 r[16], t[16];
@@ -189,11 +187,10 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
   return rounds * kSums * 512;
 }
 
+#include "table.inl"
+
 }  // namespace
 
-const Kernels kAvx512 = {
-    "avx512", 8, 2, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
-    ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, probe, sign_scaled, finish_sums};
+const Kernels kAvx512 = table("avx512", 8, 2);
 
 }  // namespace bibench

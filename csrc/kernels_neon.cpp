@@ -63,8 +63,6 @@ void count(const uint32_t* const* bases, int pixels, const uint32_t* weights, in
   }
 }
 
-#include "product.inl"
-
 int64_t probe(int64_t rounds, uint32_t* sink) {
   constexpr int kSums = 16;
   uint8x16_t sum[kSums];
@@ -77,11 +75,10 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
   return rounds * kSums * 128;
 }
 
+#include "table.inl"
+
 }  // namespace
 
-const Kernels kNeon = {
-    "neon", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
-    ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, probe, sign_scaled, finish_sums};
+const Kernels kNeon = table("neon", 4, 1);
 
 }  // namespace bibench

@@ -53,8 +53,6 @@ void count(const uint32_t* const* bases, int pixels, const uint32_t* weights, in
   for (int p = 0; p < pixels; ++p) count_one<Op>(bases[p], weights, runs, counts + p * kLanes);
 }
 
-#include "product.inl"
-
 int64_t probe(int64_t rounds, uint32_t* sink) {
   uint32_t sum[4 * kLanes];
   for (int i = 0; i < 4 * kLanes; ++i) sum[i] = static_cast<uint32_t>(i);
@@ -65,11 +63,10 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
   return rounds * 4 * kLanes * kWordBits;
 }
 
+#include "table.inl"
+
 }  // namespace
 
-const Kernels kPortable = {
-    "portable", 4, 1, count<Xor>, count<And>, product<Xor>, product<And>, finish,   transpose,    pack_rows,   pack_plane, sign,
-    ste, approx_sign, even_polynomial, to_bytes, add_tap, add_products, normalize_row,
-    normalize_row_backward, rescale_backward, probe, sign_scaled, finish_sums};
+const Kernels kPortable = table("portable", 4, 1);
 
 }  // namespace bibench

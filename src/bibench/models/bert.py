@@ -6,6 +6,7 @@ and parameters have the names of Hugging Face's ``BertForSequenceClassification`
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import Any, cast
 
@@ -238,64 +239,36 @@ def bert(
     return _build("bert", **locals())
 
 
-@model("bert_tiny4", family="transformer", paper=TINY_PAPER)
-def bert_tiny4(
-    *,
-    num_classes: int,
-    input_shape: tuple[int, ...],
-    layers: int = 4,
-    hidden: int = 312,
-    heads: int = 12,
-    ffn: int = 1200,
-    vocabulary: int = VOCABULARY,
-    max_length: int = 512,
-    dropout: float = 0.1,
-    initializer_range: float = 0.02,
-    binarize_embedding: bool = False,
-    strict_attention: bool = False,
-    pretrained: str = "",
-) -> Bert:
-    """BERT-Tiny4: 4 layers, 14.35 M parameters with its vocabulary and pooler; options as `bert`."""
-    return _build("bert_tiny4", **locals())
+def _preset(name: str, paper: str, summary: str, **sizes: int | float) -> None:
+    """Enter `bert` with other defaults as `name`."""
+
+    def build(**given: Any) -> Bert:
+        return _build(name, **{**defaults, **given})
+
+    options = inspect.signature(bert)
+    changed = [p.replace(default=sizes.get(p.name, p.default)) for p in options.parameters.values()]
+    defaults = {p.name: p.default for p in changed if p.default is not p.empty}
+    build.__signature__ = options.replace(parameters=changed)  # type: ignore[attr-defined]
+    build.__doc__ = f"{summary}; options as `bert`."
+    model(name, family="transformer", paper=paper)(build)
 
 
-@model("bert_tiny6", family="transformer", paper=TINY_PAPER)
-def bert_tiny6(
-    *,
-    num_classes: int,
-    input_shape: tuple[int, ...],
-    layers: int = 6,
-    hidden: int = 768,
-    heads: int = 12,
-    ffn: int = 3072,
-    vocabulary: int = VOCABULARY,
-    max_length: int = 512,
-    dropout: float = 0.1,
-    initializer_range: float = 0.02,
-    binarize_embedding: bool = False,
-    strict_attention: bool = False,
-    pretrained: str = "",
-) -> Bert:
-    """BERT-Tiny6: 6 layers, 66.96 M parameters with its vocabulary and pooler; options as `bert`."""
-    return _build("bert_tiny6", **locals())
-
-
-@model("bert_base", family="transformer", paper=PAPER)
-def bert_base(
-    *,
-    num_classes: int,
-    input_shape: tuple[int, ...],
-    layers: int = 12,
-    hidden: int = 768,
-    heads: int = 12,
-    ffn: int = 3072,
-    vocabulary: int = VOCABULARY,
-    max_length: int = 512,
-    dropout: float = 0.1,
-    initializer_range: float = 0.02,
-    binarize_embedding: bool = False,
-    strict_attention: bool = False,
-    pretrained: str = "",
-) -> Bert:
-    """BERT-Base: 12 layers, 109.48 M parameters with its vocabulary and pooler; options as `bert`."""
-    return _build("bert_base", **locals())
+PUBLISHED = {"heads": 12, "dropout": 0.1, "initializer_range": 0.02}
+_preset(
+    "bert_tiny4",
+    TINY_PAPER,
+    "BERT-Tiny4: 4 layers, 14.35 M parameters with its vocabulary and pooler",
+    **{**PUBLISHED, "layers": 4, "hidden": 312, "ffn": 1200},
+)
+_preset(
+    "bert_tiny6",
+    TINY_PAPER,
+    "BERT-Tiny6: 6 layers, 66.96 M parameters with its vocabulary and pooler",
+    **{**PUBLISHED, "layers": 6, "hidden": 768, "ffn": 3072},
+)
+_preset(
+    "bert_base",
+    PAPER,
+    "BERT-Base: 12 layers, 109.48 M parameters with its vocabulary and pooler",
+    **{**PUBLISHED, "layers": 12, "hidden": 768, "ffn": 3072},
+)

@@ -1,0 +1,36 @@
+// What every instruction set ends with: products from its own `count` and `finish`, and the table of its kernels.
+// Included last inside an anonymous namespace.
+
+template <class Op>
+void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs, int channels,
+             const Epilogue& epilogue, float* out, int64_t out_stride) {
+  alignas(64) int32_t counts[kMaxTilePixels * kMaxTileBlocks * kLanes];
+  count<Op>(bases, pixels, weights, blocks, runs, counts);
+  finish(counts, pixels, blocks * kLanes, channels, epilogue, out, out_stride);
+}
+
+constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks) {
+  return {
+      .name = name,
+      .tile_pixels = tile_pixels,
+      .tile_blocks = tile_blocks,
+      .product_xor = product<Xor>,
+      .product_and = product<And>,
+      .transpose = transpose,
+      .pack_rows = pack_rows,
+      .pack_plane = pack_plane,
+      .sign = sign,
+      .ste = ste,
+      .approx_sign = approx_sign,
+      .even_polynomial = even_polynomial,
+      .sign_scaled = sign_scaled,
+      .to_bytes = to_bytes,
+      .add_tap = add_tap,
+      .add_products = add_products,
+      .finish_sums = finish_sums,
+      .normalize_row = normalize_row,
+      .normalize_row_backward = normalize_row_backward,
+      .rescale_backward = rescale_backward,
+      .probe = probe,
+  };
+}
