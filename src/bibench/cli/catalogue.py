@@ -81,21 +81,39 @@ def _tracks() -> list[Row]:
     return [{"name": name, "title": TRACKS[name].title, "equation": TRACKS[name].equation} for name in TRACKS]
 
 
+def _devices() -> list[Row]:
+    from bibench.deploy.devices import DEVICES
+
+    return [
+        {
+            "name": name,
+            "soc": DEVICES[name].soc,
+            "cores": DEVICES[name].describe_cores(),
+            "clock GHz": DEVICES[name].clock_ghz,
+            "isa": DEVICES[name].isa,
+            "reached by": DEVICES[name].transport,
+            "note": DEVICES[name].note,
+        }
+        for name in DEVICES
+    ]
+
+
 CATALOGUES: dict[str, Callable[[], list[Row]]] = {
     "operators": _operators,
     "models": _models,
     "tasks": _tasks,
     "suites": _suites,
     "tracks": _tracks,
+    "devices": _devices,
 }
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites or tracks")],
+    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks or devices")],
     load: Load = None,
     json: Json = False,
 ) -> None:
-    """List operators, models, tasks, suites or tracks."""
+    """List operators, models, tasks, suites, tracks or devices."""
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")

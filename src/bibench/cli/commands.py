@@ -2,7 +2,7 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, measuring, planning, running, scoring, structures
+from bibench.cli import catalogue, complexity, data, latency, measuring, planning, running, scoring, structures
 
 app = typer.Typer(
     name="bibench",
@@ -23,6 +23,7 @@ app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)
 app.add_typer(measuring.measure, name="measure")
+app.add_typer(latency.app, name="latency")
 app.add_typer(data.app, name="data")
 app.command("check")(catalogue.check)
 app.command("env")(catalogue.env)
