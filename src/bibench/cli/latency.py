@@ -195,9 +195,10 @@ def _print_table(records: Sequence[Record]) -> None:
             sizes[what] = record
         else:
             rows.setdefault((record.threads, record.batch_size, *what), {})[record.metric] = record
-    lines = []
-    for (threads, batch, *what), found in rows.items():
-        time, memory, size = found["latency_ms"], found.get("peak_memory"), sizes.get(tuple(what))
+    lines: list[list[Any]] = []
+    for (threads, batch, *key), found in rows.items():
+        what = (key[0], key[1], key[2])
+        time, memory, size = found["latency_ms"], found.get("peak_memory"), sizes.get(what)
         said = f"{time.status}: {time.reason}" if time.value is None else time.flags.replace(",", ", ")
         lines.append(
             [

@@ -72,7 +72,8 @@ def _columns(header: list[str], file: Path) -> list[str]:
     for name in columns:
         if name not in (*REQUIRED, *OPTIONAL):
             raise DataError(
-                f"{where}: unknown column {name[:80]!r}; expected {', '.join(REQUIRED)} and perhaps {', '.join(OPTIONAL)}"
+                f"{where}: unknown column {name[:80]!r}; expected {', '.join(REQUIRED)} "
+                f"and perhaps {', '.join(OPTIONAL)}"
             )
         if columns.count(name) > 1:
             raise DataError(f"{where}: column {name!r} is there twice")

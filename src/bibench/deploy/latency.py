@@ -55,7 +55,7 @@ class Request:
 
 @dataclass
 class Measured:
-    """What came back: records, samples and tables of time per node {(contender, threads, batch): ...}, and the facts."""
+    """What came back: records, facts, and {(contender, threads, batch): ...} samples and tables of time per node."""
 
     records: list[Record] = field(default_factory=list)
     samples: dict[tuple[str, int, int], list[float]] = field(default_factory=dict)

@@ -77,7 +77,7 @@ def onnx_session(contender: Mapping[str, Any], threads: int, profile_prefix: str
 
     Spinning threads win little on an idle machine and collapse on one that does anything else.
     """
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -122,7 +122,7 @@ def _array(name: str, kind: str, shape: Sequence[int]) -> Any:
 def load_registered(contender: Mapping[str, Any], threads: int, batch: int) -> Run:
     """An engine of the BiBench that is installed where this runs."""
     try:
-        from bibench.deploy.running import runner
+        from bibench.deploy.running import runner  # type: ignore
     except ImportError as error:
         raise ValueError(f"engine {contender['engine']!r} runs only where BiBench is installed ({error})") from error
     return runner(contender, threads, batch)

@@ -158,7 +158,7 @@ def memory_step(one: Job, emit: Emit) -> None:
     machine.pin(one["threads"])
     contender = one["contenders"][0]
     if contender["engine"] in ("onnxruntime", "bibench"):
-        import onnxruntime  # noqa: F401  # what the library itself takes is no memory of the model
+        import onnxruntime  # type: ignore[import-untyped]  # noqa: F401  # what the library itself takes is no memory of the model
     found = peak_memory(lambda: load(contender, one["threads"], one["batch"]))
     emit({**_result(one, contender["name"]), "event": "memory", **found})
 

@@ -41,27 +41,27 @@ def lce_arguments(model: str, threads: int, calls: int) -> list[str]:
     return [f"--graph={model}", f"--num_threads={threads}", f"--num_runs={calls}", "--min_secs=0", "--warmup_runs=1"]
 
 
-COUNT_LINE = re.compile(
-    rf"count=(\d+)\s+first={NUMBER}\s+curr={NUMBER}\s+min={NUMBER}\s+max={NUMBER}\s+avg={NUMBER}\s+std=\S+"
-    rf"(?:.*?\s(?:median|p50)={NUMBER})?"
-)
+COUNT = re.compile(r"\bcount=([0-9]+)\s")
+SPREAD = re.compile(rf"min={NUMBER}\s+max={NUMBER}\s")
+MEDIAN = re.compile(rf"\b(?:median|p50)={NUMBER}")
 AVERAGE = re.compile(rf"Inference \(avg\): {NUMBER}")
 
 
 def parse_lce(output: str) -> Timing:
     """Read the output of ``lce_benchmark_model`` (TFLite's benchmark tool), which is in microseconds.
 
-    The last ``count=`` line is the measurement, the one before it the warm-up.
+    The last ``count=`` line is the measurement, the one before it the warm-up; a line of equal times has no spread.
     """
     average = AVERAGE.search(output)
     if average is None:
         raise ValueError(f"no line 'Inference (avg): …' in the output of lce_benchmark_model{_tail(output)}")
-    lines = [m for m in map(COUNT_LINE.search, output.splitlines()) if m]
+    lines = [line for line in output.splitlines() if COUNT.search(f"{line} ")]
     if len(lines) < 2:  # without a warm-up line, the only one would be it
         return Timing(_milliseconds(average[1], 1e3), "mean", 1)
-    count, _, _, low, high, _, middle = lines[-1].groups()
-    statistic, value = ("median", middle) if middle is not None else ("mean", average[1])
-    return Timing(_milliseconds(value, 1e3), statistic, int(count), _milliseconds(low, 1e3), _milliseconds(high, 1e3))
+    calls, spread, middle = (pattern.search(f"{lines[-1]} ") for pattern in (COUNT, SPREAD, MEDIAN))
+    low, high = (_milliseconds(text, 1e3) for text in spread.groups()) if spread else (None, None)
+    statistic, value = ("median", middle[1]) if middle else ("mean", average[1])
+    return Timing(_milliseconds(value, 1e3), statistic, int(calls[1]) if calls else 1, low, high)
 
 
 def dabnn_arguments(model: str, threads: int, calls: int) -> list[str]:

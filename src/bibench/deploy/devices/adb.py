@@ -11,6 +11,7 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,8 @@ class Adb(Transport):
                     yield from self._configuration(job, folder, threads, batch)
             yield {"event": "done"}
         finally:
-            try:
+            with suppress(BiBenchError):  # gone with the connection, which has been told
                 self.shell(["rm", "-rf", folder])
-            except BiBenchError:
-                pass  # gone with the connection, which has been told
 
     def _configuration(self, job: Mapping[str, Any], folder: str, threads: int, batch: int) -> Iterator[dict[str, Any]]:
         samplers, place = {}, {"threads": threads, "batch": batch}

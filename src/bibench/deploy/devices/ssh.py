@@ -13,12 +13,13 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bibench.deploy.devices.base import Connection, Device, Transport, transport
 from bibench.deploy.devices.packing import pack
-from bibench.deploy.devices.streaming import stream
+from bibench.deploy.devices.streaming import TAIL, stream
 from bibench.errors import BiBenchError
 
 FAILED = 255
@@ -53,9 +54,8 @@ class Ssh(Transport):
             self._remove(folder)
             raise
         # The device cleans up, so that it also does when we are gone: the runner dies of its next word to nobody.
-        script = (
-            f"cd {shlex.quote(folder)} && {self._python()} -m bundle job.json; code=$?; {_removal(folder)}; exit $code"
-        )
+        work = f"cd {shlex.quote(folder)} && {self._python()} -m bundle job.json"
+        script = f"{work}; code=$?; {_removal(folder)}; exit $code"
         yield from stream(self._command(script), self.device.name, lost=(FAILED,))
 
     def _create(self) -> str:
@@ -72,10 +72,8 @@ class Ssh(Transport):
             self._call(f"cd {shlex.quote(folder)} && tar -xf -", archive, seconds=None)
 
     def _remove(self, folder: str) -> None:
-        try:
+        with suppress(BiBenchError):  # what went wrong before is what the user needs to hear
             self._call(_removal(folder))
-        except BiBenchError:
-            pass  # what went wrong before is what the user needs to hear
 
     def _call(self, script: str, stdin: Any = subprocess.DEVNULL, seconds: float | None = 60.0) -> str:
         try:
@@ -84,11 +82,11 @@ class Ssh(Transport):
             raise Connection(f"{self.device.name}: no answer within {seconds:.0f} s") from error
         except OSError as error:
             raise BiBenchError(f"the program ssh cannot be run ({error}); install OpenSSH's client") from error
-        said = done.stderr.decode(errors="replace").strip()[-600:]
+        said = done.stderr.decode(errors="replace").replace("\r", "").strip()
         if done.returncode == FAILED:
-            raise Connection(f"{self.device.name}: {said or 'no connection'}{_advice(said)}")
+            raise Connection(f"{self.device.name}: {said[-TAIL:] or 'no connection'}{_advice(said)}")
         if done.returncode:
-            raise BiBenchError(f"{self.device.name}: a command there ended with status {done.returncode}: {said}")
+            raise BiBenchError(f"{self.device.name}: a command ended with status {done.returncode}: {said[-TAIL:]}")
         return done.stdout.decode(errors="replace")
 
     def _command(self, script: str) -> list[str]:
