@@ -136,12 +136,12 @@ def test_a_sample_is_warm_and_long_enough_to_be_timed() -> None:
 
     def call() -> None:
         calls[0] += 1
-        now[0] += 0.3 if calls[0] == 1 else 0.0001  # the first one is cold
+        now[0] += 0.3 if calls[0] == 1 else 0.00011  # the first one is cold
 
     sample = engines.timed(call, lambda: now[0])
     warm = calls[0]
     assert warm >= 3 and now[0] >= engines.WARM_SECONDS
-    assert sample() == pytest.approx(0.1)
+    assert sample() == pytest.approx(0.11)
     assert calls[0] - warm == 1 + 5  # one untimed, and as many as make half a millisecond
     slow = engines.timed(lambda: now.__setitem__(0, now[0] + 0.25), lambda: now[0])
     assert slow() == pytest.approx(250)
