@@ -44,6 +44,16 @@ class Obstacle(NamedTuple):
     reason: str
 
 
+class LayerValues(NamedTuple):
+    """What parity is proved by: of one 1-bit layer what it takes the signs of, and its integer products.
+
+    `inputs` is X, or Q, K, V of an attention, whose product is its output.
+    """
+
+    inputs: tuple[Array, ...]
+    product: Array
+
+
 class Engine:
     """Base of all engines.
 
@@ -85,8 +95,8 @@ class Engine:
         """The outputs for one batch; inputs in the order of the manifest."""
         raise NotImplementedError
 
-    def layer_inputs(self, path: Path, inputs: Sequence[Array]) -> dict[str, Array] | None:
-        """What each 1-bit layer takes the signs of, in a forward on `inputs`; None if the engine cannot tell."""
+    def layer_values(self, path: Path, inputs: Sequence[Array]) -> dict[str, LayerValues] | None:
+        """What each 1-bit layer sees and gives in a forward on `inputs`; None if the engine cannot tell."""
         return None
 
     def require(self) -> None:

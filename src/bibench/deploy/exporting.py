@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from bibench.deploy import manifest
-from bibench.deploy.engine import ENGINES, Array, Calibration, Engine
+from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.errors import BiBenchError
@@ -91,9 +91,9 @@ class Deployed:
         """Outputs for one batch of arrays (or tensors), in the order of the manifest."""
         return self.engine.run(self.loaded, [np.asarray(x) for x in inputs])
 
-    def layer_inputs(self, *inputs: Any) -> dict[str, Array] | None:
-        """What each 1-bit layer takes the signs of; None where the engine cannot tell."""
-        return self.engine.layer_inputs(self.path, [np.asarray(x) for x in inputs])
+    def layer_values(self, *inputs: Any) -> dict[str, LayerValues] | None:
+        """What each 1-bit layer sees and gives; None where the engine cannot tell."""
+        return self.engine.layer_values(self.path, [np.asarray(x) for x in inputs])
 
 
 def load(path: str | Path, threads: int = 1) -> Deployed:

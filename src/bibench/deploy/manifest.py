@@ -36,7 +36,7 @@ class Manifest:
         engine, file: who runs it, and its name.
         sha256, bytes: of the file ("" and 0 inside the file itself).
         inputs, outputs: in order.
-        layers: of each 1-bit layer the name of the value whose signs it takes (ONNX engines).
+        layers: of each 1-bit layer the names of the values whose signs it takes, and of its output.
         opset: standard operators and domain `bibench`.
         audit: of the trained model: bits, parameters and MACs of each layer.
         folded: how often each pass folded something into a 1-bit operator.
@@ -50,7 +50,7 @@ class Manifest:
     outputs: tuple[Tensor, ...]
     sha256: str = ""
     bytes: int = 0
-    layers: dict[str, str] = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     opset: dict[str, int] = field(default_factory=dict)
     audit: dict[str, Any] = field(default_factory=dict)
     folded: dict[str, int] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str,
         file=file,
         inputs=tuple(_tensor(v) for v in graph.inputs),
         outputs=tuple(_tensor(v) for v in graph.outputs),
-        layers={name: node.inputs[0].name or "" for name, node in canonical.nodes.items() if node.inputs[0]},
+        layers={name: _values(node) for name, node in canonical.nodes.items()},
         opset={"ai.onnx": OPSET, domain.DOMAIN: domain.VERSION},
         audit=canonical.audit.to_dict(),
         folded=canonical.folded,
@@ -131,6 +131,11 @@ def read(model: Path) -> Manifest | None:
 def checksum(content: bytes) -> str:
     """SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _values(node: Any) -> dict[str, Any]:
+    signed = node.inputs[:3] if node.op_type == domain.ATTENTION else node.inputs[:1]
+    return {"inputs": [value.name for value in signed], "output": node.outputs[0].name}
 
 
 def _tensor(value: Any) -> Tensor:

@@ -75,6 +75,11 @@ class Writer:
         above = self.op("GreaterOrEqual", x, threshold or self.constant(0.0))
         return self.op("Where", above, self.constant(1.0), self.constant(-1.0))
 
+    def integers(self, products: ir.Value) -> ir.Value:
+        """Sums of ±1, as integers: a fast convolution may not give them exactly, and an optimizer that multiplied
+        the scale into the weights would turn a 0, whose sign the next layer takes, into a small negative number."""
+        return self.op("Round", products, name=self.name + DOT)
+
 
 def _replace(model: ir.Model, node: ir.Node, lowering: Callable[[Writer], ir.Value]) -> None:
     import onnx_ir as ir
@@ -156,7 +161,7 @@ def _linear(w: Writer) -> ir.Value:
     weight = domain.unpack(packed, (packed.shape[0], int(w.attribute("channels", None))))
     x = w.inputs["X"]
     signs = w.sign(x, w.given("threshold", (-1,)))
-    y = w.op("MatMul", signs, w.constant(weight.T), name=w.name + DOT)
+    y = w.integers(w.op("MatMul", signs, w.constant(weight.T)))
     scale = w.given("scale", (-1,))
     if scale is not None:
         y = w.op("Mul", y, scale)
@@ -196,7 +201,7 @@ def _clip(w: Writer, y: ir.Value, channel: tuple[int, ...]) -> ir.Value:
 
 def _attention(w: Writer) -> ir.Value:
     q, k, v = (w.sign(w.inputs[name]) for name in "QKV")
-    scores = w.op("MatMul", q, w.op("Transpose", k, perm=[0, 1, 3, 2]), name=w.name + DOT)
+    scores = w.op("MatMul", q, w.op("Transpose", k, perm=[0, 1, 3, 2]))
     compare = "Greater" if w.attribute("strict", 0) else "GreaterOrEqual"
     attended = w.op(compare, scores, w.constant(0.0))
     if "mask" in w.inputs:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bibench.deploy import onnx_file, session
-from bibench.deploy.engine import Array, Calibration, Engine, engine
+from bibench.deploy.engine import Array, Calibration, Engine, LayerValues, engine
 from bibench.deploy.graph import Canonical
 from bibench.errors import MissingLibraryError, require
 
@@ -36,10 +36,10 @@ class BiBench(Engine):
     def run(self, loaded: Any, inputs: Sequence[Array]) -> list[Array]:
         return onnx_file.run(loaded, inputs)
 
-    def layer_inputs(self, path: Path, inputs: Sequence[Array]) -> dict[str, Array] | None:
+    def layer_values(self, path: Path, inputs: Sequence[Array]) -> dict[str, LayerValues] | None:
         def open_(content: bytes) -> Any:
             options = session.session_options(1)
             session.register(options)
             return session.open_session(content, options, str(path))
 
-        return onnx_file.layer_inputs(path, inputs, open_)
+        return onnx_file.layer_values(path, inputs, open_)

@@ -116,7 +116,8 @@ def replace(
 def _initializer(model: ir.Model, name: str, array: Array) -> ir.Value:
     import onnx_ir as ir
 
-    model.graph.initializers.pop(name, None)
+    while name in model.graph.initializers:  # of another node, too, where equal ones were merged
+        name += ".folded"
     value = ir.Value(
         name=name,
         shape=ir.Shape(array.shape),
