@@ -191,7 +191,7 @@ def _print_table(records: Sequence[Record]) -> None:
     sizes: dict[tuple[Any, ...], Record] = {}
     for record in records:
         what = (record.model, record.operator, record.engine)
-        if record.metric == "file_size":
+        if record.metric == "storage":
             sizes[what] = record
         else:
             rows.setdefault((record.threads, record.batch_size, *what), {})[record.metric] = record

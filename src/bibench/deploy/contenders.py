@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bibench.deploy.identity import identify
-from bibench.errors import BiBenchError, require
+from bibench.deploy.engine_names import ONNX_ENGINES, engine_names
+from bibench.deploy.identity import identify, onnx_model
+from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import FULL_PRECISION
 
-ENGINES = {".onnx": "onnxruntime", ".tflite": "larq", ".dab": "dabnn"}
-"""The engine of a file when none is asked for, unless its manifest says another."""
+ABOUT = ("task", "model", "recipe", "seed")
+"""What a model and its baseline have in common."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Contender:
     Attributes:
         key: its name in the job.
         facts: fields of its records that say what it is.
+        parts: its files, {name relative to its folder: file}.
     """
 
     key: str
@@ -44,24 +46,21 @@ class Contender:
 
 
 def contenders(models: Sequence[Path], baseline: Path | None, engines: Sequence[str]) -> list[Contender]:
-    """The baseline first, then every model in every engine; `BiBenchError` if two could not be told apart."""
+    """The baseline first, in every engine of the models that reads its file; then every model in every engine.
+
+    A speed-up is that within an engine. ONNX Runtime alone and with our operators are the same for a
+    full-precision model; it takes part under both names if the models do.
+    """
+    for name in engines:
+        if name not in engine_names():
+            raise UnknownNameError(f"--engines: unknown engine {name!r}; known: {', '.join(engine_names())}")
     found: list[Contender] = []
-    first: Mapping[str, Any] = {}
     for file in models:
-        facts, preferred = identify(_existing(file))
-        first = first or facts
-        for engine in engines or [preferred or _default(file)]:
+        facts, preferred = identify(file)
+        for engine in engines or [preferred]:
             found.append(Contender(f"model{len(found)}", file, engine, False, facts, _parts(file)))
     if baseline is not None:
-        facts, preferred = identify(_existing(baseline))
-        if not facts["operator"]:  # a plain file: full precision of what it is compared with
-            facts = {
-                **facts,
-                **({"model": first["model"]} if first.get("operator") else {}),
-                "operator": FULL_PRECISION,
-            }
-        engine = preferred or _default(baseline)
-        found.insert(0, Contender("baseline", baseline, engine, True, facts, _parts(baseline)))
+        found = [*_baselines(baseline, found), *found]
     seen: dict[tuple[Any, ...], Contender] = {}
     for one in found:
         key = (*sorted(one.facts.items()), one.engine)
@@ -73,21 +72,37 @@ def contenders(models: Sequence[Path], baseline: Path | None, engines: Sequence[
     return found
 
 
-def _default(file: Path) -> str:
-    if file.suffix not in ENGINES:
-        known = ", ".join(f"{engine} ({suffix})" for suffix, engine in ENGINES.items())
-        raise BiBenchError(f"{file}: no engine is known for {file.suffix or 'it'}; name one with --engines: {known}")
-    return ENGINES[file.suffix]
+def _baselines(file: Path, models: Sequence[Contender]) -> list[Contender]:
+    facts, preferred = identify(file)
+    if facts["operator"] not in ("", FULL_PRECISION):
+        raise BiBenchError(f"--baseline {file} is binarized ({facts['operator']}); give the full-precision model")
+    about = next((one.facts for one in models if one.facts["cell"] or one.facts["task"]), None)
+    if facts["cell"]:
+        for one in models:
+            differs = next((name for name in ABOUT if one.facts[name] != facts[name]), None)
+            if one.facts["cell"] and differs:
+                raise BiBenchError(
+                    f"--baseline {file} is of {differs} {facts[differs]!r}, {one.file} of {one.facts[differs]!r}; "
+                    "measure them one after the other, each with its own baseline"
+                )
+    elif about is not None:  # a plain file: full precision of what it is compared with
+        facts = {**about, "cell": "", "profile": "default"}
+    facts = {**facts, "operator": FULL_PRECISION}
+    family = [e for e in dict.fromkeys(one.engine for one in models) if _same_file(e, preferred)] or [preferred]
+    return [
+        Contender(f"baseline{number or ''}", file, engine, True, facts, _parts(file))
+        for number, engine in enumerate(family)
+    ]
 
 
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        raise BiBenchError(f"{file} does not exist; expected a model file, as `bibench export` writes it")
-    return file
+def _same_file(engine: str, other: str) -> bool:
+    """Whether two engines read the same files. An int8 model is no file of full precision, though."""
+    float_engines = {name for name in ONNX_ENGINES if "int8" not in name}
+    return engine == other or {engine, other} <= float_engines
 
 
 def _parts(file: Path) -> dict[str, Path]:
-    """The file and, for an ONNX model, those that hold its weights, {name relative to its folder: file}."""
+    """The file and, for an ONNX model, those that hold its weights."""
     parts = {file.name: file}
     if file.suffix == ".onnx":
         for name in external_weights(file):
@@ -101,14 +116,7 @@ def _parts(file: Path) -> dict[str, Path]:
 
 def external_weights(file: Path) -> list[str]:
     """Names of the files beside an ONNX model that hold weights of it."""
-    require("onnx", extra="deploy", purpose="reading ONNX models")
-    import onnx
-
-    try:
-        model = onnx.load(str(file), load_external_data=False)
-    except Exception as error:  # the parser has several, of a library that has no types
-        raise BiBenchError(f"{file} is no ONNX model, or damaged ({error}); export it again") from error
-    tensors = [t for graph in _graphs(model.graph) for t in graph.initializer]
+    tensors = [t for graph in _graphs(onnx_model(file).graph) for t in graph.initializer]
     return sorted({entry.value for t in tensors for entry in t.external_data if entry.key == "location"})
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bibench.deploy import manifest, session
 from bibench.deploy.bundle.turns import quartiles
 from bibench.deploy.contenders import Contender
 from bibench.deploy.devices import DEVICES
@@ -20,7 +21,7 @@ from bibench.provenance import environment, git_state, versions
 from bibench.records import Record
 
 KIND = "latency"
-LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "file_size", "peak_memory", "process_memory"
+LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "storage", "peak_memory", "process_memory"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
     rows = []
     for number, one in enumerate(request.contenders):
         files |= {f"files/{number}/{name}": part for name, part in one.parts.items()}
+        if (described := manifest.path_of(one.file)).exists():
+            files[f"files/{number}/{described.name}"] = described
         row: dict[str, Any] = {"name": one.key, "engine": one.engine, "file": f"files/{number}/{one.file.name}"}
         row["shapes"] = {name: list(sizes) for name, sizes in request.shapes.items()}
         if (library := _library(one, request)) is not None:
@@ -121,11 +124,7 @@ def _library(one: Contender, request: Request) -> Path | None:
         raise BiBenchError(
             f"engine 'bibench' on device {request.device!r} needs the library of our operators built for it: --library"
         )
-    try:
-        from bibench import _core
-    except ImportError as error:
-        raise BiBenchError("engine 'bibench' needs the compiled module; install a wheel, or give --library") from error
-    return Path(_core.__file__)
+    return Path(session.library())
 
 
 def _tell(event: Mapping[str, Any], request: Request, note: Callable[[str], None]) -> None:
@@ -185,14 +184,18 @@ def _of_times(event: Mapping[str, Any], peer: Sequence[float] | None, facts: dic
 def _peer(
     event: Mapping[str, Any], results: Sequence[Mapping[str, Any]], by_key: Mapping[str, Contender]
 ) -> Sequence[float] | None:
-    """The samples of the baseline in the same rounds, unless it is the baseline itself."""
-    if by_key[event["contender"]].baseline:
+    """The samples of the baseline in the same rounds, that of the same engine if there is one; None for itself."""
+    own = by_key[event["contender"]]
+    if own.baseline:
         return None
-    for other in results:
-        same = (other["threads"], other["batch"]) == (event["threads"], event["batch"])
-        if same and other["status"] == "ok" and by_key[other["contender"]].baseline:
-            return other["samples"]
-    return None
+    peers = {
+        by_key[other["contender"]].engine: other["samples"]
+        for other in reversed(results)
+        if other["status"] == "ok"
+        and by_key[other["contender"]].baseline
+        and (other["threads"], other["batch"]) == (event["threads"], event["batch"])
+    }
+    return peers.get(own.engine, next(reversed(peers.values()), None))
 
 
 def _place(one: Contender, event: Mapping[str, Any]) -> dict[str, Any]:

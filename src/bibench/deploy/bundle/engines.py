@@ -17,6 +17,9 @@ WARM_SECONDS, WARM_CALLS, SAMPLE_SECONDS = 0.5, 3, 0.0005
 """Warming lasts so long and so many calls at least; a sample of very short calls is the mean of several."""
 TOOL_SECONDS = 600.0
 
+ONNX_ENGINES = ("onnxruntime", "onnxruntime_int8", "bibench")
+"""ONNX Runtime runs their files, with our operators for the last one."""
+
 DTYPES = {
     "tensor(float)": "float32",
     "tensor(double)": "float64",
@@ -57,7 +60,7 @@ def timed(run: Run, clock: Callable[[], float] = time.perf_counter) -> Callable[
 
 def load(contender: Mapping[str, Any], threads: int, batch: int) -> Run:
     """Load the contender's file: ONNX Runtime here, other engines of the installed BiBench."""
-    loader = {"onnxruntime": load_onnx, "bibench": load_onnx}.get(contender["engine"], load_registered)
+    loader = load_onnx if contender["engine"] in ONNX_ENGINES else load_registered
     return loader(contender, threads, batch)
 
 
@@ -122,7 +125,7 @@ def _array(name: str, kind: str, shape: Sequence[int]) -> Any:
 def load_registered(contender: Mapping[str, Any], threads: int, batch: int) -> Run:
     """An engine of the BiBench that is installed where this runs."""
     try:
-        from bibench.deploy.running import runner  # type: ignore
+        from bibench.deploy.running import runner
     except ImportError as error:
         raise ValueError(f"engine {contender['engine']!r} runs only where BiBench is installed ({error})") from error
     return runner(contender, threads, batch)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine, marker, noise
-from .engines import load, sampler
+from .engines import ONNX_ENGINES, load, sampler
 from .memory import peak_memory
 from .profiling import profile
 from .tools import TOOLS
@@ -157,7 +157,7 @@ def memory_step(one: Job, emit: Emit) -> None:
     """Peak memory of one contender."""
     machine.pin(one["threads"])
     contender = one["contenders"][0]
-    if contender["engine"] in ("onnxruntime", "bibench"):
+    if contender["engine"] in ONNX_ENGINES:
         import onnxruntime  # type: ignore[import-untyped]  # noqa: F401  # what the library itself takes is no memory of the model
     found = peak_memory(lambda: load(contender, one["threads"], one["batch"]))
     emit({**_result(one, contender["name"]), "event": "memory", **found})
@@ -166,7 +166,7 @@ def memory_step(one: Job, emit: Emit) -> None:
 def profile_step(one: Job, emit: Emit) -> None:
     """Time per node of one contender, if ONNX Runtime runs it."""
     contender = one["contenders"][0]
-    if contender["engine"] in ("onnxruntime", "bibench"):
+    if contender["engine"] in ONNX_ENGINES:
         machine.pin(one["threads"])
         rows = profile(contender, one["threads"], one["batch"])
         emit({**_result(one, contender["name"]), "event": "profile", "rows": rows})
