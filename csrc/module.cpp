@@ -140,17 +140,19 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
         "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
             ", " + std::to_string(s.out_w()) + "), got " + shape_of(out));
   const Strides xs = layout(x, "x"), ws = layout(weight, "weight"), os = layout(out, "out");
-  const float *shift_data = channel_values(shift, s.c, "shift"), *scale_data = channel_values(scale, s.co, "scale"),
-              *bias_data = channel_values(bias, s.co, "bias");
+  const float* shift_data = channel_values(shift, s.c, "shift");
+  bibench::Finish finish;
+  finish.scale = channel_values(scale, s.co, "scale");
+  finish.bias = channel_values(bias, s.co, "bias");
   const Kernels& k = kernels();
   nb::gil_scoped_release release;
   if (bibench::is_depthwise(s)) {
-    bibench::convolve_depthwise(k, s, x.data(), xs, weight.data(), ws, shift_data, scale_data, bias_data, out.data(), os,
-                                threads);
+    bibench::convolve_depthwise(k, s, x.data(), xs, bibench::pack_depthwise(s, weight.data(), ws), shift_data, finish,
+                                out.data(), os, threads);
     return;
   }
   const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws);
-  bibench::convolve(k, s, x.data(), xs, packed, shift_data, scale_data, bias_data, out.data(), os, threads);
+  bibench::convolve(k, s, x.data(), xs, packed, shift_data, finish, out.data(), os, threads);
 }
 
 bibench::Vectors vectors(const Array& a, bool transposed, const char* name) {
