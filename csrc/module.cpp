@@ -14,8 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -38,22 +36,7 @@ using MaybeArray = std::optional<Array>;
 // An argument that is taken as it is or not at all: a converted `out` would be a copy that nobody sees.
 auto operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
 
-std::atomic<const Kernels*> current{nullptr};
-
-const Kernels& kernels() {
-  if (const Kernels* chosen = current.load()) return *chosen;
-  const Kernels* chosen = bibench::available_kernels().front();
-  if (const char* asked = std::getenv("BIBENCH_ISA"); asked && *asked) {
-    chosen = bibench::find_kernels(asked);
-    if (!chosen) {
-      std::string names;
-      for (const Kernels* k : bibench::available_kernels()) names += std::string(names.empty() ? "" : ", ") + k->name;
-      throw std::invalid_argument("BIBENCH_ISA=" + std::string(asked) + ": this processor has " + names);
-    }
-  }
-  current.store(chosen);
-  return *chosen;
-}
+const Kernels& kernels() { return bibench::current_kernels(); }
 
 void check(bool condition, const std::string& message) {
   if (!condition) throw std::invalid_argument(message);
@@ -383,7 +366,7 @@ NB_MODULE(_core, m) {
       [](const std::string& name) {
         const Kernels* found = bibench::find_kernels(name);
         check(found != nullptr, "no kernels named '" + name + "' for this processor");
-        current.store(found);
+        bibench::use_kernels(*found);
       },
       "name"_a, "Use these kernels from now on.");
   m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,
