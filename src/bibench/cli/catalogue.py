@@ -98,22 +98,32 @@ def _devices() -> list[Row]:
     ]
 
 
+def _engines() -> list[Row]:
+    from bibench.deploy import ENGINES
+
+    return [
+        {"name": name, "title": engine.title, "file": engine.extension, "here": engine().available() or "yes"}
+        for name, engine in ((name, ENGINES[name]) for name in ENGINES)
+    ]
+
+
 CATALOGUES: dict[str, Callable[[], list[Row]]] = {
     "operators": _operators,
     "models": _models,
     "tasks": _tasks,
     "suites": _suites,
     "tracks": _tracks,
+    "engines": _engines,
     "devices": _devices,
 }
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks or devices")],
+    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks, engines or devices")],
     load: Load = None,
     json: Json = False,
 ) -> None:
-    """List operators, models, tasks, suites, tracks or devices."""
+    """List operators, models, tasks, suites, tracks, engines or devices."""
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")

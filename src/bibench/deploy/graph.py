@@ -45,6 +45,7 @@ class Canonical:
         audit: of the trained model.
         notes: what a user should know: what was left out, what could not be done.
         folded: how often each pass applied.
+        dynamic: whether the batch is open.
     """
 
     model: ir.Model
@@ -53,6 +54,7 @@ class Canonical:
     audit: Audit
     notes: list[str] = field(default_factory=list)
     folded: dict[str, int] = field(default_factory=dict)
+    dynamic: bool = True
 
     @property
     def proto(self) -> onnx.ModelProto:
@@ -93,7 +95,7 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
     graph, dynamic = _trace(frozen, example)
     if not dynamic:
         notes.append(f"the batch is fixed to {example.batch}: the model's graph depends on it")
-    made = Canonical(graph, frozen, example, audit, notes)
+    made = Canonical(graph, frozen, example, audit, notes, dynamic=dynamic)
     _name_nodes(graph)
     if fold:
         from bibench.deploy.passes import fold as fold_all
@@ -126,7 +128,7 @@ def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
                     opset_version=OPSET,
                     input_names=example.names(frozen),
                     custom_translation_table=operations.translations(),
-                    dynamic_shapes=_dynamic_shapes(example) if dynamic else None,
+                    dynamic_shapes=dynamic_shapes(example) if dynamic else None,
                     optimize=True,
                     verbose=False,
                 )
@@ -138,7 +140,8 @@ def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
     raise UnsupportedError(f"the model cannot be traced to ONNX: {failure}")
 
 
-def _dynamic_shapes(example: Example) -> Any:
+def dynamic_shapes(example: Example) -> Any:
+    """The open batch axis of each input, as `torch.export` takes it."""
     axis = torch.export.Dim(BATCH)
 
     def shape(value: Any) -> dict[int, Any] | None:

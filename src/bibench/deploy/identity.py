@@ -36,7 +36,8 @@ def identify(file: Path) -> tuple[dict[str, Any], str]:
     cell = found.provenance.get("cell")
     if isinstance(cell, dict):
         return {**facts, **_of_cell(cell)}, found.engine
-    return {**facts, "operator": _audited(found)}, found.engine
+    said = {name: str(found.provenance[name]) for name in ("task", "model", "operator") if found.provenance.get(name)}
+    return {**facts, "operator": _audited(found), **said}, found.engine
 
 
 def _of_cell(described: dict[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _conv(w: Writer) -> ir.Value:
         widths = [0, 0, *pads[:axes], 0, 0, *pads[axes:]]
         signs = w.op("Pad", signs, w.constant(widths, np.int64), w.constant(float(value)), mode="constant")
         left = [0] * (2 * axes)
-    y = w.op("Conv", signs, w.constant(weight), name=w.name + DOT, kernel_shape=kernel, pads=left, group=group, **moves)
+    y = w.integers(w.op("Conv", signs, w.constant(weight), kernel_shape=kernel, pads=left, group=group, **moves))
     # Factors are multiplied with each other first, as the layers compute.
     scale, rows = w.given("scale", (outputs, *along)), w.given("rows", (-1, 1))
     columns = w.given("columns", (-1,))
