@@ -7,6 +7,7 @@ measured is lost when a connection breaks or an engine crashes. See docs/latency
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ from bibench.records import Record
 
 KIND = "latency"
 LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "storage", "peak_memory", "process_memory"
+
+NEWS_SECONDS = 10.0
+"""Who is at work is told no more often."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,13 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
     events: list[dict[str, Any]] = []
+    told = 0.0
     try:
         for event in transport.run(job, files):
             events.append(event)
+            if event["event"] == "at" and time.monotonic() - told < NEWS_SECONDS:
+                continue
+            told = time.monotonic() if event["event"] == "at" else told
             _tell(event, request, note)
     except BiBenchError as error:
         if not any(event["event"] in ("result", "session") for event in events):
