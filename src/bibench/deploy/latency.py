@@ -77,7 +77,7 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
     events: list[dict[str, Any]] = []
-    told = 0.0
+    told = -NEWS_SECONDS
     try:
         for event in transport.run(job, files):
             events.append(event)
@@ -146,6 +146,8 @@ def _tell(event: Mapping[str, Any], request: Request, note: Callable[[str], None
         own = {k: v for k, v in event["flags"].items() if k in ("wide", "drift")}
         for words in own.values():
             note(f"warning: {where}: {titles.get(event['contender'])}: {words}")
+    elif event["event"] == "problem":
+        note(f"warning: {where}: {titles.get(event['contender'])}: no {event['step']} ({event['reason']})")
     elif event["event"] == "session":
         for words in [*event.get("flags", {}).values(), *event.get("advice", ())]:
             note(f"warning: {where}: {words}")

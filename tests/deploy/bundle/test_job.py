@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ def run(folder: Path, contenders: list[dict[str, Any]], **more: Any) -> Events:
     """Events of a job, run as on a device."""
     asked = {"threads": [1], "batches": [1], "precision": 0.5, "max_seconds": 2.0, "memory": False, "profile": False}
     place(folder, {"contenders": contenders, **asked, **more}, {})
-    done = subprocess.run([sys.executable, "-m", "bundle", "job.json"], cwd=folder, capture_output=True, text=True)
+    command, env = [sys.executable, "-m", "bundle", "job.json"], {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -73,9 +75,16 @@ def test_a_contender_that_kills_its_process_is_a_row_and_the_others_go_on(tmp_pa
     assert [e["contender"] for e in events if e["event"] == "result"].count("none") == 1
 
 
-def test_threads_and_batches(tmp_path: Path) -> None:
-    import os
+def test_a_step_that_dies_is_told_and_the_latency_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif sys.argv[0] == '-m' and 'memory' in sys.orig_argv:\n    os._exit(3)\n"
+    )
+    events = run(tmp_path, [onnx("a", convolution(tmp_path / "a.onnx"))], memory=True)
+    assert results(events)["a"]["status"] == "ok"
+    assert [(e["step"], e["reason"]) for e in events if e["event"] == "problem"] == [("memory", "exit code 3")]
 
+
+def test_threads_and_batches(tmp_path: Path) -> None:
     many = (os.cpu_count() or 1) + 1
     fixed = convolution(tmp_path / "fixed.onnx", batch=1)
     contenders = [onnx("free", convolution(tmp_path / "free.onnx")), onnx("fixed", fixed)]
@@ -122,6 +131,12 @@ def test_free_axes_and_types_of_inputs(tmp_path: Path) -> None:
     assert engines.load(whole, 1, 3)()[0].shape[0] == 3
     with pytest.raises(ValueError, match=r"input 'x' is a tensor\(uint16\), which cannot be made up"):
         engines.load(onnx("other", convolution(tmp_path / "other.onnx", dtype="uint16")), 1, 1)
+
+
+def test_without_onnxruntime_the_way_to_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"ONNX Runtime cannot be imported .* -m pip install onnxruntime numpy"):
+        engines.load(onnx("a", convolution(tmp_path / "a.onnx")), 1, 1)
 
 
 def test_sessions_have_exactly_the_threads_asked_for_and_do_not_spin(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -80,7 +81,12 @@ def onnx_session(contender: Mapping[str, Any], threads: int, profile_prefix: str
 
     Spinning threads win little on an idle machine and collapse on one that does anything else.
     """
-    import onnxruntime  # type: ignore[import-untyped]
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError(
+            f"ONNX Runtime cannot be imported ({error}); install it: {sys.executable} -m pip install onnxruntime numpy"
+        ) from error
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

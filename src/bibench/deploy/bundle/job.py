@@ -71,7 +71,9 @@ def _configuration(one: Job, emit: Emit) -> None:
         if contender["name"] in good and contender["engine"] not in TOOLS:
             for step in ("memory", "profile"):
                 if one[step]:
-                    _child(step, {**one, "contenders": [contender]}, emit)
+                    _, _, ending = _child(step, {**one, "contenders": [contender]}, emit)
+                    if ending:
+                        emit({**_result(one, contender["name"]), "event": "problem", "step": step, "reason": ending})
 
 
 def _child(step: str, one: Job, emit: Emit) -> tuple[list[Event], int | None, str]:
