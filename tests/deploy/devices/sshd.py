@@ -35,6 +35,11 @@ class Server:
     def known_hosts(self) -> Path:
         return self.folder / "known_hosts"
 
+    @property
+    def scratch(self) -> Path:
+        """Where temporary files of its sessions lie."""
+        return self.folder / "tmp"
+
     def hang_up(self) -> None:
         """Cut all connections, as a network does; the server goes on."""
         for child in psutil.Process(self.process.pid).children(recursive=True):
@@ -51,6 +56,7 @@ def serving(folder: Path) -> Iterator[Server]:
         pytest.skip("needs OpenSSH's server and client")
     if is_root() and not PRIVILEGE_SEPARATION.exists():  # as its service makes it
         PRIVILEGE_SEPARATION.mkdir(mode=0o755)
+    (folder / "tmp").mkdir()
     for name in ("host_key", "other_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     (folder / "authorized_keys").write_text((folder / "user_key.pub").read_text())
@@ -61,6 +67,7 @@ def serving(folder: Path) -> Iterator[Server]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\n"
         f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n"
+        f"SetEnv TMPDIR={folder}/tmp\n"
     )
     (folder / "ssh_config").write_text(
         f"Host *\n  User {getpass.getuser()}\n  IdentityFile {folder}/user_key\n  IdentitiesOnly yes\n"

@@ -3,7 +3,6 @@
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bibench.deploy import ENGINES, session
 from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import Connection, Device
 from bibench.deploy.devices.ssh import FOLDER, Ssh, quote_home
@@ -21,6 +21,7 @@ from bibench.deploy.latency import Request, to_job
 from bibench.errors import BiBenchError
 
 from ..onnx_files import convolution
+from ..test_running import exported
 from .sshd import Server, serving, trust
 
 
@@ -48,29 +49,43 @@ def job(folder: Path, **more: Any) -> tuple[dict[str, Any], dict[str, Path]]:
     return to_job(Request(tuple(contenders(models, None, [])), **asked))
 
 
-def leftovers() -> set[str]:
-    return {path.name for path in Path(tempfile.gettempdir()).glob("bibench-*")}
+def at_work(server: Server) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cwd"]) if (p.info["cwd"] or "").startswith(str(server.scratch))]
 
 
-def gone(before: set[str], seconds: float = 20.0) -> bool:
-    """Whether all new folders go away."""
+def nothing_is_left(server: Server, seconds: float = 20.0) -> bool:
+    """Whether all files and processes of sessions go away."""
     end = time.monotonic() + seconds
-    while leftovers() - before and time.monotonic() < end:
+    while (list(server.scratch.iterdir()) or at_work(server)) and time.monotonic() < end:
         time.sleep(0.2)
-    return not leftovers() - before
+    return not list(server.scratch.iterdir()) and not at_work(server)
 
 
-def test_measures_and_leaves_nothing(remote: Ssh, tmp_path: Path) -> None:
-    before = leftovers()
-    events = list(remote.run(*job(tmp_path, memory=True, profile=True)))
+def test_measures_and_leaves_nothing(remote: Ssh, server: Server, tmp_path: Path) -> None:
+    events = []
+    for event in remote.run(*job(tmp_path, memory=True, profile=True)):
+        events.append(event)
+        assert event["event"] != "session" or (list(server.scratch.iterdir()) and at_work(server))  # the check can fail
     kinds = [event["event"] for event in events]
     assert kinds[0] == "machine" and kinds[-1] == "done"
     results = [event for event in events if event["event"] == "result"]
     assert [r["status"] for r in results] == ["ok", "ok"]
     assert all(len(r["samples"]) >= 6 and min(r["samples"]) > 0 for r in results)
     assert kinds.count("memory") == kinds.count("profile") == 2
-    assert gone(before)
+    assert nothing_is_left(server)
     assert not list(tmp_path.rglob("hacked")) and not Path("hacked").exists()
+
+
+def test_packed_models_run_with_the_library_that_is_given(remote: Ssh, server: Server, tmp_path: Path) -> None:
+    if reason := ENGINES["bibench"]().available():
+        pytest.skip(reason)
+    library = tmp_path / "operators of this machine.so"
+    library.write_bytes(Path(session.library()).read_bytes())
+    found = tuple(contenders([exported(tmp_path / "net.onnx", "bibench")], None, []))
+    asked = Request(found, threads=(1,), max_seconds=1.0, library=library)
+    results = [e for e in remote.run(*to_job(asked)) if e["event"] == "result"]
+    assert [(r["status"], r.get("reason")) for r in results] == [("ok", None)]
+    assert nothing_is_left(server)
 
 
 def test_an_unknown_host_is_refused_whatever_the_configuration_says(
@@ -105,7 +120,6 @@ def test_nobody_there(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_connection_that_is_lost_keeps_what_came_and_cleans_up(remote: Ssh, server: Server, tmp_path: Path) -> None:
-    before = leftovers()
     events = []
     with pytest.raises(Connection, match="board: the connection failed or was lost"):
         for event in remote.run(*job(tmp_path, batches=(1, 2), precision=0.001, max_seconds=6.0)):
@@ -113,24 +127,21 @@ def test_a_connection_that_is_lost_keeps_what_came_and_cleans_up(remote: Ssh, se
             if event["event"] == "at" and event["batch"] == 2:
                 server.hang_up()
     assert {e["batch"] for e in events if e["event"] == "result"} == {1}
-    assert gone(before)
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "bundle" in (p.info["cmdline"] or [])]
+    assert nothing_is_left(server)
 
 
 def test_no_python_there(server: Server, tmp_path: Path) -> None:
     trust(server, "host_key")
-    before = leftovers()
     with pytest.raises(BiBenchError, match=r"board: the measurement ended with status 127: .*no such python"):
         list(Ssh(device(server, python="no such python")).run(*job(tmp_path)))
-    assert gone(before)
+    assert nothing_is_left(server)
 
 
-def test_an_upload_that_fails_leaves_nothing(remote: Ssh, tmp_path: Path) -> None:
-    before = leftovers()
+def test_an_upload_that_fails_leaves_nothing(remote: Ssh, server: Server, tmp_path: Path) -> None:
     asked, files = job(tmp_path)
     with pytest.raises(FileNotFoundError):
         list(remote.run(asked, {**files, "files/none": tmp_path / "none"}))
-    assert gone(before)
+    assert nothing_is_left(server)
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch /tmp/x", "a b", "pi@-x", "user:secret@host", "", "h;id", "h\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,8 @@ class Local(Transport):
     def run(self, job: Mapping[str, Any], files: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory(prefix="bibench-") as folder:
             place(Path(folder), job, files)
-            yield from stream([sys.executable, "-m", "bundle", "job.json"], "this machine", cwd=Path(folder))
+            command = [sys.executable, "-m", "bundle", "job.json"]
+            yield from stream(command, "this machine", cwd=Path(folder), env={**os.environ, "TMPDIR": folder})
 
 
 register_device(Device(LOCAL, transport=LOCAL, note="this machine"))

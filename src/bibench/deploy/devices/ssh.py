@@ -54,7 +54,8 @@ class Ssh(Transport):
             self._remove(folder)
             raise
         # The device cleans up, so that it also does when we are gone: the runner dies of its next word to nobody.
-        work = f"cd {shlex.quote(folder)} && {self._python()} -m bundle job.json"
+        # ONNX Runtime leaves a file of its own among the temporary ones: it goes with the folder.
+        work = f'cd {shlex.quote(folder)} && TMPDIR="$PWD" {self._python()} -m bundle job.json'
         script = f"{work}; code=$?; {_removal(folder)}; exit $code"
         yield from stream(self._command(script), self.device.name, lost=(FAILED,))
 
