@@ -171,7 +171,7 @@ def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[
 
 def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
     """Compare one layer; marks in `flipped` the examples whose signs differ."""
-    threshold: Array | float = 0.0
+    threshold: Any = 0.0
     if isinstance(seen.module, BinaryLayer):
         form = seen.module.operator.inference_form(seen.module.weight)
         spec = seen.module.spec
@@ -190,7 +190,7 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
     for mine, theirs in zip(found.inputs, seen.inputs, strict=True):
         trained = theirs.numpy()
         # Exactly as the layer decides, whose sum x + b has the sign of x - threshold.
-        differs = (mine >= threshold) != (trained >= threshold)
+        differs = np.asarray(np.not_equal(mine >= threshold, trained >= threshold))
         total, flips = total + differs.size, flips + int(differs.sum())
         scale = max(scale, float(np.abs(trained).max(initial=0.0)))
         if not differs.any():
