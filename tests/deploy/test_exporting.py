@@ -42,6 +42,9 @@ def test_every_architecture_is_the_same_model(name: str, tmp_path: Path) -> None
     assert any("detector" in note for note in made.notes) == (name in ("ssd300", "faster_rcnn"))
 
 
+Deployed = tuple[nn.Module, torch.Tensor, Path]
+
+
 @pytest.fixture(scope="module")
 def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, torch.Tensor, Path]:
     """A model, inputs and its export as plain ONNX."""
@@ -52,7 +55,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, torch.Tens
 
 
 class TestManifest:
-    def test_says_what_the_model_is(self, vgg: tuple[nn.Module, torch.Tensor, Path]) -> None:
+    def test_says_what_the_model_is(self, vgg: Deployed) -> None:
         data = json.loads(vgg[2].with_suffix(".json").read_text())
         assert data["engine"] == "onnxruntime"
         assert data["bytes"] == vgg[2].stat().st_size
@@ -77,7 +80,7 @@ class TestManifest:
         weights = sum(m.weight.numel() for _, m in bibench.binary_layers(model))
         assert weights / 8 <= sum(np.prod(t.dims) for t in packed) <= weights / 8 + 5 * 64
 
-    def test_a_changed_or_cut_file_is_refused(self, vgg: tuple[nn.Module, torch.Tensor, Path], tmp_path: Path) -> None:
+    def test_a_changed_or_cut_file_is_refused(self, vgg: Deployed, tmp_path: Path) -> None:
         for change in (lambda b: b[:-100], lambda b: b[:99] + bytes([b[99] ^ 1]) + b[100:]):
             path = tmp_path / "model.onnx"
             path.write_bytes(change(vgg[2].read_bytes()))
@@ -88,13 +91,13 @@ class TestManifest:
 
 
 class TestBadInput:
-    def test_training_mode(self, vgg: tuple[nn.Module, torch.Tensor, Path], tmp_path: Path) -> None:
+    def test_training_mode(self, vgg: Deployed, tmp_path: Path) -> None:
         model = Around(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
         with pytest.raises(BiBenchError, match=r"training mode.*model.eval\(\)"):
             bibench.export(model, tmp_path / "m.onnx", vgg[1])
         assert not list(tmp_path.iterdir())
 
-    def test_inputs_that_do_not_fit(self, vgg: tuple[nn.Module, torch.Tensor, Path], tmp_path: Path) -> None:
+    def test_inputs_that_do_not_fit(self, vgg: Deployed, tmp_path: Path) -> None:
         with pytest.raises(BiBenchError, match=r"cannot be called with example_inputs \(\(2, 5\) float32\)"):
             bibench.export(vgg[0], tmp_path / "m.onnx", torch.randn(2, 5), ENGINE)
         deployed = deploy.load(vgg[2])
@@ -121,7 +124,7 @@ class TestBadInput:
         with pytest.raises(UnsupportedError, match="layer 'layer' cannot be exported: what its operator states"):
             bibench.export(model.eval(), tmp_path / "m.onnx", x)
 
-    def test_paths(self, vgg: tuple[nn.Module, torch.Tensor, Path], tmp_path: Path) -> None:
+    def test_paths(self, vgg: Deployed, tmp_path: Path) -> None:
         with pytest.raises(BiBenchError, match="is a folder"):
             bibench.export(vgg[0], tmp_path, vgg[1], ENGINE)
         with pytest.raises(BiBenchError, match=r"\.json is the manifest's"):
@@ -131,14 +134,12 @@ class TestBadInput:
         with pytest.raises(StoreError, match="does not exist"):
             deploy.load(tmp_path / "nothing.onnx")
 
-    def test_another_model(self, vgg: tuple[nn.Module, torch.Tensor, Path]) -> None:
+    def test_another_model(self, vgg: Deployed) -> None:
         other, x = binary("resnet20")
         with pytest.raises(BiBenchError, match="not the one that was exported"):
             verify(vgg[2], other, x)
 
-    def test_int8_wants_data_and_full_precision(
-        self, vgg: tuple[nn.Module, torch.Tensor, Path], tmp_path: Path
-    ) -> None:
+    def test_int8_wants_data_and_full_precision(self, vgg: Deployed, tmp_path: Path) -> None:
         with pytest.raises(BiBenchError, match="give calibration"):
             bibench.export(vgg[0], tmp_path / "m.onnx", vgg[1], "onnxruntime_int8")
         with pytest.raises(UnsupportedError, match="already 1-bit"):

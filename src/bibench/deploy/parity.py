@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,9 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
     if isinstance(seen.module, BinaryLayer):
         form = seen.module.operator.inference_form(seen.module.weight)
         spec = seen.module.spec
+        if spec.padding_mode != "zeros":  # copies values, and is done before the operator
+            seen = replace(seen, inputs=(spec.pad(seen.inputs[0], 0.0),))
+            spec = replace(spec, padding=(0,) * len(spec.padding), padding_mode="zeros")
         got = torch.from_numpy(np.ascontiguousarray(found.inputs[0]))
         limit = 0.0 if form.threshold is None else spec.per_input(form.threshold.float())
         signs = torch.where(got >= limit, 1.0, -1.0)
