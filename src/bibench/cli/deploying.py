@@ -51,9 +51,8 @@ def export(
         print_json(made.to_dict())
         return
     out = console()
-    out.print(
-        f"{model_path(output, runner)}: {made.bytes:,} bytes for engine {engine}, {len(made.layers)} 1-bit layers"
-    )
+    path = model_path(output, runner)
+    out.print(f"{path}: {made.bytes:,} bytes for engine {engine}, {len(made.layers)} 1-bit layers")
     folded = ", ".join(f"{count} {name}" for name, count in made.folded.items() if count)
     out.print(f"folded into them: {folded or 'nothing'}")
     for note in made.notes:
@@ -125,9 +124,7 @@ def _print_report(report: Any, metric: str, scores: dict[str, float]) -> None:
 
 @deploy.command("matrix")
 def matrix(
-    task: Annotated[
-        str, typer.Option("--task", help="Whose shapes the models get; see: bibench list tasks")
-    ] = "cifar10",
+    task: Annotated[str, typer.Option("--task", help="Whose shapes the models get.")] = "cifar10",
     models: Models = None,
     operators: Operators = None,
     engines: Annotated[list[str] | None, typer.Option("--engines", help="Only these, as in: bibench,torch")] = None,
@@ -152,25 +149,13 @@ def matrix(
         )
     )
     if json:
-        print_json(
-            [
-                {**vars(row), "obstacles": [o._asdict() for o in row.obstacles], "deployable": row.deployable}
-                for row in rows
-            ]
-        )
+        print_json([row.to_dict() for row in rows])
         return
     out = console()
     columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
     lines = [
-        (
-            row.operator,
-            row.model,
-            row.engine,
-            row.layers,
-            "yes" if row.deployable else "no",
-            row.problem or _because(row),
-        )
-        for row in rows
+        (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
+        for r in rows
     ]
     out.print(table(f"Deployability for the shapes of {task}", columns, lines, numeric=("1-bit layers",)))
 

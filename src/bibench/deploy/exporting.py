@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bibench.deploy import manifest
 from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
+from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import BiBenchError
 from bibench.files import write_atomically
 
@@ -102,11 +104,11 @@ def load(path: str | Path, threads: int = 1) -> Deployed:
 
 
 def _embed(graph: Any, described: Manifest) -> None:
-    import json
-
     facts = described.to_dict()
     graph.model.metadata_props[manifest.METADATA] = json.dumps(
-        {key: facts[key] for key in ("format", "layers", "opset", "notes", "provenance")}
+        {key: facts[key] for key in ("format", "opset", "notes", "provenance")}
     )
+    for node in graph.nodes.values():
+        node.metadata_props.pop(SHIFT, None)  # the manifest has it
     graph.model.producer_name = "bibench"
     graph.model.producer_version = facts["provenance"]["bibench"]

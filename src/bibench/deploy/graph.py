@@ -172,7 +172,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _name_nodes(model: ir.Model) -> None:
-    """Name each node of the domain as its layer, `layer#2` where a layer is called again."""
+    """Name each node of the domain as its layer, `layer#2` where a layer is called again.
+
+    What the tracer noted beside the graph (stack traces with the paths of this machine) is dropped.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(model)
     seen: Counter[str] = Counter()
     for node in model.graph:
         if node.domain != domain.DOMAIN:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
+from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
 from bibench.files import read_json, write_json
 from bibench.provenance import git_state, versions
@@ -36,7 +38,8 @@ class Manifest:
         engine, file: who runs it, and its name.
         sha256, bytes: of the file ("" and 0 inside the file itself).
         inputs, outputs: in order.
-        layers: of each 1-bit layer the names of the values whose signs it takes, and of its output.
+        layers: of each 1-bit layer the names of the values whose signs it takes, and of its output; `shift`
+            is what the model adds to that value and the layer's threshold holds instead.
         opset: standard operators and domain `bibench`.
         audit: of the trained model: bits, parameters and MACs of each layer.
         folded: how often each pass folded something into a 1-bit operator.
@@ -135,7 +138,9 @@ def checksum(content: bytes) -> str:
 
 def _values(node: Any) -> dict[str, Any]:
     signed = node.inputs[:3] if node.op_type == domain.ATTENTION else node.inputs[:1]
-    return {"inputs": [value.name for value in signed], "output": node.outputs[0].name}
+    values = {"inputs": [value.name for value in signed], "output": node.outputs[0].name}
+    shift = node.metadata_props.get(SHIFT)
+    return values if shift is None else {**values, "shift": json.loads(shift)}
 
 
 def _tensor(value: Any) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -36,6 +37,10 @@ class Deployability:
         """Whether all layers run."""
         return not self.obstacles and not self.problem
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**vars(self), "obstacles": [o._asdict() for o in self.obstacles], "deployable": self.deployable}
+
     @property
     def reasons(self) -> dict[str, list[str]]:
         """Layers by reason."""
@@ -52,7 +57,8 @@ def matrix(
     operators, runners = list(operators), {name: ENGINES[name]() for name in engines}
     for chosen in models:
         for operator in operators:
-            layers, found, problem = 0, {name: [] for name in runners}, ""
+            layers, problem = 0, ""
+            found: dict[str, list[Obstacle]] = {name: [] for name in runners}
             try:
                 with torch.device("meta"):
                     model = task.for_model(chosen.name).model(chosen.name, chosen.options)

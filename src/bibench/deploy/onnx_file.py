@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bibench.deploy import domain, manifest
 from bibench.deploy.engine import Array, LayerValues, check_inputs
 from bibench.deploy.plain import DOT
@@ -56,7 +58,10 @@ def layer_values(path: Path, inputs: Sequence[Array], open_: Callable[[bytes], A
     found = dict(zip(names, run(session, inputs), strict=True))
     found |= {i.name: array for i, array in zip(session.get_inputs(), inputs, strict=True)}
     return {
-        layer: LayerValues(tuple(found[name] for name in values["inputs"]), found[products[layer]])
+        layer: LayerValues(
+            tuple(found[name] + np.float32(values.get("shift", 0.0)) for name in values["inputs"]),
+            found[products[layer]],
+        )
         for layer, values in described.layers.items()
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +171,13 @@ def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[
 
 def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
     """Compare one layer; marks in `flipped` the examples whose signs differ."""
-    threshold: Array | float = 0.0
+    threshold: Any = 0.0
     if isinstance(seen.module, BinaryLayer):
         form = seen.module.operator.inference_form(seen.module.weight)
         spec = seen.module.spec
+        if spec.padding_mode != "zeros":  # copies values, and is done before the operator
+            seen = replace(seen, inputs=(spec.pad(seen.inputs[0], 0.0),))
+            spec = replace(spec, padding=(0,) * len(spec.padding), padding_mode="zeros")
         got = torch.from_numpy(np.ascontiguousarray(found.inputs[0]))
         limit = 0.0 if form.threshold is None else spec.per_input(form.threshold.float())
         signs = torch.where(got >= limit, 1.0, -1.0)
@@ -190,7 +193,7 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
     for mine, theirs in zip(found.inputs, seen.inputs, strict=True):
         trained = theirs.numpy()
         # Exactly as the layer decides, whose sum x + b has the sign of x - threshold.
-        differs = (mine >= threshold) != (trained >= threshold)
+        differs = np.asarray(np.not_equal(mine >= threshold, trained >= threshold))
         total, flips = total + differs.size, flips + int(differs.sum())
         scale = max(scale, float(np.abs(trained).max(initial=0.0)))
         if not differs.any():

@@ -30,8 +30,10 @@ class OnnxRuntimeInt8(OnnxRuntime):
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         require("onnxruntime", extra="deploy", purpose="quantizing models")
-        from onnxruntime import quantization
-        from onnxruntime.quantization.shape_inference import quant_pre_process
+        from onnxruntime import quantization  # type: ignore[import-untyped, unused-ignore]
+        from onnxruntime.quantization.shape_inference import (  # type: ignore[import-untyped, unused-ignore]
+            quant_pre_process,
+        )
 
         names = [value.name or "" for value in canonical.model.graph.inputs]
         with tempfile.TemporaryDirectory(prefix="bibench-") as folder:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+SHIFT = "bibench.shift"
+"""Metadata of a node whose input was shifted by what is now in its threshold; broadcast to the input."""
+
 
 def binary_nodes(model: ir.Model) -> list[ir.Node]:
     """The convolutions and linear layers of the domain, in the order of the graph."""
@@ -103,6 +106,7 @@ def replace(
         num_outputs=1,
         name=node.name,
     )
+    made.metadata_props.update(node.metadata_props)
     old, new = last.outputs[0], made.outputs[0]
     new.shape, new.type = old.shape, old.type
     name = old.name or ""

@@ -6,10 +6,12 @@ operator has no threshold yet (two constants would round), nor a scale computed 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bibench.deploy import domain
 from bibench.deploy.passes import nodes
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ def fold(model: ir.Model) -> int:
         channel = nodes.per_channel(values, node, nodes.rank(x), channels)
         if channel is None:
             continue
-        constants = {"threshold": np.float32(SIGNS[producer.op_type]) * channel}
-        nodes.replace(model, node, node, values={"X": source}, constants=constants)
+        threshold = np.float32(SIGNS[producer.op_type]) * channel
+        made = nodes.replace(model, node, node, values={"X": source}, constants={"threshold": threshold})
+        shape = (-1, *(1,) * ((nodes.rank(x) or 0) - 2)) if node.op_type == domain.CONV else (-1,)
+        made.metadata_props[nodes.SHIFT] = json.dumps((-threshold).reshape(shape).tolist())
         model.graph.remove(producer, safe=True)
         count += 1
     return count
