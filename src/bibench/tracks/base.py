@@ -26,7 +26,13 @@ PROTOCOLS = {
 }
 """How scores are averaged; docs/scores.md explains each difference."""
 
-MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric_mean, PAPER: mean}
+
+def geometric(values: Sequence[float]) -> float:
+    """Geometric mean of positive numbers; one number is itself, to the last digit."""
+    return values[0] if len(values) == 1 else geometric_mean(values)
+
+
+MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric, PAPER: mean}
 """How positive ratios of times and sizes are averaged: a ratio and its inverse must not rank operators differently."""
 
 
@@ -126,8 +132,10 @@ def track(
             for source in dict.fromkeys(r.source for r in counted):
                 twice = parts([r for r in displaced if r.source == source])
                 for recipe, part in parts([r for r in counted if r.source == source]).items():
-                    same = {"recipe": recipe, "source": source, "protocol": protocol}
-                    scored = [replace(row, **same) for row in function(part, protocol)]
+                    scored = [
+                        replace(row, recipe=recipe, source=source, protocol=protocol)
+                        for row in function(part, protocol)
+                    ]
                     rows += _marked(scored, twice.get(recipe, []))
             return rows
 

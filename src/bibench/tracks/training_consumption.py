@@ -78,9 +78,7 @@ def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
     if collapsed:
         notes.append(f"{collapsed} collapsed")
     value = MEANS[protocol](values) if values else None
-    return Score(
-        NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed
-    )
+    return Score(NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed)
 
 
 def _grid_size(task: str, study: str) -> int:
@@ -105,7 +103,10 @@ def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[flo
 
 
 def _time(times: Sequence[Record], operator: str, protocol: str) -> Score:
-    """Mean over configurations (task, model, batch size, threads, machine) of full precision's time / the operator's."""
+    """Mean over configurations of full precision's time / the operator's.
+
+    A configuration is a task, model, batch size, number of threads and machine.
+    """
     own = [r for r in times if r.operator == operator]
     if not own:
         return Score(NAME, "time_cost", operator, None, note="not measured")
