@@ -198,7 +198,7 @@ def track_tables(records: Sequence[Record], protocol: str, details: bool = False
             single = [part for part in parts if part and len({row.metric for row in by_part[part]}) == 1]
             for part in parts:
                 shown = [row for row in chosen if row.part == part]
-                if any(row.value is not None for row in shown) and (details or not part) and part not in single:
+                if part not in single and any(row.value is not None for row in shown):
                     yield _track_table(name, shown)
             if details and single:
                 yield _parts_table(name, [row for part in single for row in by_part[part]])

@@ -36,6 +36,19 @@ MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric, P
 """How positive ratios of times and sizes are averaged: a ratio and its inverse must not rank operators differently."""
 
 
+LARGEST = 1e9
+
+
+def is_ratio(value: float | None) -> bool:
+    """Whether a ratio of times or sizes can be one: not zero, negative or astronomic, as damaged records make it."""
+    return value is not None and 1 / LARGEST < value < LARGEST
+
+
+def is_score(value: float | None) -> bool:
+    """Whether a score is in the range of the tasks' metrics, [-1, 1]."""
+    return value is not None and -1 <= value <= 1
+
+
 def check_protocol(name: str) -> str:
     """`name`; `UnknownNameError` when it is no protocol."""
     if name not in PROTOCOLS:
@@ -196,13 +209,15 @@ def _ratio(record: Record, baseline: Record | None) -> Ratio:
     problem = ""
     if record.value is None:
         problem = f"{record.status}: {record.reason}" if record.reason else record.status
+    elif not is_score(record.value):
+        problem = f"a score of {record.value}, expected -1 to 1"
     elif baseline is None or baseline.value is None:
         problem = "its full-precision baseline has no score"
-    elif baseline.value <= 0:
+    elif not 1 / LARGEST < baseline.value <= 1:
         problem = f"its full-precision baseline scores {baseline.value}"
     else:
         value = record.value / baseline.value
-        if baseline.value > baseline.chance:
+        if baseline.value - baseline.chance > 1 / LARGEST:
             above = (record.value - record.chance) / (baseline.value - baseline.chance)
             corrected = max(above, 0.0)
         if is_collapsed(baseline):

@@ -18,7 +18,17 @@ from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
-from bibench.tracks.base import BIBENCH, PAPER, Score, by_study, geometric, joined_notes, quadratic_mean, track
+from bibench.tracks.base import (
+    BIBENCH,
+    PAPER,
+    Score,
+    by_study,
+    geometric,
+    is_ratio,
+    joined_notes,
+    quadratic_mean,
+    track,
+)
 
 NAME, LATENCY, STORAGE = "hardware_inference", "latency_ms", "storage"
 
@@ -100,7 +110,8 @@ def _related(full: Record | None, own: Record) -> tuple[float | None, str]:
     for r in (full, own):
         if r.value is None or r.value <= 0:
             return None, f"{r.cell}: a {r.metric} of {r.value}"
-    return full.value / own.value, ""
+    ratio = full.value / own.value
+    return (ratio, "") if is_ratio(ratio) else (None, f"{own.cell}: a ratio of {ratio}")
 
 
 def _plain(ratios: Ratios) -> float:
