@@ -183,7 +183,9 @@ class TestScore:
     def test_tables(self, call: Call, runs: Path) -> None:
         ended = call("score", runs)
         assert (ended.code, ended.err) == (0, "")
-        accuracies, learning, architecture = re.split(r"\n(?=\w+ .*track \()", ended.out)
+        tables = re.split(r"\n(?=\w+ .*track \()", ended.out)
+        accuracies, learning, _, architecture, corrected = tables
+        assert "Neural architecture track (Eq. 3), chance-corrected, recipe quick" in corrected
         assert accuracies.startswith(
             "accuracy on tiny, test split, percent: mean ± standard deviation over seeds - emb"
         )
@@ -235,9 +237,9 @@ class TestScore:
     def test_what_cannot_be_scored(self, call: Call, runs: Path, tmp_path: Path) -> None:
         (tmp_path / RECORDS).write_text('{"schema": 1}\n')
         for arguments, problem in (
-            ((tmp_path / "none",), "none does not exist; expected a run folder or a records file"),
+            ((tmp_path / "none",), "none does not exist; expected a run folder, a records file or published"),
             ((tmp_path.parent / tmp_path.name,), f"{RECORDS}:1: field 'kind' is missing"),
-            ((runs, "--format", "xml"), "--format must be table, json or csv; got 'xml'"),
+            ((runs, "--format", "xml"), "--format must be table, json, csv, markdown or latex; got 'xml'"),
         ):
             ended = call("score", *arguments)
             assert (ended.code, ended.out) == (2, "")
