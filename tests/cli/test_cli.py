@@ -196,10 +196,11 @@ class TestScore:
         assert learning.startswith(
             "Learning task track (Eq. 2), recipe quick, percent of full precision ± standard error"
         )
-        assert re.search(rf"^bnn +{number} +\d+\.\d *$", learning, re.M)
+        chance = r"(\w+: .*collapsed(; )?)?"  # networks this small may be no better than a constant answer
+        assert re.search(rf"^bnn +{number} +\d+\.\d +{chance} *$", learning, re.M)
         assert re.search(r"^raises +- +- +tiny: 0 of 2 cells; om: 0 of 1 tasks *$", learning, re.M)
         assert not re.search(r"^fp32", learning, re.M)
-        assert re.search(rf"^recu +{number} +\d+\.\d +om: 1 of 3 families *$", architecture, re.M)
+        assert re.search(rf"^recu +{number} +\d+\.\d +{chance}om: 1 of 3 families *$", architecture, re.M)
 
     def test_json_and_csv_say_the_same(self, call: Call, runs: Path) -> None:
         data = call("score", runs, "--format", "json").json
