@@ -27,7 +27,7 @@ ROOMS = [
     ["tasks"],
     ["cell"],
     ["suite", "records"],
-    ["store", "stats", "suites"],
+    ["store", "stats", "suites", "published"],
     ["train", "contracts"],
     ["plan", "worker"],
     ["tracks"],
