@@ -17,7 +17,7 @@ from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
 from bibench.deploy.source import trained
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
-from bibench.run import run_cell
+from bibench.worker import run_cell
 from bibench.train.cell import Hooks, Settings
 
 from ..cli.test_cli import Call, call
