@@ -90,7 +90,7 @@ def model(node: onnx.NodeProto, shape: tuple[int, ...], stored: dict[str, np.nda
         "layer",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))],
-        [numpy_helper.from_array(v, name) for name, v in stored.items()],
+        [numpy_helper.from_array(v, name) for name, v in stored.items() if name in node.input],
     )
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("bibench", 1)]
     data: bytes = helper.make_model(graph, opset_imports=imports, ir_version=9).SerializeToString()
