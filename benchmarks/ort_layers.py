@@ -53,13 +53,11 @@ def engines(channels: int, size: int, kernel: int, threads: int) -> dict[str, Ca
     scale = random.standard_normal(channels, dtype=np.float32)
     pads = [kernel // 2] * 4
     found: dict[str, Callable[[], object]] = {}
-    float32 = model(
-        helper.make_node("Conv", ["x", "w", "bias"], ["y"], pads=pads), x.shape, {"w": w, "bias": scale}
-    )
+    float32 = model(helper.make_node("Conv", ["x", "w", "bias"], ["y"], pads=pads), x.shape, {"w": w, "bias": scale})
     found["float32"] = call(float32, threads, {"x": x})
     bits = np.packbits((w < 0).reshape(channels, -1), axis=1, bitorder="little")
     attributes: dict[str, Any] = {"kernel_shape": [kernel] * 2, "pads": pads, "channels": channels, "domain": "bibench"}
-    stored = {"w": bits, "scale": scale, "slope": scale}
+    stored: dict[str, np.ndarray] = {"w": bits, "scale": scale, "slope": scale}
     plain = helper.make_node("BinaryConv", ["x", "w", "scale", "scale"], ["y"], **attributes)
     whole = helper.make_node(
         "BinaryConv",
@@ -92,7 +90,7 @@ def model(node: onnx.NodeProto, shape: tuple[int, ...], stored: dict[str, np.nda
         "layer",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, list(shape))],
-        [numpy_helper.from_array(v, name) for name, v in stored.items()],
+        [numpy_helper.from_array(v, name) for name, v in stored.items() if name in node.input],
     )
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("bibench", 1)]
     data: bytes = helper.make_model(graph, opset_imports=imports, ir_version=9).SerializeToString()

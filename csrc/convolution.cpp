@@ -7,6 +7,7 @@
 #include "threads.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 
 namespace bibench {
@@ -172,7 +173,9 @@ class Convolution {
     for (int64_t i = 0; i < images; ++i)
       for (int64_t r = first; r < first + rows; ++r) {
         const int32_t *start = table.row(g, r), *classes = table.columns.class_of.data();
-        for (int64_t c = 0; c < s_.out_w(); ++c) *correction++ = start + classes[c] * table.width;
+        const bool inside = table.rows.class_of[r] == 0;
+        for (int64_t c = 0; c < s_.out_w(); ++c)
+          *correction++ = inside && classes[c] == 0 ? nullptr : start + classes[c] * table.width;
       }
   }
 
@@ -202,49 +205,93 @@ class Convolution {
 
   // These tiles of a group's channels.
   void group(int64_t g, int64_t image, int64_t first, int64_t images, int64_t rows, int64_t tile, int64_t tiles) const {
-    const auto& bases = scratch.bases;
-    const auto& corrected = scratch.corrected;
-    const int64_t pixels = static_cast<int64_t>(bases.size()), per_image = rows * s_.out_w();
-    const int64_t blocks = s_.blocks(), words = s_.words(), size = divide_up(pixels, divide_up(pixels, k_.tile_pixels));
-    // Channels-last output is written where it belongs (pixels of consecutive rows and images are evenly
-    // spaced); planar output is staged with channels last and transposed.
-    const bool direct = os_.c == 1, late = finish_.late();
-    const float *scale = finish_.scale_early() ? finish_.scale : nullptr, *bias = finish_.bias_early() ? finish_.bias : nullptr;
-    const int64_t begin = g * s_.group_out() + tile * k_.tile_blocks * kLanes;
-    int64_t done = 0;
+    const float* bias = finish_.bias_early() ? finish_.bias : nullptr;
+    const float* scale = finish_.scale_early() ? finish_.scale : nullptr;
+    const int64_t blocks = s_.blocks(), start = tile * k_.tile_blocks * kLanes;
     for (; tile < tiles; ++tile) {
-      const int64_t b = tile * k_.tile_blocks;
-      const int tile_blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
-      const int64_t channel = g * s_.group_out() + b * kLanes;
-      const int channels = static_cast<int>(std::min<int64_t>(tile_blocks * kLanes, s_.group_out() - b * kLanes));
-      const uint32_t* w = weight_.words.data() + (g * blocks + b) * words * kLanes;
-      float* target = out_ + image * os_.n + first * os_.h + channel;
-      int64_t stride = os_.w;
-      if (!direct) {
-        target = scratch.staged.data();
-        stride = tile_blocks * kLanes;
-      }
-      Epilogue epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr,
-                           scale ? scale + channel : nullptr, bias ? bias + channel : nullptr};
-      const int32_t* corrections[kMaxTilePixels];
-      for (int64_t p = 0; p < pixels; p += size) {
-        const int count = static_cast<int>(std::min<int64_t>(size, pixels - p));
-        if (!corrected.empty()) {
-          for (int i = 0; i < count; ++i) corrections[i] = corrected[p + i] + b * kLanes;
-          epilogue.corrections = corrections;
-        }
-        k_.product_xor(bases.data() + p, count, w, tile_blocks, plan_.runs, channels, epilogue, target + p * stride, stride);
-      }
-      done += channels;
-      if (direct) continue;
-      for (int64_t i = 0; i < images; ++i) {
-        k_.transpose(scratch.staged.data() + i * per_image * stride, per_image, channels, stride,
-                     out_ + (image + i) * os_.n + channel * os_.c + first * os_.h, os_.c);
-        if (late) finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, channel, channels);
-      }
+      const int64_t b = tile * k_.tile_blocks, channel = g * s_.group_out() + b * kLanes;
+      Tile t;
+      t.blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
+      t.channel = channel, t.block = b;
+      t.channels = static_cast<int>(std::min<int64_t>(t.blocks * kLanes, s_.group_out() - b * kLanes));
+      t.weights = weight_.words.data() + (g * blocks + b) * s_.words() * kLanes;
+      t.epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr, scale ? scale + channel : nullptr,
+                    bias ? bias + channel : nullptr};
+      if (os_.c == 1)
+        write_pixels(t, out_ + image * os_.n + first * os_.h + channel, os_.w);
+      else if (k_.product_planes && finish_.bias_early())
+        write_planes(t, image, first, images, rows);
+      else
+        write_staged(t, image, first, images, rows);
     }
-    if (direct && late)
-      for (int64_t i = 0; i < images; ++i) finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, begin, done);
+    if (os_.c != 1 || !finish_.late()) return;
+    const int64_t stop = std::min(tiles * k_.tile_blocks * kLanes, s_.group_out()), channel = g * s_.group_out() + start;
+    for (int64_t i = 0; i < images; ++i)
+      finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, channel, stop - start);
+  }
+
+  // Some channels of the unit's pixels.
+  struct Tile {
+    int64_t channel, block;
+    int blocks, channels;
+    const uint32_t* weights;
+    Epilogue epilogue;
+  };
+
+  // Calls product(bases, pixels, epilogue, first pixel) over pixels [begin, end), in equal steps.
+  template <class Product>
+  void over_pixels(const Tile& t, int64_t begin, int64_t end, Product&& product) const {
+    const uint32_t* const* bases = scratch.bases.data();
+    const int32_t* const* corrected = scratch.corrected.empty() ? nullptr : scratch.corrected.data();
+    const int64_t step = divide_up(end - begin, divide_up(end - begin, k_.tile_pixels)), offset = t.block * kLanes;
+    Epilogue epilogue = t.epilogue;
+    const int32_t* corrections[kMaxTilePixels];
+    for (int64_t p = begin; p < end; p += step) {
+      const int count = static_cast<int>(std::min(step, end - p));
+      epilogue.corrections = nullptr;
+      if (corrected)
+        for (int i = 0; i < count; ++i) {
+          corrections[i] = corrected[p + i] ? corrected[p + i] + offset : zeros_.data();
+          if (corrected[p + i]) epilogue.corrections = corrections;
+        }
+      product(bases + p, count, epilogue, p - begin);
+    }
+  }
+
+  // Channels-last output is written where it belongs: pixels of consecutive rows and images are evenly spaced.
+  void write_pixels(const Tile& t, float* out, int64_t stride) const {
+    over_pixels(t, 0, static_cast<int64_t>(scratch.bases.size()),
+                [&](const uint32_t* const* bases, int count, const Epilogue& epilogue, int64_t p) {
+                  k_.product_xor(bases, count, t.weights, t.blocks, plan_.runs, t.channels, epilogue, out + p * stride,
+                                 stride);
+                });
+  }
+
+  void write_planes(const Tile& t, int64_t image, int64_t first, int64_t images, int64_t rows) const {
+    const int64_t per_image = rows * s_.out_w();
+    const int64_t step = finish_.slope_per_channel ? 1 : 0;
+    for (int64_t i = 0; i < images; ++i) {
+      const int64_t offset = (image + i) * os_.n + t.channel * os_.c + first * os_.h;
+      over_pixels(t, i * per_image, (i + 1) * per_image,
+                  [&](const uint32_t* const* bases, int count, const Epilogue& epilogue, int64_t p) {
+                    const float* residual = finish_.residual ? finish_.residual + offset + p : nullptr;
+                    const float* slope = finish_.slope ? finish_.slope + step * t.channel : nullptr;
+                    const Planes planes = {out_ + offset + p, os_.c, residual, finish_.activation, {slope, step},
+                                           finish_.low, finish_.high};
+                    k_.product_planes(bases, count, t.weights, t.blocks, plan_.runs, t.channels, epilogue, planes);
+                  });
+    }
+  }
+
+  // Planar output through a buffer with channels last.
+  void write_staged(const Tile& t, int64_t image, int64_t first, int64_t images, int64_t rows) const {
+    const int64_t stride = t.blocks * kLanes, per_image = rows * s_.out_w();
+    write_pixels(t, scratch.staged.data(), stride);
+    for (int64_t i = 0; i < images; ++i) {
+      k_.transpose(scratch.staged.data() + i * per_image * stride, per_image, t.channels, stride,
+                   out_ + (image + i) * os_.n + t.channel * os_.c + first * os_.h, os_.c);
+      if (finish_.late()) finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, t.channel, t.channels);
+    }
   }
 
   const Kernels& k_;
@@ -259,6 +306,7 @@ class Convolution {
   const Plan& plan_;
   uint64_t id_;
   int64_t group_tiles_;
+  std::array<int32_t, kMaxTileBlocks * kLanes> zeros_ = {};  // the corrections of pixels that need none
 };
 
 // Sums of the signs under each tap, where padding needs them.

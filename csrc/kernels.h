@@ -66,6 +66,17 @@ struct Line {
   float low, high;  // of kClip
 };
 
+// Outputs with pixels adjacent, `stride` from a channel's to the next one's, and what is done to them after the
+// epilogue, as in `Line`. What is given per channel starts at the first.
+struct Planes {
+  float* out;
+  int64_t stride;
+  const float* residual;  // null, or laid out as `out`
+  Activation activation;
+  Operand slope;
+  float low, high;
+};
+
 struct Kernels {
   const char* name;
   int tile_pixels;
@@ -77,6 +88,9 @@ struct Kernels {
                       int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
   void (*product_and)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                       int channels, const Epilogue& epilogue, float* out, int64_t out_stride);
+  // As product_xor, for planes. Null where transposing many tiles at once is as good.
+  void (*product_planes)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                         int channels, const Epilogue& epilogue, const Planes& planes);
   // out[column * out_stride + row] = in[row * in_stride + column].
   void (*transpose)(const float* in, int64_t rows, int64_t columns, int64_t in_stride, float* out, int64_t out_stride);
   // `count` rows of `channels` consecutive floats, `step` floats apart, to ceil(channels / 32) words each,

@@ -17,8 +17,137 @@ struct And {
   static __m512i apply(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
 };
 
-template <class Op, int P, int B>
-void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, int32_t* counts) {
+__mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
+
+// Turns counts into values while they are in registers. Where there is no scale it is 1, where there is no bias -0,
+// which change no value.
+struct Finisher {
+  const Epilogue& e;
+  int channels;
+
+  template <int P, int B>
+  [[gnu::always_inline]] void values(const __m512i (&sum)[P][B], __m512 (&value)[P][B]) const {
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) {
+      const int c = b * kLanes;
+      const __mmask16 mask = first(channels - c);
+      const __m512 scale = e.scale ? _mm512_maskz_loadu_ps(mask, e.scale + c) : _mm512_set1_ps(1.0f);
+      const __m512 bias = e.bias ? _mm512_maskz_loadu_ps(mask, e.bias + c) : _mm512_set1_ps(-0.0f);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const int32_t total = e.totals ? e.totals[p] : e.total;
+        __m512 dot;
+        if (e.corrections) {
+          __m512i left = _mm512_sub_epi32(_mm512_set1_epi32(total), _mm512_maskz_loadu_epi32(mask, e.corrections[p] + c));
+          left = _mm512_sub_epi32(left, _mm512_add_epi32(sum[p][b], sum[p][b]));
+          dot = _mm512_cvtepi32_ps(left);
+        } else {  // exact in float, because a filter has fewer than 2^24 weights
+          dot = _mm512_fnmadd_ps(_mm512_set1_ps(2.0f), _mm512_cvtepi32_ps(sum[p][b]), _mm512_set1_ps(static_cast<float>(total)));
+        }
+        value[p][b] = _mm512_add_ps(_mm512_mul_ps(dot, scale), bias);
+      }
+    }
+  }
+};
+
+// Pixels one after the other, channels adjacent.
+struct ByPixel : Finisher {
+  float* out;
+  int64_t stride;
+
+  template <int P, int B>
+  [[gnu::always_inline]] void operator()(const __m512i (&sum)[P][B]) const {
+    __m512 value[P][B];
+    values<P, B>(sum, value);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) {
+      const __mmask16 mask = first(channels - b * kLanes);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) _mm512_mask_storeu_ps(out + p * stride + b * kLanes, mask, value[p][b]);
+    }
+  }
+};
+
+// Planes of channels: eight pixels of sixteen channels are transposed, two channels to a register, and get their
+// residual and activation before they are stored.
+struct ByChannel : Finisher {
+  const Planes& planes;
+
+  template <int P, int B>
+  [[gnu::always_inline]] void operator()(const __m512i (&sum)[P][B]) const {
+    __m512 value[P][B];
+    values<P, B>(sum, value);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) {
+      __m512 r[8];
+#pragma GCC unroll 8
+      for (int p = 0; p < 8; ++p) r[p] = p < P ? value[p < P ? p : 0][b] : _mm512_setzero_ps();
+      block<P>(r, b * kLanes);
+    }
+  }
+
+  template <int P>
+  [[gnu::always_inline]] void block(__m512 (&r)[8], int c) const {
+    __m512 t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    // Now r[4 h + i] has, in each quarter q, pixels 4 h to 4 h + 3 of channel 4 q + i.
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+      r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i]), _mm512_castps_pd(t[i + 2])));
+      r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+      r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(t[i + 1]), _mm512_castps_pd(t[i + 3])));
+    }
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512d a = _mm512_castps_pd(r[i]), b = _mm512_castps_pd(r[i + 4]);
+      store<P>(_mm512_castpd_ps(_mm512_permutex2var_pd(a, low, b)), c + i);
+      store<P>(_mm512_castpd_ps(_mm512_permutex2var_pd(a, high, b)), c + i + 8);
+    }
+  }
+
+  // Pixels of channels c and c + 4.
+  template <int P>
+  [[gnu::always_inline]] void store(__m512 two, int c) const {
+    if (c < channels) plane<P>(_mm512_castps512_ps256(two), c);
+    if (c + 4 < channels) plane<P>(_mm512_extractf32x8_ps(two, 1), c + 4);
+  }
+
+  template <int P>
+  [[gnu::always_inline]] void plane(__m256 v, int c) const {
+    const int64_t at = c * planes.stride;
+    constexpr __mmask8 mask = static_cast<__mmask8>((1u << P) - 1);
+    if (planes.residual) v = _mm256_add_ps(v, _mm256_maskz_loadu_ps(mask, planes.residual + at));
+    const __m256 zero = _mm256_setzero_ps();
+    switch (planes.activation) {
+      case Activation::kNone: break;
+      case Activation::kRelu:
+        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, zero, _CMP_LT_OQ), zero);
+        break;
+      case Activation::kPrelu:
+        v = _mm256_mask_mul_ps(v, _mm256_cmp_ps_mask(v, zero, _CMP_LT_OQ), v,
+                               _mm256_set1_ps(planes.slope.data[c * planes.slope.step]));
+        break;
+      case Activation::kClip: {
+        const __m256 low = _mm256_set1_ps(planes.low), high = _mm256_set1_ps(planes.high);
+        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, low, _CMP_LT_OQ), low);
+        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, high, _CMP_GT_OQ), high);
+      }
+    }
+    if constexpr (P == 8)
+      _mm256_storeu_ps(planes.out + at, v);
+    else
+      _mm256_mask_storeu_ps(planes.out + at, mask, v);
+  }
+};
+
+template <class Op, int P, int B, class End>
+void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, const End& end) {
   const int64_t block = runs.count * runs.words * kLanes;
   __m512i sum[P][B];
 #pragma GCC unroll 16
@@ -36,58 +165,44 @@ void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, int3
       for (int p = 0; p < P; ++p) {
         const __m512i a = _mm512_set1_epi32(static_cast<int>(bases[p][offset + j]));
 #pragma GCC unroll 2
-        for (int b = 0; b < B; ++b)
+        for (int b = 0; b < B; ++b) {
           sum[p][b] = _mm512_add_epi32(sum[p][b], _mm512_popcnt_epi32(Op::apply(a, lane[b])));
+          // Says that the sum is needed here: else the compiler first makes the xors of all pixels, and spills.
+          __asm__("" : "+v"(sum[p][b]));
+        }
       }
     }
   }
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p)
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) _mm512_storeu_si512(counts + (p * B + b) * kLanes, sum[p][b]);
+  end.template operator()<P, B>(sum);
 }
 
-template <class Op, int B>
-void tiles(const uint32_t* const* bases, int pixels, const uint32_t* weights, Runs runs, int32_t* counts) {
+template <class Op, int B, class End>
+void tiles(const uint32_t* const* bases, int pixels, const uint32_t* weights, Runs runs, const End& end) {
   switch (pixels) {
-    case 8: return tile<Op, 8, B>(bases, weights, runs, counts);
-    case 7: return tile<Op, 7, B>(bases, weights, runs, counts);
-    case 6: return tile<Op, 6, B>(bases, weights, runs, counts);
-    case 5: return tile<Op, 5, B>(bases, weights, runs, counts);
-    case 4: return tile<Op, 4, B>(bases, weights, runs, counts);
-    case 3: return tile<Op, 3, B>(bases, weights, runs, counts);
-    case 2: return tile<Op, 2, B>(bases, weights, runs, counts);
-    default: return tile<Op, 1, B>(bases, weights, runs, counts);
+    case 8: return tile<Op, 8, B>(bases, weights, runs, end);
+    case 7: return tile<Op, 7, B>(bases, weights, runs, end);
+    case 6: return tile<Op, 6, B>(bases, weights, runs, end);
+    case 5: return tile<Op, 5, B>(bases, weights, runs, end);
+    case 4: return tile<Op, 4, B>(bases, weights, runs, end);
+    case 3: return tile<Op, 3, B>(bases, weights, runs, end);
+    case 2: return tile<Op, 2, B>(bases, weights, runs, end);
+    default: return tile<Op, 1, B>(bases, weights, runs, end);
   }
 }
 
 template <class Op>
-void count(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs, int32_t* counts) {
-  if (blocks == 2) return tiles<Op, 2>(bases, pixels, weights, runs, counts);
-  tiles<Op, 1>(bases, pixels, weights, runs, counts);
+void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs, int channels,
+             const Epilogue& epilogue, float* out, int64_t out_stride) {
+  const ByPixel end = {{epilogue, channels}, out, out_stride};
+  if (blocks == 2) return tiles<Op, 2>(bases, pixels, weights, runs, end);
+  tiles<Op, 1>(bases, pixels, weights, runs, end);
 }
 
-__mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
-
-// Counts of one pixel and sixteen channels, from channel c on, to floats.
-[[gnu::always_inline]] inline void finish_vector(__m512i count, const Epilogue& e, int pixel, int c, __mmask16 mask,
-                                                 float* out) {
-  const int32_t total = e.totals ? e.totals[pixel] : e.total;
-  __m512i dot = _mm512_sub_epi32(_mm512_set1_epi32(total), _mm512_add_epi32(count, count));
-  if (e.corrections) dot = _mm512_sub_epi32(dot, _mm512_maskz_loadu_epi32(mask, e.corrections[pixel] + c));
-  __m512 value = _mm512_cvtepi32_ps(dot);
-  if (e.scale) value = _mm512_mul_ps(value, _mm512_maskz_loadu_ps(mask, e.scale + c));
-  if (e.bias) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, e.bias + c));
-  _mm512_mask_storeu_ps(out + c, mask, value);
-}
-
-void finish(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& e, float* out,
-            int64_t out_stride) {
-  for (int c = 0; c < channels; c += kLanes) {
-    const __mmask16 mask = first(channels - c);
-    for (int p = 0; p < pixels; ++p)
-      finish_vector(_mm512_loadu_si512(counts + p * count_stride + c), e, p, c, mask, out + p * out_stride);
-  }
+void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
+                    int channels, const Epilogue& epilogue, const Planes& planes) {
+  const ByChannel end = {{epilogue, channels}, planes};
+  if (blocks == 2) return tiles<Xor, 2>(bases, pixels, weights, runs, end);
+  tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
@@ -187,10 +302,11 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
   return rounds * kSums * 512;
 }
 
+#define BIBENCH_OWN_PRODUCT
 #include "table.inl"
 
 }  // namespace
 
-const Kernels kAvx512 = table("avx512", 8, 2);
+const Kernels kAvx512 = table("avx512", 8, 2, product_planes);
 
 }  // namespace bibench

@@ -1,6 +1,8 @@
-// What every instruction set ends with: products from its own `count` and `finish`, and the table of its kernels.
+// What every instruction set ends with: products from its own `count` and `finish` (unless it has
+// its own `product`), and the table of its kernels.
 // Included last inside an anonymous namespace.
 
+#ifndef BIBENCH_OWN_PRODUCT
 template <class Op>
 void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs, int channels,
              const Epilogue& epilogue, float* out, int64_t out_stride) {
@@ -8,14 +10,17 @@ void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, 
   count<Op>(bases, pixels, weights, blocks, runs, counts);
   finish(counts, pixels, blocks * kLanes, channels, epilogue, out, out_stride);
 }
+#endif
 
-constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks) {
+constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks,
+                        decltype(Kernels::product_planes) product_planes = nullptr) {
   return {
       .name = name,
       .tile_pixels = tile_pixels,
       .tile_blocks = tile_blocks,
       .product_xor = product<Xor>,
       .product_and = product<And>,
+      .product_planes = product_planes,
       .transpose = transpose,
       .pack_rows = pack_rows,
       .pack_plane = pack_plane,

@@ -31,6 +31,7 @@ def test_sanitized(root: Path, tmp_path: Path) -> None:
         "tsan-pool",
     ]
     assert said.count("portable: 8 kinds of kernels, 60 random cases each, all equal to their definition") == 3
+    assert said.count("portable: operators as defined on ") == 3
 
 
 @pytest.mark.slow
@@ -38,6 +39,7 @@ def test_64_bit_arm(root: Path, tmp_path: Path) -> None:
     said = check(root, tmp_path, "aarch64", 60)
     for name in ("neon", "portable"):
         assert f"{name}: 8 kinds of kernels, 60 random cases each, all equal to their definition" in said
+        assert f"{name}: operators as defined on " in said
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")

@@ -55,9 +55,9 @@ class BinaryConv {
     else
       place_.check(!call.floats(kRows, "rows", true), "rows", "nothing in one dimension", "a tensor");
     const std::vector<float> shift = shift_of(call, kThreshold, s.c);
-    const std::shared_ptr<const Plan> plan = s.n && !depthwise_ ? plan_of(s) : nullptr;
     float* y = call.output(sizes);
     if (s.n == 0) return;
+    const std::shared_ptr<const Plan> plan = depthwise_ ? nullptr : plan_of(s);
     const Threads threads = call.threads();
     const Kernels& k = current_kernels();
     std::vector<float> pixels;
@@ -113,8 +113,8 @@ class BinaryConv {
     place_.check(high >= 0 && wide >= 0, "X", "at least the filter's size with padding", text(x));
     const double positions = static_cast<double>(s.h + s.top + s.bottom) * static_cast<double>(s.w + s.left + s.right);
     const double words = positions * static_cast<double>(s.groups * s.tap_words());
-    constexpr double kLimit = static_cast<double>(int64_t{1} << 31);
-    place_.check(words < kLimit && positions < kLimit, "X", "fewer than 2^31 words in one padded image", text(x));
+    constexpr double kLimit = static_cast<double>(int64_t{1} << 28);
+    place_.check(words < kLimit && positions < kLimit, "X", "fewer than 2^28 words in one padded image", text(x));
     return s;
   }
 
@@ -129,7 +129,7 @@ class BinaryConv {
       const double work = rows * columns * static_cast<double>(s.groups * s.blocks() * kLanes) * static_cast<double>(s.taps());
       const double search = static_cast<double>(s.out_h()) * rows * static_cast<double>(s.kh) +
                             static_cast<double>(s.out_w()) * columns * static_cast<double>(s.kw);
-      place_.check(work + search < 1e10, "pads", "a border of reasonable size for kernel_shape " + text({s.kh, s.kw}),
+      place_.check(work + search < 1e9, "pads", "a border of reasonable size for kernel_shape " + text({s.kh, s.kw}),
                    text({s.top, s.left, s.bottom, s.right}));
     }
     cache_->plan = make_plan(s, weight_);

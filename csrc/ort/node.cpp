@@ -108,14 +108,15 @@ Node::Node(const Api& api, const KernelInfo* info, const char* op) : api_(api), 
   if (succeeds(api, api.node_name(info, name.data(), &size))) place_.node = name.c_str();
 }
 
+// A list of another type counts as found, but empty, where the name exists.
 bool Node::exists(const char* name) const {
   float real;
   int64_t integer;
-  size_t size = 0;
+  size_t characters = 0, reals = 0, integers = 0;
   return succeeds(api_, api_.attribute(info_, name, &real)) || succeeds(api_, api_.attribute(info_, name, &integer)) ||
-         succeeds(api_, api_.attribute(info_, name, static_cast<char*>(nullptr), &size)) ||
-         succeeds(api_, api_.attribute(info_, name, static_cast<float*>(nullptr), &(size = 0))) ||
-         succeeds(api_, api_.attribute(info_, name, static_cast<int64_t*>(nullptr), &(size = 0)));
+         succeeds(api_, api_.attribute(info_, name, static_cast<char*>(nullptr), &characters)) ||
+         (succeeds(api_, api_.attribute(info_, name, static_cast<float*>(nullptr), &reals)) && reals) ||
+         (succeeds(api_, api_.attribute(info_, name, static_cast<int64_t*>(nullptr), &integers)) && integers);
 }
 
 template <class T>
@@ -159,7 +160,7 @@ std::string Node::choice(const char* name, const std::vector<std::string>& choic
 
 std::vector<int64_t> Node::integers(const char* name) const {
   size_t size = 0;
-  if (!succeeds(api_, api_.attribute(info_, name, static_cast<int64_t*>(nullptr), &size))) {
+  if (!succeeds(api_, api_.attribute(info_, name, static_cast<int64_t*>(nullptr), &size)) || size == 0) {
     if (exists(name)) place_.fail(name, "a list of integers", "an attribute of another type");
     return {};
   }

@@ -1,0 +1,494 @@
+// The operators without ONNX Runtime: a table of functions made here stands in for it, and drives RegisterCustomOps and
+// the kernels with random nodes, good ones and spoiled ones. Good nodes must give what the definitions say, dot products
+// exactly; spoiled ones must give a status that says what is wrong, or a result. All buffers have exactly their size, so
+// that AddressSanitizer sees a step beyond.
+//
+//   operators_test [cases] [seed]
+
+#include "../dispatch.h"
+#include "ort_api.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <variant>
+#include <vector>
+
+using namespace bibench;
+using namespace bibench::ort;
+
+extern "C" Status* RegisterCustomOps(SessionOptions*, const ApiBase*);
+
+// ---- what stands in for ONNX Runtime --------------------------------------------------------------------------
+
+using Sizes = std::vector<int64_t>;
+using Attribute = std::variant<int64_t, float, std::string, Sizes>;
+
+namespace bibench::ort {
+
+struct Status {
+  std::string message;
+};
+struct SessionOptions {
+  std::map<std::string, std::string> config;
+  int domains = 0;
+};
+struct CustomOpDomain {
+  std::vector<const CustomOp*> ops;
+};
+struct TensorInfo {
+  ElementType type;
+  Sizes sizes;
+};
+struct Value {
+  TensorInfo info;
+  std::unique_ptr<char[]> bytes;
+};
+struct KernelInfo {
+  std::map<std::string, Attribute> attributes;
+  std::map<size_t, const Value*> constants;
+};
+struct KernelContext {
+  std::vector<const Value*> inputs;
+  std::unique_ptr<Value> output;
+  int threads = 1;
+};
+
+}  // namespace bibench::ort
+
+namespace {
+
+constexpr int64_t kMostValues = 1 << 18;  // of a tensor here; larger ones have no data, or cannot be made
+CustomOpDomain the_domain;
+Api api;
+
+Status* failure(const char* message) { return new Status{message}; }
+
+int64_t size_of(ElementType type) { return type == kFloat ? 4 : 1; }
+
+std::unique_ptr<Value> value(ElementType type, const Sizes& sizes) {
+  auto result = std::make_unique<Value>();
+  result->info = {type, sizes};
+  double size = 1;
+  for (const int64_t s : sizes) size *= static_cast<double>(s);
+  if (size >= 0 && size <= static_cast<double>(kMostValues)) result->bytes.reset(new char[static_cast<size_t>(size) * size_of(type)]());
+  return result;
+}
+
+template <class T>
+Status* attribute(const KernelInfo* info, const char* name, T* out) {
+  const auto found = info->attributes.find(name);
+  if (found == info->attributes.end() || !std::holds_alternative<T>(found->second)) return failure("no such attribute");
+  *out = std::get<T>(found->second);
+  return nullptr;
+}
+
+template <class Container, class T>
+Status* attributes(const KernelInfo* info, const char* name, T* out, size_t* size) {
+  const auto found = info->attributes.find(name);
+  if (found == info->attributes.end() || !std::holds_alternative<Container>(found->second)) return failure("no such attribute");
+  const auto& values = std::get<Container>(found->second);
+  const size_t needed = values.size() + std::is_same_v<Container, std::string>;
+  if (out && *size < needed) return failure("too small");
+  if (out) std::copy_n(values.data(), needed, out);
+  *size = needed;
+  return nullptr;
+}
+
+template <class Function>
+void set(Slot slot, Function* function) {
+  api.functions[static_cast<size_t>(slot)] = reinterpret_cast<void (*)()>(function);
+}
+
+void make_api() {
+  for (auto& function : api.functions) function = [] { std::abort(); };
+  set(Slot::kCreateStatus, +[](int, const char* message) { return failure(message); });
+  set(Slot::kGetErrorMessage, +[](const Status* status) { return status->message.c_str(); });
+  set(Slot::kReleaseStatus, +[](Status* status) { delete status; });
+  set(Slot::kCreateCustomOpDomain, +[](const char*, CustomOpDomain** out) -> Status* { return *out = &the_domain, nullptr; });
+  set(Slot::kCustomOpDomainAdd, +[](CustomOpDomain* domain, const CustomOp* op) -> Status* {
+    return domain->ops.push_back(op), nullptr;
+  });
+  set(Slot::kAddCustomOpDomain, +[](SessionOptions* options, CustomOpDomain*) -> Status* { return ++options->domains, nullptr; });
+  set(Slot::kAddSessionConfigEntry, +[](SessionOptions* options, const char* key, const char* text) -> Status* {
+    return options->config[key] = text, nullptr;
+  });
+  set(Slot::kHasSessionConfigEntry, +[](const SessionOptions* options, const char* key, int* out) -> Status* {
+    return *out = options->config.count(key) > 0, nullptr;
+  });
+  set(Slot::kGetSessionConfigEntry, +[](const SessionOptions* options, const char* key, char* out, size_t* size) -> Status* {
+    const std::string& text = options->config.at(key);
+    if (out) std::memcpy(out, text.c_str(), text.size() + 1);
+    return *size = text.size() + 1, nullptr;
+  });
+  set(Slot::kGetTensorMutableData, +[](Value* v, void** out) -> Status* { return *out = v->bytes.get(), nullptr; });
+  set(Slot::kGetTensorTypeAndShape, +[](const Value* v, TensorInfo** out) -> Status* {
+    return *out = new TensorInfo(v->info), nullptr;
+  });
+  set(Slot::kReleaseTensorInfo, +[](TensorInfo* info) { delete info; });
+  set(Slot::kGetTensorElementType, +[](const TensorInfo* info, ElementType* out) -> Status* { return *out = info->type, nullptr; });
+  set(Slot::kGetDimensionsCount, +[](const TensorInfo* info, size_t* out) -> Status* { return *out = info->sizes.size(), nullptr; });
+  set(Slot::kGetDimensions, +[](const TensorInfo* info, int64_t* out, size_t) -> Status* {
+    return std::copy(info->sizes.begin(), info->sizes.end(), out), nullptr;
+  });
+  set(Slot::kGetAttributeFloat, attribute<float>);
+  set(Slot::kGetAttributeInt, attribute<int64_t>);
+  set(Slot::kGetAttributeString, attributes<std::string, char>);
+  set(Slot::kGetAttributeInts, attributes<Sizes, int64_t>);
+  set(Slot::kGetAttributeFloats, +[](const KernelInfo*, const char*, float*, size_t*) { return failure("no such attribute"); });
+  set(Slot::kGetNodeName, +[](const KernelInfo*, char* out, size_t* size) -> Status* {
+    if (out) std::memcpy(out, "node", 5);
+    return *size = 5, nullptr;
+  });
+  set(Slot::kGetConstantInput, +[](const KernelInfo* info, size_t index, int* constant, const Value** out) -> Status* {
+    const auto found = info->constants.find(index);
+    *constant = found != info->constants.end();
+    return *out = *constant ? found->second : nullptr, nullptr;
+  });
+  set(Slot::kGetInputCount, +[](const KernelContext* context, size_t* out) -> Status* {
+    return *out = context->inputs.size(), nullptr;
+  });
+  set(Slot::kGetInput, +[](const KernelContext* context, size_t index, const Value** out) -> Status* {
+    return *out = context->inputs[index], nullptr;
+  });
+  set(Slot::kGetOutput, +[](KernelContext* context, size_t, const int64_t* sizes, size_t rank, Value** out) -> Status* {
+    context->output = value(kFloat, Sizes(sizes, sizes + rank));
+    if (!context->output->bytes) return failure("bibench:: no memory in this test");
+    return *out = context->output.get(), nullptr;
+  });
+  set(Slot::kParallelFor, +[](const KernelContext* context, void (*body)(void*, size_t), size_t total, size_t, void* data) -> Status* {
+    std::vector<std::thread> threads;
+    const size_t parts = static_cast<size_t>(context->threads);
+    for (size_t t = 0; t < parts; ++t) {
+      const auto work = [=] {
+        for (size_t i = total * t / parts; i < total * (t + 1) / parts; ++i) body(data, i);
+      };
+      if (parts == 1) work();
+      else threads.emplace_back(work);
+    }
+    for (auto& thread : threads) thread.join();
+    return nullptr;
+  });
+}
+
+// ---- random nodes ---------------------------------------------------------------------------------------------
+
+std::mt19937_64 random_bits;
+std::string current;
+
+int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+bool coin() { return between(0, 1) == 1; }
+
+[[noreturn]] void fail(const std::string& what) {
+  std::printf("WRONG: %s: %s\n", current.c_str(), what.c_str());
+  std::exit(1);
+}
+
+// A node with its inputs by place, and what it should give (empty where nothing is known).
+struct Node {
+  const char* op;
+  KernelInfo info;
+  std::vector<std::unique_ptr<Value>> inputs;
+  std::vector<double> wanted;
+  double tolerance = 0;
+};
+
+float* floats(const Value& v) { return reinterpret_cast<float*>(v.bytes.get()); }
+
+std::unique_ptr<Value> normal(const Sizes& sizes) {
+  auto v = value(kFloat, sizes);
+  int64_t size = 1;
+  for (const int64_t s : sizes) size *= s;
+  for (int64_t i = 0; i < size; ++i) floats(*v)[i] = between(0, 9) ? std::normal_distribution<float>()(random_bits) : 0.0f;
+  return v;
+}
+
+// Packed random weights (rows, size) and their signs.
+std::unique_ptr<Value> bits(int64_t rows, int64_t size, std::vector<int>& signs) {
+  const int64_t bytes = (size + 7) / 8;
+  auto v = value(kUint8, {rows, bytes});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i < size; ++i) {
+      signs.push_back(coin() ? 1 : -1);
+      if (signs.back() < 0) v->bytes[r * bytes + i / 8] = static_cast<char>(v->bytes[r * bytes + i / 8] | 1 << i % 8);
+    }
+  return v;
+}
+
+int sign_of(double v) { return v >= 0 ? 1 : -1; }
+
+Node convolution() {
+  Node node{"BinaryConv", {}, {}, {}, 0};
+  const size_t axes = static_cast<size_t>(between(1, 2));
+  const int kind = static_cast<int>(between(0, 2));
+  const int64_t groups = kind == 0 ? 1 : kind == 1 ? between(2, 3) : between(1, 40);
+  const int64_t inputs = kind == 2 ? 1 : between(1, 70), outputs = kind == 2 ? 1 : between(1, 40);
+  const int64_t channels = groups * inputs, out = groups * outputs, n = between(0, 3), pad = between(-1, 1);
+  Sizes kernel(axes), stride(axes), dilation(axes), pads(2 * axes), in(axes), to(axes);
+  for (size_t i = 0; i < axes; ++i) {
+    kernel[i] = between(1, 4), stride[i] = between(1, 3), dilation[i] = between(1, 2);
+    pads[i] = between(0, 2), pads[i + axes] = between(0, 2);
+    const int64_t span = (kernel[i] - 1) * dilation[i] + 1;
+    in[i] = std::max<int64_t>(1, span - pads[i] - pads[i + axes]) + between(0, 9);
+    to[i] = (in[i] + pads[i] + pads[i + axes] - span) / stride[i] + 1;
+  }
+  node.info.attributes = {{"kernel_shape", kernel}, {"strides", stride}, {"dilations", dilation}, {"pads", pads},
+                          {"group", groups}, {"channels", channels}, {"pad_value", pad}};
+  Sizes x_sizes = {n, channels}, y_sizes = {n, out};
+  x_sizes.insert(x_sizes.end(), in.begin(), in.end());
+  y_sizes.insert(y_sizes.end(), to.begin(), to.end());
+  // As two axes, the first of one element where there is one.
+  const auto two = [&](const Sizes& v, size_t start, int64_t absent) {
+    return axes == 2 ? Sizes{v[start], v[start + 1]} : Sizes{absent, v[start]};
+  };
+  const Sizes k = two(kernel, 0, 1), s = two(stride, 0, 1), d = two(dilation, 0, 1), p = two(pads, 0, 0), i = two(in, 0, 1),
+              o = two(to, 0, 1);
+  std::vector<int> w;
+  auto weight = bits(out, inputs * k[0] * k[1], w);
+  auto x = normal(x_sizes);
+  node.inputs.push_back(std::move(x));
+  node.inputs.push_back(std::move(weight));
+  const bool more = coin();
+  const auto optional = [&](const Sizes& sizes) {
+    node.inputs.push_back(more && coin() ? normal(sizes) : nullptr);
+    return node.inputs.back().get();
+  };
+  const Value *scale = optional({out}), *bias = optional({out}), *threshold = optional({channels}),
+              *rows = axes == 2 ? optional({to[0]}) : (node.inputs.push_back(nullptr), nullptr),
+              *columns = optional({to[axes - 1]}), *residual = optional(y_sizes);
+  const char* const activations[] = {"", "relu", "prelu", "clip"};
+  const std::string activation = more ? activations[between(0, 3)] : "";
+  node.inputs.push_back(activation == "prelu" ? normal({coin() ? 1 : out}) : nullptr);
+  const Value* slope = node.inputs.back().get();
+  const Value* post = optional({out});
+  const char* const scales[] = {"", "spatial", "sample"};
+  const std::string activation_scale = more ? scales[between(0, 2)] : "";
+  node.info.attributes["activation"] = activation;
+  node.info.attributes["activation_scale"] = activation_scale;
+  node.info.attributes["clip_min"] = -1.0f;
+  node.info.attributes["clip_max"] = 1.5f;
+  const auto at = [](const Value* v, int64_t index, double otherwise) { return v ? floats(*v)[index] : otherwise; };
+  const float* data = floats(*node.inputs[0]);
+  for (int64_t b = 0; b < n; ++b)
+    for (int64_t c = 0; c < out; ++c)
+      for (int64_t y = 0; y < o[0]; ++y)
+        for (int64_t z = 0; z < o[1]; ++z) {
+          int64_t dot = 0;
+          double window = 0, all = 0;
+          for (int64_t ci = 0; ci < inputs; ++ci)
+            for (int64_t ky = 0; ky < k[0]; ++ky)
+              for (int64_t kx = 0; kx < k[1]; ++kx) {
+                const int64_t row = y * s[0] + ky * d[0] - p[0], column = z * s[1] + kx * d[1] - p[1];
+                const int64_t channel = c / outputs * inputs + ci;
+                int64_t a = pad;
+                if (row >= 0 && row < i[0] && column >= 0 && column < i[1]) {
+                  const double v = data[((b * channels + channel) * i[0] + row) * i[1] + column];
+                  a = sign_of(v - at(threshold, channel, 0));
+                  window += std::fabs(v);
+                }
+                dot += a * w[static_cast<size_t>(((c * inputs + ci) * k[0] + ky) * k[1] + kx)];
+              }
+          double v = static_cast<double>(dot) * at(scale, c, 1) * at(rows, y, 1) * at(columns, z, 1);
+          if (activation_scale == "spatial") v *= window / static_cast<double>(inputs * k[0] * k[1]);
+          if (activation_scale == "sample") {
+            const int64_t size = channels * i[0] * i[1];
+            for (int64_t e = 0; e < size; ++e) all += std::fabs(data[b * size + e]);
+            v *= all / static_cast<double>(size);
+          }
+          v = v * at(post, c, 1) + at(bias, c, 0) + at(residual, static_cast<int64_t>(node.wanted.size()), 0);
+          if (activation == "relu") v = std::max(v, 0.0);
+          if (activation == "prelu" && v < 0) v *= floats(*slope)[slope->info.sizes[0] == 1 ? 0 : c];
+          if (activation == "clip") v = std::clamp(v, -1.0, 1.5);
+          node.wanted.push_back(v);
+        }
+  node.tolerance = more ? 1e-4 : 0;
+  return node;
+}
+
+Node linear() {
+  Node node{"BinaryLinear", {}, {}, {}, 0};
+  const int64_t inputs = between(1, 150), outputs = between(1, 70), rank = between(0, 3);
+  Sizes sizes;
+  int64_t rows = 1;
+  for (int64_t i = 0; i < rank; ++i) sizes.push_back(between(0, 5)), rows *= sizes.back();
+  sizes.push_back(inputs);
+  node.info.attributes = {{"channels", inputs}};
+  std::vector<int> w;
+  node.inputs.push_back(normal(sizes));
+  node.inputs.push_back(bits(outputs, inputs, w));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t o = 0; o < outputs; ++o) {
+      int dot = 0;
+      for (int64_t i = 0; i < inputs; ++i) dot += sign_of(floats(*node.inputs[0])[r * inputs + i]) * w[static_cast<size_t>(o * inputs + i)];
+      node.wanted.push_back(dot);
+    }
+  return node;
+}
+
+Node attention() {
+  Node node{"BinaryAttention", {}, {}, {}, 0};
+  const int64_t b = between(0, 2), h = between(1, 3), t = between(0, 30), s = between(0, 40), d = between(1, 70), e = between(0, 20);
+  const bool strict = coin(), masked = coin();
+  node.info.attributes = {{"strict", int64_t{strict}}};
+  node.inputs.push_back(normal({b, h, t, d}));
+  node.inputs.push_back(normal({b, h, s, d}));
+  node.inputs.push_back(normal({b, h, s, e}));
+  const float *q = floats(*node.inputs[0]), *k = floats(*node.inputs[1]), *v = floats(*node.inputs[2]);
+  if (masked) {
+    node.inputs.push_back(value(kBool, {t, s}));
+    for (int64_t i = 0; i < t * s; ++i) node.inputs[3]->bytes[i] = static_cast<char>(coin());
+  }
+  for (int64_t head = 0; head < b * h; ++head)
+    for (int64_t i = 0; i < t; ++i)
+      for (int64_t c = 0; c < e; ++c) {
+        int64_t sum = 0;
+        for (int64_t j = 0; j < s; ++j) {
+          int64_t score = 0;
+          for (int64_t f = 0; f < d; ++f) score += sign_of(q[(head * t + i) * d + f]) * sign_of(k[(head * s + j) * d + f]);
+          if ((strict ? score > 0 : score >= 0) && (!masked || node.inputs[3]->bytes[i * s + j]))
+            sum += sign_of(v[(head * s + j) * e + c]);
+        }
+        node.wanted.push_back(static_cast<double>(sum));
+      }
+  return node;
+}
+
+int64_t strange() {
+  static const int64_t values[] = {-1, 0, 1, 2, 3, 7, 64, 1000, 1 << 20, (int64_t{1} << 31) - 1, int64_t{1} << 31,
+                                   int64_t{1} << 32, int64_t{1} << 62, INT64_MAX, INT64_MIN, -5};
+  return values[between(0, std::size(values) - 1)];
+}
+
+// Changes something; what the node then gives is not known.
+void spoil(Node& node) {
+  node.wanted.clear();
+  if (node.info.attributes.empty()) node.info.attributes["opset"] = int64_t{1};
+  const auto some_input = [&]() -> std::unique_ptr<Value>& {
+    return node.inputs[static_cast<size_t>(between(0, static_cast<int64_t>(node.inputs.size()) - 1))];
+  };
+  auto at = node.info.attributes.begin();
+  std::advance(at, between(0, static_cast<int64_t>(node.info.attributes.size()) - 1));
+  switch (between(0, 7)) {
+    case 0: at->second = strange(); return;
+    case 1:
+      if (auto* list = std::get_if<Sizes>(&at->second); list && !list->empty())
+        (*list)[static_cast<size_t>(between(0, static_cast<int64_t>(list->size()) - 1))] = strange();
+      else
+        at->second = strange();
+      return;
+    case 2: {
+      const Attribute other[] = {strange(), 0.5f, std::string("nonsense"), Sizes{strange(), strange(), strange()}, Sizes()};
+      at->second = other[between(0, 4)];
+      return;
+    }
+    case 3: node.info.attributes.erase(at); return;
+    case 4: some_input() = nullptr; return;
+    case 5:
+    case 6: {  // another shape, with data of its own
+      auto& input = some_input();
+      if (!input) return;
+      Sizes sizes = input->info.sizes;
+      if (sizes.empty() || between(0, 3) == 0) sizes.push_back(coin() ? 1 : strange());
+      else if (between(0, 3) == 0) sizes.pop_back();
+      else sizes[static_cast<size_t>(between(0, static_cast<int64_t>(sizes.size()) - 1))] = coin() ? between(0, 9) : strange();
+      input = value(between(0, 5) ? input->info.type : kUint8, sizes);
+      return;
+    }
+    default: {  // bits where there should be none, or other weights
+      auto& input = some_input();
+      if (input && input->info.type == kUint8 && input->bytes)
+        for (int64_t i = 0; i < input->info.sizes[0] * (input->info.sizes.size() > 1 ? input->info.sizes[1] : 1); ++i)
+          input->bytes[i] = static_cast<char>(between(0, 255));
+      else
+        node.info.attributes["opset"] = strange();
+    }
+  }
+}
+
+// Creates and runs the node. True if both succeed.
+bool run(Node& node, KernelContext& context) {
+  const CustomOp* op = *std::find_if(the_domain.ops.begin(), the_domain.ops.end(),
+                                     [&](const CustomOp* o) { return std::strcmp(o->name(o), node.op) == 0; });
+  const bool good = !node.wanted.empty();
+  const auto judged = [&](Status* status) {
+    if (!status) return true;
+    if (status->message.rfind("bibench::", 0) != 0) fail("a status without the operator's name: " + status->message);
+    if (good) fail("a good node was refused: " + status->message);
+    delete status;
+    return false;
+  };
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] && node.inputs[i]->info.type == kUint8) node.info.constants[i] = node.inputs[i].get();
+    context.inputs.push_back(node.inputs[i].get());
+  }
+  void* kernel = nullptr;
+  if (!judged(op->create(op, &api, &node.info, &kernel))) return false;
+  const bool done = judged(op->compute(kernel, &context));
+  op->destroy(kernel);
+  return done;
+}
+
+void check_registration() {
+  current = "registration";
+  const ApiBase base = {[](uint32_t version) -> const Api* { return version <= kApiVersion ? &api : nullptr; }, [] { return "1.21"; }};
+  SessionOptions options, other;
+  const auto ok = [](Status* status) {
+    if (status) fail(status->message);
+  };
+  ok(RegisterCustomOps(&options, &base)), ok(RegisterCustomOps(&options, &base)), ok(RegisterCustomOps(&other, &base));
+  if (options.domains != 1 || other.domains != 1 || the_domain.ops.size() != 3) fail("not registered once");
+  options.config["bibench.library"] = "/elsewhere/libbibench_ort.so (version 0)";
+  const auto refused = [](Status* status, const std::string& words) {
+    if (!status || status->message.find(words) == std::string::npos) fail("expected: " + words);
+    delete status;
+  };
+  refused(RegisterCustomOps(&options, &base), "two libraries register");
+  const ApiBase old = {[](uint32_t version) -> const Api* { return version <= 20 ? &api : nullptr; }, [] { return "1.20.1"; }};
+  refused(RegisterCustomOps(&other, &old), "expected ONNX Runtime 1.21 or newer, got 1.20.1");
+}
+
+void check_nodes(const Kernels& kernels, int cases) {
+  int refused = 0, spoiled = 0;
+  for (int number = 0; number < cases; ++number) {
+    Node (*const makers[])() = {convolution, linear, attention};
+    Node node = makers[number % 3]();
+    current = std::string(kernels.name) + " " + node.op + " case " + std::to_string(number);
+    const bool good = coin();
+    if (!good)
+      for (int64_t times = between(1, 2); times > 0; --times) spoil(node);
+    KernelContext context;
+    context.threads = static_cast<int>(between(1, 3));
+    const bool done = run(node, context);
+    spoiled += !good, refused += !good && !done;
+    if (!good) continue;
+    const float* got = floats(*context.output);
+    for (size_t i = 0; i < node.wanted.size(); ++i) {
+      const double wanted = node.wanted[i], margin = node.tolerance * std::max(1.0, std::fabs(wanted));
+      if (!(std::fabs(got[i] - wanted) <= margin))
+        fail(std::to_string(i) + ": got " + std::to_string(got[i]) + ", not " + std::to_string(wanted));
+    }
+  }
+  std::printf("%s: operators as defined on %d random nodes; %d of %d spoiled nodes refused\n", kernels.name, cases - spoiled,
+              refused, spoiled);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 600;
+  make_api();
+  check_registration();
+  for (const Kernels* kernels : available_kernels()) {
+    random_bits.seed(argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1);
+    use_kernels(*kernels);
+    check_nodes(*kernels, cases);
+  }
+  return 0;
+}
