@@ -2,7 +2,18 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, measuring, planning, running, scoring, structures
+from bibench.cli import (
+    catalogue,
+    complexity,
+    data,
+    measuring,
+    planning,
+    ranking,
+    recommending,
+    running,
+    scoring,
+    structures,
+)
 
 app = typer.Typer(
     name="bibench",
@@ -19,6 +30,9 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.command("rank")(ranking.rank)
+app.command("coverage")(ranking.cover)
+app.command("recommend")(recommending.recommend_)
 app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)
