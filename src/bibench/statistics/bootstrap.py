@@ -88,7 +88,7 @@ def _over_seeds(layout: Layout, samples: int, random: np.random.Generator) -> Fl
     chances = chances / np.maximum(chances.sum(1, keepdims=True), 1)
     if seeds:
         chances[counts == 0, 0] = 1.0
-    spreads = {cell: spread.draw(samples, random) for cell, spread in layout.spreads.items()}
+    spreads = {cell: layout.scaled(spread.draw(samples, random)) for cell, spread in layout.spreads.items()}
     block = max(1, _BLOCK // max(1, cells * max(seeds, operators)))
     found = []
     for start in range(0, samples, block):
@@ -169,8 +169,11 @@ def _influence(layout: Layout, operator: int) -> tuple[Floats, npt.NDArray[np.bo
     weights = np.where(np.isfinite(means), layout.weights[:, operator], 0.0)
     in_part = np.bincount(layout.part, weights, len(layout.parts))
     gradient = np.divide(weights, in_part[layout.part], out=np.zeros(len(weights)), where=in_part[layout.part] > 0)
+    values = np.bincount(layout.part, gradient * np.nan_to_num(means), len(layout.parts))
+    if layout.geometric:
+        values = np.where(in_part > 0, np.exp(values), 0.0)
+        gradient = gradient * values[layout.part]
     if layout.quadratic:
-        values = np.bincount(layout.part, gradient * np.nan_to_num(means), len(layout.parts))
         parts = int((in_part > 0).sum())
         overall = math.sqrt(float((np.maximum(values, 0) ** 2).sum()) / parts) if parts else 0.0
         gradient = gradient * (np.maximum(values, 0) / (parts * overall) if overall else 0 * values)[layout.part]

@@ -41,6 +41,7 @@ class Interval:
     cells: int
     expected: int
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -95,6 +96,7 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
                 cells=score.cells,
                 expected=score.expected,
                 note="; ".join(filter(None, notes)),
+                source=layout.source,
             )
         )
     return rows

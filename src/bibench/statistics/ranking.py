@@ -47,6 +47,7 @@ class Rank:
     cells: int
     expected: int
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -123,6 +124,7 @@ def _ranked(layout: Layout, drawn: Draws, level: float, seed: int) -> list[Rank]
                 cells=row.cells,
                 expected=row.expected,
                 note=row.note,
+                source=layout.source,
             )
         )
     return sorted(found, key=lambda r: (r.rank is None, r.rank, -sign * (r.value or 0)))
