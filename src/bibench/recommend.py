@@ -111,7 +111,7 @@ class Advice:
     @property
     def nearest(self) -> tuple[Candidate, ...]:
         """The nearest misses: what breaks a constraint by least."""
-        return tuple(sorted(self.excluded, key=lambda c: c.excess)[:MISSES])
+        return tuple(sorted(self.excluded, key=lambda c: (c.excess, len(c.missing), -(c.accuracy or 0)))[:MISSES])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

@@ -212,9 +212,14 @@ def _print_track(
 ) -> None:
     for found in covered:
         out.print(f"{TRACKS[name].title}: {found.line} ({found.basis}).", markup=False)
-    for recipe in dict.fromkeys(row.recipe for row in rows):
-        _print_ranks(out, name, [row for row in rows if row.recipe == recipe])
-        _print_left_out(out, [row for row in left if row.recipe == recipe])
+    for place in dict.fromkeys((row.recipe, row.source) for row in rows):
+        own = [row for row in rows if (row.recipe, row.source) == place]
+        if all(row.rank is None for row in own):
+            notes = "; ".join(dict.fromkeys(row.note for row in own))
+            out.print(f"No operator has the metric {own[0].metric} under {place[0]}: {notes}.\n", markup=False)
+            continue
+        _print_ranks(out, name, own)
+        _print_left_out(out, [row for row in left if (row.recipe, row.source) == place])
 
 
 def _print_ranks(out: Console, name: str, rows: Sequence[Rank]) -> None:
@@ -233,7 +238,8 @@ def _print_ranks(out: Console, name: str, rows: Sequence[Rank]) -> None:
     ]
     told = any(row.low is not None for row in rows)
     interval = f"{100 * first.level:g} % interval over {first.over}"
-    title = f"{TRACKS[name].title} track, {first.metric}, recipe {first.recipe}, protocol {first.protocol}, "
+    source = f" of {first.source}" if first.source else ""
+    title = f"{TRACKS[name].title} track, {first.metric}, recipe {first.recipe}{source}, protocol {first.protocol}, "
     title += f"{TRACKS[name].unit}; {interval if told else 'no intervals'}"
     columns = ("rank", "ranks", "ties", "operator", "score", "interval", "incomplete")
     out.print(table(title, columns, lines, numeric=("rank", "score")))
