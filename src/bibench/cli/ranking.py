@@ -78,7 +78,7 @@ def rank(
     wanted = filters(tasks, models, operators, seeds, recipe)
     records = _records(runs, wanted)
     plan = _plan(runs, suite, wanted, data_root)
-    asked: dict[str, str] = {"metric": metric, "protocol": protocol}
+    asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
     drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
     found = {name: ranks(records, name, **asked, **drawn) for name in names}
     if not any(found.values()):

@@ -72,9 +72,7 @@ def _sizes(records: Sequence[Record]) -> list[Record]:
     return measured or [r for r in records if r.metric == STORAGE and r.kind == "complexity"]
 
 
-def _ratio(
-    metric: str, operator: str, records: Sequence[Record], group_of: Any, protocol: str, part: str = ""
-) -> Score:
+def _ratio(metric: str, operator: str, records: Sequence[Record], group_of: Any, protocol: str, part: str = "") -> Score:
     """Mean ratio of full precision to the operator; what cannot be related is said."""
     full = {_place(r): r for r in records if r.operator == FULL_PRECISION}
     own = [r for r in records if r.operator == operator]

@@ -78,7 +78,9 @@ def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
     if collapsed:
         notes.append(f"{collapsed} collapsed")
     value = MEANS[protocol](values) if values else None
-    return Score(NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed)
+    return Score(
+        NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed
+    )
 
 
 def _grid_size(task: str, study: str) -> int:
