@@ -151,8 +151,9 @@ def _told_apart(
                 use = common.get(key) or draw(layout.shared_by(both), drawn.over, len(drawn.samples), seed)
                 common[key] = use
             point = use.layout.overall(use.layout.means())
-            difference = float(point[one] - point[other])
-            bounds = use.of_difference(one, other, difference, level) if math.isfinite(difference) else None
+            pair = float(point[one]), float(point[other])
+            difference = pair[0] - pair[1]
+            bounds = use.of_difference(one, other, pair, level) if math.isfinite(difference) else None
             if bounds is None:  # no spread at all: equal numbers are tied, others differ for sure
                 sure = math.isfinite(difference) and abs(difference) > 1e-9
             else:
@@ -171,7 +172,7 @@ def _rank_bounds(
         return {}
     fewest = min(degrees)
     wider = t_quantile(fewest, level) / normal_quantile(level) if math.isfinite(fewest) else 1.0
-    value = np.array([rows[o].value for o in scored], dtype=float)
+    value = drawn.scaled(np.array([rows[o].value for o in scored], dtype=float))
     samples = sign * (value + wider * (drawn.samples[:, scored] - value))
     rank = 1 + (samples[:, None, :] > samples[:, :, None]).sum(-1)  # (samples, operators)
     low = np.quantile(rank, (1 - level) / 2, axis=0, method="lower")
