@@ -31,7 +31,8 @@ ROOMS = [
     ["train", "contracts"],
     ["plan", "worker"],
     ["tracks"],
-    ["run", "measure", "report"],
+    ["statistics"],
+    ["run", "measure", "report", "recommend", "deploy"],
     ["cli"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

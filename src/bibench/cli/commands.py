@@ -10,6 +10,8 @@ from bibench.cli import (
     latency,
     measuring,
     planning,
+    ranking,
+    recommending,
     running,
     scoring,
     structures,
@@ -30,6 +32,9 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.command("rank")(ranking.rank)
+app.command("coverage")(ranking.cover)
+app.command("recommend")(recommending.recommend_)
 app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)

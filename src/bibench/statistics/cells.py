@@ -1,0 +1,97 @@
+"""Mean ± standard error of every cell over its seeds, with a t-interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bibench.errors import require
+from bibench.records import Record
+from bibench.stats import accuracies
+
+LEVEL = 0.95
+"""Confidence of every interval, unless another is asked for."""
+
+
+@dataclass(frozen=True)
+class CellMean:
+    """Test score of one task × model × operator × recipe over its seeds, in percent.
+
+    `low` and `high` are the t-interval of the mean; they and `std_error` are None for fewer than two seeds,
+    `mean` for none, and `note` says so. `missing` counts seeds that failed.
+    """
+
+    task: str
+    group: str
+    embedded: bool
+    model: str
+    operator: str
+    recipe: str
+    metric: str
+    mean: float | None
+    std_error: float | None
+    low: float | None
+    high: float | None
+    level: float
+    seeds: int
+    missing: int
+    note: str = ""
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON and CSV."""
+        return asdict(self)
+
+
+def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
+    """One row per task × model × operator × recipe: mean, s/√n, and mean ± t(n − 1)·s/√n.
+
+    The interval takes the seeds for independent and their scores for normal; with two seeds it is wide
+    (t = 12.7 at 95 %), and that is what two seeds tell.
+    """
+    rows = []
+    for a in accuracies(records):
+        error = None if a.std is None else a.std / math.sqrt(a.seeds)
+        half = None if error is None else error * t_quantile(a.seeds - 1, level)
+        bounded = a.mean is not None and half is not None
+        notes = ["" if a.seeds > 1 else ("one seed: no spread is known" if a.seeds else "no score")]
+        notes.append(f"{a.missing} of {a.seeds + a.missing} seeds have no score" if a.missing and a.seeds else "")
+        rows.append(
+            CellMean(
+                task=a.task,
+                group=a.group,
+                embedded=a.embedded,
+                model=a.model,
+                operator=a.operator,
+                recipe=a.recipe,
+                metric=a.metric,
+                mean=a.mean,
+                std_error=error,
+                low=a.mean - half if bounded else None,  # type: ignore[operator]
+                high=a.mean + half if bounded else None,  # type: ignore[operator]
+                level=level,
+                seeds=a.seeds,
+                missing=a.missing,
+                note="; ".join(filter(None, notes)),
+                source=a.source,
+            )
+        )
+    return rows
+
+
+def t_quantile(degrees: float, level: float) -> float:
+    """Half-width, in standard errors, of the two-sided interval of a mean: t at (1 + level) / 2."""
+    require("scipy", extra="bench", purpose="intervals")
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, (1 + level) / 2))
+
+
+def normal_quantile(level: float) -> float:
+    """The same for infinitely many degrees of freedom."""
+    require("scipy", extra="bench", purpose="intervals")
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
