@@ -203,7 +203,7 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
         origins += int(first.sum())
         distance = np.abs(trained - threshold)
         margin = max(margin, float(distance[first].max(initial=0.0)))
-        flipped |= per_example
+        np.logical_or(flipped, per_example, out=flipped)
     return LayerParity(layer, off, total, flips, origins, margin, scale)
 
 
@@ -216,8 +216,7 @@ def _examples(differs: Array, count: int) -> Array:
     """Which examples have a difference; all of them where the first axis is not the batch."""
     if differs.shape[0] != count:
         return np.full(count, differs.any())
-    found: Array = differs.reshape(count, -1).any(axis=1)
-    return found
+    return np.asarray(differs.reshape(count, -1).any(axis=1))
 
 
 def _spread(marked: Array, like: Array) -> Array:
