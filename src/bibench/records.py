@@ -23,9 +23,9 @@ from typing import Any
 
 from bibench.errors import StoreError
 
-SCHEMA = 3
-READABLE = (1, 2, 3)
-"""Versions that can be read. Each only added fields (3: `group`); what lacks them has their defaults."""
+SCHEMA = 4
+READABLE = (1, 2, 3, 4)
+"""Versions that can be read. Each only added fields (4: `device`, `engine`, `source`); what lacks them has defaults."""
 
 DIVISIONS = ("closed", "open")
 
@@ -63,6 +63,8 @@ class Record:
     severity: int | None = None
     batch_size: int | None = None
     memory_format: str = ""
+    device: str = ""
+    engine: str = ""
     seed: int
     code: str = ""
     data: str = ""
@@ -86,6 +88,7 @@ class Record:
     accelerator: str = ""
     kernels: str = ""
     threads: int | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
