@@ -2,7 +2,7 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, measuring, planning, running, scoring, structures
+from bibench.cli import catalogue, complexity, data, measuring, planning, reporting, running, scoring, structures
 
 app = typer.Typer(
     name="bibench",
@@ -19,6 +19,7 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.command("report")(reporting.report)
 app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)
