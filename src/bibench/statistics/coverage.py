@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bibench.cell import Cell
+from bibench.operators import paper_order
 from bibench.plan import PlanRow
 from bibench.records import Record
 
-NEVER = "never ran"
+NEVER, UNMEASURED = "never ran", "not measured"
+_WITHOUT_SEEDS = ("complexity", "cost", "latency")
+
+Key = tuple[str, str, str, str]
+States = dict[tuple[str, int], tuple[str, str]]
+"""(recipe, seed) → state and reason."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +56,10 @@ class Coverage:
     @property
     def states(self) -> dict[str, int]:
         """Cells by state, over all rows."""
-        return {
-            s: sum(r.states.get(s, 0) for r in self.rows) for s in dict.fromkeys(s for r in self.rows for s in r.states)
-        }
+        total: Counter[str] = Counter()
+        for row in self.rows:
+            total.update(row.states)
+        return dict(sorted(total.items()))
 
     @property
     def expected(self) -> int:
@@ -86,5 +95,62 @@ class Coverage:
 
 
 def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *, kind: str = "score") -> Coverage:
-    """What there is of `plan`, or, without one, of the grid that the records themselves span."""
-    raise NotImplementedError
+    """What there is of `plan`, or, without one, of the grid that the records themselves span.
+
+    That grid is every operator of a recipe (or study) × every task, model and seed that any operator has under
+    it; whether code changed since is then unknown. `kind` other than ``score`` asks which cells were measured.
+    """
+    used = [r for r in records if r.kind == kind and (kind != "score" or r.split == "test")]
+    if plan is None:
+        return Coverage(_rows(_spanned(used, kind)), "the grid that the records span; staleness is unknown")
+    measured = {(r.task, r.model, r.operator, r.recipe, _seed(r, kind)): r for r in used if r.status == "ok"}
+    found: dict[Key, States] = defaultdict(dict)
+    for row in plan:
+        cell, state, reason = row.cell, row.state, row.reason
+        if state == "missing":
+            state, reason = NEVER, reason
+        elif kind != "score" and state in ("done", "stale"):
+            names = (str(cell.task), str(cell.model), str(cell.operator), str(cell.recipe))
+            if (*names, 0 if kind in _WITHOUT_SEEDS else cell.seed) not in measured:
+                state, reason = UNMEASURED, f"no {kind} of it"
+        found[_key(cell)][str(cell.recipe), cell.seed] = state, reason
+    return Coverage(_rows(found), "the cells of the plan")
+
+
+def _key(cell: Cell) -> Key:
+    return str(cell.task), str(cell.model), str(cell.operator), str(cell.study or cell.recipe)
+
+
+def _seed(record: Record, kind: str) -> int:
+    return 0 if kind in _WITHOUT_SEEDS else record.seed
+
+
+def _spanned(records: Sequence[Record], kind: str) -> dict[Key, States]:
+    operators: dict[str, dict[str, None]] = defaultdict(dict)
+    runs: dict[tuple[str, str, str], dict[tuple[str, int], None]] = defaultdict(dict)
+    found: dict[Key, States] = defaultdict(dict)
+    for r in records:
+        under, run = r.study or r.recipe, (r.recipe, _seed(r, kind))
+        operators[under][r.operator] = None
+        runs[r.task, r.model, under][run] = None
+        states = found[r.task, r.model, r.operator, under]
+        if states.get(run, ("", ""))[0] != "done":
+            states[run] = ("done" if r.status == "ok" else r.status), r.reason
+    for (task, model, under), every in runs.items():
+        for operator in operators[under]:
+            states = found[task, model, operator, under]
+            for run in every:
+                states.setdefault(run, (NEVER, ""))
+    return found
+
+
+def _rows(found: Mapping[Key, States]) -> tuple[CoverageRow, ...]:
+    ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1], item[0][3], paper_order(item[0][2])))
+    return tuple(
+        CoverageRow(
+            *key,
+            states=dict(sorted(Counter(state for state, _ in states.values()).items())),
+            reasons=tuple(dict.fromkeys(f"{s}: {why}" for s, why in states.values() if why and s != "done")),
+        )
+        for key, states in ordered
+    )

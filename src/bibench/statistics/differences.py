@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import combinations
+from statistics import mean, variance
 from typing import Any
 
+from bibench.errors import BiBenchError
+from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, t_quantile
+from bibench.statistics.intervals import check_level
+
+Seeds = dict[int, float | None]
+POINTS, RELATIVE = "percentage points", "percent of full precision"
 
 
 @dataclass(frozen=True)
@@ -47,5 +58,122 @@ class Difference:
 
 
 def differences(records: Sequence[Record], *, against: str | None = None, level: float = LEVEL) -> list[Difference]:
-    """All pairs of operators (or all `against` one): a row per task × model, then one over all of them."""
-    raise NotImplementedError
+    """All pairs of operators (or all `against` one): a row per task × model, then one over all of them.
+
+    Rows of a cell carry the t-interval of the mean difference over its pairs of seeds. The overall row is the
+    mean over cells of those differences divided by full precision's score of the same seed; its variance is
+    Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom.
+    """
+    check_level(level)
+    found: dict[str, dict[tuple[str, str], dict[str, Seeds]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    for r in records:
+        if r.kind == "score" and r.split == "test":
+            found[r.recipe][r.task, r.model][r.operator][r.seed] = r.value
+    names = sorted({r.operator for r in records if r.kind == "score" and r.split == "test"}, key=paper_order)
+    if against is not None and against not in names:
+        raise BiBenchError(f"against: no record has the operator {against!r}; they have: {', '.join(names)}")
+    rows = []
+    for recipe, places in found.items():
+        there = [o for o in names if any(o in cells for cells in places.values())]
+        for one, other in _pairs(there, against):
+            rows += _compared(recipe, places, one, other, level)
+    return rows
+
+
+def _pairs(names: Sequence[str], against: str | None) -> list[tuple[str, str]]:
+    if against is not None:
+        return [(name, against) for name in names if name not in (against, FULL_PRECISION)] if against in names else []
+    return list(combinations([name for name in names if name != FULL_PRECISION], 2))
+
+
+def _compared(
+    recipe: str, places: Mapping[tuple[str, str], dict[str, Seeds]], one: str, other: str, level: float
+) -> list[Difference]:
+    rows, relative = [], []
+    for (task, model), cells in sorted(places.items()):
+        if one not in cells and other not in cells:
+            continue
+        own, its, full = (cells.get(name, {}) for name in (one, other, FULL_PRECISION))
+        pairs = {s: (a, b) for s in own if (a := own[s]) is not None and (b := its.get(s)) is not None}
+        values = [100 * (a - b) for a, b in pairs.values()]
+        rows.append(_cell(recipe, task, model, one, other, values, level, _lacking(one, own, other, its, len(pairs))))
+        relative.append([100 * (a - b) / f for s, (a, b) in pairs.items() if (f := full.get(s)) is not None and f > 0])
+    return [*rows, _overall(recipe, one, other, rows, relative, level)]
+
+
+def _lacking(one: str, own: Seeds, other: str, its: Seeds, pairs: int) -> str:
+    """Why some seeds do not pair, or an empty string."""
+    has = {name: sorted(s for s, v in seeds.items() if v is not None) for name, seeds in ((one, own), (other, its))}
+    if has[one] == has[other]:
+        return "" if pairs > 1 else "one pair: no spread is known" if pairs else "no score"
+    said = "; ".join(f"{name} has {', '.join(map(str, seeds)) or 'none'}" for name, seeds in has.items())
+    return f"{'no seeds pair' if not pairs else f'{pairs} pairs only'}: {said}"
+
+
+def _cell(
+    recipe: str, task: str, model: str, one: str, other: str, values: Sequence[float], level: float, note: str
+) -> Difference:
+    average = math.fsum(values) / len(values) if values else None
+    error = math.sqrt(variance(values) / len(values)) if len(values) > 1 else None
+    return Difference(
+        recipe=recipe,
+        task=task,
+        model=model,
+        operator=one,
+        other=other,
+        unit=POINTS,
+        mean=average,
+        std_error=error,
+        **_bounds(average, error, len(values) - 1, level),
+        pairs=len(values),
+        cells=int(bool(values)),
+        won=int(average is not None and average > 0),
+        lost=int(average is not None and average < 0),
+        note=note,
+    )
+
+
+def _overall(
+    recipe: str, one: str, other: str, rows: Sequence[Difference], relative: Sequence[Sequence[float]], level: float
+) -> Difference:
+    known = [values for values in relative if values]
+    average = mean(math.fsum(values) / len(values) for values in known) if known else None
+    parts = [(variance(values) / len(values), len(values) - 1) for values in known if len(values) > 1]
+    total = math.fsum(v for v, _ in parts)
+    squares = math.fsum(v * v / n for v, n in parts)
+    error = math.sqrt(total) / len(known) if parts else None
+    notes = [f"{len(known)} of {len(relative)} cells" if len(known) < len(relative) else ""]
+    if len(parts) < len(known):
+        notes.append(
+            f"{len(known) - len(parts)} cells have one pair" + (": the interval is too narrow" if parts else "")
+        )
+    return Difference(
+        recipe=recipe,
+        task="",
+        model="",
+        operator=one,
+        other=other,
+        unit=RELATIVE,
+        mean=average,
+        std_error=error,
+        **_bounds(average, error, total * total / squares if squares else math.inf, level),
+        pairs=sum(row.pairs for row in rows),
+        cells=len(known),
+        won=sum(row.won for row in rows),
+        lost=sum(row.lost for row in rows),
+        note="; ".join(filter(None, notes)),
+    )
+
+
+def _bounds(average: float | None, error: float | None, degrees: float, level: float) -> dict[str, Any]:
+    if average is None or error is None:
+        return {"low": None, "high": None, "level": level}
+    half = error * _quantile(degrees, level)
+    return {"low": average - half, "high": average + half, "level": level}
+
+
+@lru_cache(1024)
+def _quantile(degrees: float, level: float) -> float:
+    return t_quantile(degrees, level)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from bibench.errors import BiBenchError
 from bibench.records import Record
+from bibench.statistics.bootstrap import Draws, draw, replicates
 from bibench.statistics.cells import LEVEL
+from bibench.statistics.layout import Layout, layouts
 
 SAMPLES = 1000
 
@@ -53,4 +59,73 @@ def intervals(
     level: float = LEVEL,
 ) -> list[Interval]:
     """Interval of `metric` for every recipe and operator of the records, in the track's order."""
-    raise NotImplementedError
+    check_level(level)
+    rows = []
+    for layout in layouts(records, track, metric, protocol):
+        rows += of_layout(layout, draw(layout, over, samples, seed), level)
+    return rows
+
+
+def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interval]:
+    """The intervals of one layout from its draws."""
+    rows = []
+    point = layout.overall(layout.means())
+    for o, score in enumerate(layout.scores):
+        bounds, problem = None, "no score"
+        if score.value is not None:
+            problem = mismatch(score.value, float(point[o]))
+            bounds = None if problem else draws.of(o, score.value, level)
+            problem = problem or ("" if bounds else nothing_varies(layout, draws.over))
+        column = draws.samples[:, o]
+        notes = [score.note, problem, some_vary(layout, draws.over, o) if bounds else ""]
+        rows.append(
+            Interval(
+                track=layout.track,
+                metric=layout.metric,
+                operator=score.operator,
+                recipe=layout.recipe,
+                protocol=layout.protocol,
+                value=score.value,
+                low=bounds[0] if bounds else None,
+                high=bounds[1] if bounds else None,
+                std_error=float(np.nanstd(column)) if bounds else None,
+                over=draws.over,
+                level=level,
+                samples=len(column),
+                cells=score.cells,
+                expected=score.expected,
+                note="; ".join(filter(None, notes)),
+            )
+        )
+    return rows
+
+
+def check_level(level: float) -> None:
+    """Raise `BiBenchError` for a confidence that is none."""
+    if not 0 < level < 1:
+        raise BiBenchError(f"level must lie between 0 and 1, such as 0.95; got {level}")
+
+
+def mismatch(value: float, own: float) -> str:
+    """What to say when a score is not the mean over cells that is resampled here, or an empty string."""
+    if math.isclose(value, own, rel_tol=1e-9, abs_tol=1e-9):
+        return ""
+    return f"no interval: the score is not the mean of its cells ({value:.6g} against {own:.6g})"
+
+
+def nothing_varies(layout: Layout, over: str) -> str:
+    """Why there is no interval."""
+    if over == "tasks":
+        return "no interval over tasks: there is one" if len(set(layout.clusters)) < 2 else "tasks do not differ"
+    return "no interval over seeds: no cell has two" if replicates(layout).max(initial=0) < 2 else "seeds do not differ"
+
+
+def some_vary(layout: Layout, over: str, operator: int) -> str:
+    """What an interval over seeds leaves out, or an empty string."""
+    count = replicates(layout)[:, operator][layout.weights[:, operator] > 0]
+    single = int((count < 2).sum())
+    return (
+        f"{single} of {len(count)} cells have one seed: the interval is too narrow"
+        if over == "seeds" and single
+        else ""
+    )

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from bibench.errors import require
 from bibench.records import Record
+from bibench.statistics.layout import Layout, layouts
+from bibench.statistics.ranking import better, positions
 
 
 @dataclass(frozen=True)
@@ -36,4 +41,48 @@ def leave_one_out(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench"
 ) -> list[LeaveOneOut]:
     """For every recipe the ranking of all tasks, then one without each."""
-    raise NotImplementedError
+    return [row for layout in layouts(records, track, metric, protocol) for row in _of_layout(layout)]
+
+
+def _of_layout(layout: Layout) -> list[LeaveOneOut]:
+    group = np.array([layout.places[p].group for p in layout.place], dtype=object)
+    full = [score.value for score in layout.scores]
+    rows = [_row(layout, "", full, full)]
+    names = list(dict.fromkeys(sorted(group[(layout.weights > 0).any(1)])))
+    if len(names) < 2:
+        return rows
+    for name in names:
+        values = layout.only(group != name).point()
+        scored = [v if f is not None else None for v, f in zip(values, full, strict=True)]
+        rows.append(_row(layout, str(name), scored, full))
+    return rows
+
+
+def _row(layout: Layout, left_out: str, values: Sequence[float | None], full: Sequence[float | None]) -> LeaveOneOut:
+    sign = better(layout.metric)
+    own, all_of_them = positions(values, sign), positions(full, sign)
+    ranks = {o: rank for o, rank in zip(layout.operators, own, strict=True) if rank is not None}
+    lost = [o for o, v, f in zip(layout.operators, values, full, strict=True) if v is None and f is not None]
+    return LeaveOneOut(
+        track=layout.track,
+        metric=layout.metric,
+        recipe=layout.recipe,
+        protocol=layout.protocol,
+        left_out=left_out,
+        ranks=dict(sorted(ranks.items(), key=lambda item: item[1])),
+        tau=kendall(values, full),
+        moved=tuple(o for o, a, b in zip(layout.operators, own, all_of_them, strict=True) if a != b),
+        note=f"nothing is left of {', '.join(lost)}" if lost else "",
+    )
+
+
+def kendall(one: Sequence[float | None], other: Sequence[float | None]) -> float | None:
+    """Kendall's τ-b over what both have; None for fewer than two, or where all are equal."""
+    require("scipy", extra="bench", purpose="the rank correlation")
+    from scipy.stats import kendalltau
+
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    if len(pairs) < 2:
+        return None
+    tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
+    return None if np.isnan(tau) else round(tau, 12)

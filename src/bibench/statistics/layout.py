@@ -1,0 +1,284 @@
+"""What a track averages, as arrays: one number per cell, seed and operator, and the weights of its means.
+
+All tracks but for the sensitivity of training are means of means: over seeds, over the cells of a part (a task,
+a family of architectures), and at last the quadratic mean over parts. The number of one cell and seed is asked
+of the track itself, by scoring the records of that cell with every seed as an operator of its own, so that
+nothing of a track is computed twice in two ways.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bibench.choice import choice
+from bibench.operators import FULL_PRECISION, paper_order
+from bibench.records import Record
+from bibench.statistics.spread import Spread, spreads
+from bibench.statistics.weights import nested_weights, probed_weights
+from bibench.tracks import TRACKS, Score
+from bibench.tracks.neural_architecture import FAMILIES
+
+Floats = npt.NDArray[np.float64]
+
+OM = "om"
+KINDS = {
+    "learning_task": ("score",),
+    "neural_architecture": ("score",),
+    "corruption_robustness": ("corruption",),
+    "training_consumption": ("score", "cost"),
+    "theoretical_complexity": ("complexity",),
+}
+"""Kinds of records that a track reads, as far as known; of others it gets all."""
+
+PARTS: dict[str, Callable[[Sequence[Record]], Iterable[str]]] = {
+    "learning_task": lambda records: dict.fromkeys(r.counts_as for r in records),
+    "neural_architecture": lambda records: FAMILIES,
+    "corruption_robustness": lambda records: dict.fromkeys(r.task for r in records),
+    "training_consumption": lambda records: ("sensitivity", "time", "time_cost"),
+}
+"""Metrics whose quadratic mean is the overall one; of other tracks: all their metrics."""
+
+CLUSTERS: dict[str, Callable[[Place], str]] = {
+    "learning_task": lambda place: place.group,
+    "neural_architecture": lambda place: place.task,
+    "corruption_robustness": lambda place: place.task,
+}
+"""What is drawn when tasks are a population; of other tracks a task × model."""
+
+SCORES_RATIOS = ("learning_task", "neural_architecture")
+SPREAD = "sensitivity"
+
+_MEASURED_UNDER = ("batch_size", "threads", "cpu", "accelerator", "device", "engine")
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where a number belongs: what one draw of seeds is for."""
+
+    task: str
+    model: str
+    group: str
+    family: str
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass
+class Layout:
+    """One metric of a track under one recipe. Axes: C cells (a place within a part), S seeds, O operators.
+
+    Attributes:
+        values: (C, S, O) numbers of single seeds, NaN where there is none.
+        weights: (C, O) of the cell in its part, positive where the operator has the cell; parts are not normalized.
+        part, place: (C,) indices of `parts` and `places`.
+        spreads: cells whose number is no mean over seeds, by index; their `values` are NaN.
+    """
+
+    track: str
+    metric: str
+    recipe: str
+    protocol: str
+    scores: list[Score]
+    parts: list[str]
+    places: list[Place]
+    part: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    values: Floats
+    weights: Floats
+    spreads: dict[int, Spread] = field(default_factory=dict)
+
+    @property
+    def operators(self) -> list[str]:
+        """In the order of the last axis."""
+        return [score.operator for score in self.scores]
+
+    @property
+    def quadratic(self) -> bool:
+        """Whether parts are summed up by their quadratic mean; else there is one part, the metric."""
+        return self.metric == OM
+
+    @property
+    def tasks_are_parts(self) -> bool:
+        """Whether a task is a part of the overall metric, rather than some cells within parts."""
+        return self.quadratic and self.track in ("learning_task", "corruption_robustness")
+
+    @property
+    def clusters(self) -> list[str]:
+        """(C,) the task that each cell is resampled with, when tasks are a population."""
+        of = CLUSTERS.get(self.track, lambda place: f"{place.task} {place.model}")
+        return [of(self.places[place]) for place in self.place]
+
+    @property
+    def strata(self) -> list[str]:
+        """(C,) within which tasks are resampled: families of architectures are no sample of anything."""
+        by_family = self.track == "neural_architecture"
+        return [self.places[place].family if by_family else "" for place in self.place]
+
+    def means(self) -> Floats:
+        """(C, O) means over seeds, NaN where there is no number."""
+        counts = np.isfinite(self.values).sum(1)
+        total = np.where(np.isfinite(self.values), self.values, 0.0).sum(1)
+        means = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
+        for cell, spread in self.spreads.items():
+            means[cell] = spread.ratios()
+        return means
+
+    def point(self) -> list[float | None]:
+        """The metric of every operator, from all its seeds."""
+        return [float(v) if np.isfinite(v) else None for v in self.overall(self.means())]
+
+    def overall(self, means: Floats, multiplicity: Floats | None = None) -> Floats:
+        """(..., O) the metric from the means of cells (..., C, O), each cell counted `multiplicity` (..., C) times."""
+        known = np.isfinite(means)
+        weights = np.where(known, self.weights, 0.0)
+        if multiplicity is not None:
+            weights = weights * multiplicity[..., None]
+        of_part = np.equal(np.arange(len(self.parts))[:, None], self.part).astype(float)  # (P, C)
+        weight = np.einsum("pc,...co->...po", of_part, weights)
+        total = np.einsum("pc,...co->...po", of_part, weights * np.where(known, means, 0.0))
+        values = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+        if not self.quadratic:
+            return values[..., 0, :]
+        there = np.isfinite(values).astype(float)
+        if multiplicity is not None and self.tasks_are_parts:
+            there = there * self._times(multiplicity)[..., None]
+        squares = np.where(np.isfinite(values), np.maximum(values, 0.0), 0.0) ** 2
+        parts = there.sum(-2)
+        mean = np.divide((there * squares).sum(-2), parts, out=np.full(parts.shape, np.nan), where=parts > 0)
+        return np.sqrt(mean)
+
+    def _times(self, multiplicity: Floats) -> Floats:
+        """(..., P) how often each part was drawn, from the multiplicity of its cells, all alike."""
+        first = np.array([np.argmax(self.part == p) for p in range(len(self.parts))])
+        return multiplicity[..., first]
+
+    def only(self, cells: npt.NDArray[np.bool_]) -> Layout:
+        """The same without the other cells."""
+        return replace(self, weights=np.where(cells[:, None], self.weights, 0.0))
+
+    def shared_by(self, cells: npt.NDArray[np.bool_]) -> Layout:
+        """These cells only, each with one weight for all operators, so that what they share is compared."""
+        counts = (self.weights > 0).sum(1)
+        weight = np.divide(self.weights.sum(1), counts, out=np.zeros(len(counts)), where=counts > 0)
+        return replace(self, weights=np.where(cells, weight, 0.0)[:, None] * (self.weights > 0))
+
+
+def score_of(track: str, records: Sequence[Record], protocol: str) -> list[Score]:
+    """The track's own scores."""
+    more = {} if protocol == "bibench" else {"protocol": protocol}
+    return TRACKS[track].score(records, **more)
+
+
+def layouts(records: Sequence[Record], track: str, metric: str = OM, protocol: str = "bibench") -> list[Layout]:
+    """One layout per recipe (or study) for which the track has the metric."""
+    kinds = KINDS.get(track)
+    used = [r for r in records if kinds is None or r.kind in kinds]
+    scores: dict[str, list[Score]] = defaultdict(list)
+    for row in score_of(track, used, protocol):
+        if row.metric == metric and not is_comparator(row.operator):
+            scores[row.recipe].append(row)
+    if not scores:
+        return []
+    parts = list(PARTS[track](used)) if track in PARTS else []
+    replicates = _replicates(used, track, protocol)
+    made = []
+    for recipe, rows in scores.items():
+        found = {key: v for key, v in replicates.get(recipe, {}).items() if _is_part(key[0], metric, parts)}
+        made.append(_layout(rows, found, metric, protocol, spreads(used, recipe) if _has_spread(track, metric) else {}))
+    return made
+
+
+def _has_spread(track: str, metric: str) -> bool:
+    return track == "training_consumption" and metric in (OM, SPREAD)
+
+
+def _is_part(name: str, metric: str, parts: Sequence[str]) -> bool:
+    if metric != OM:
+        return name == metric
+    return name in parts if parts else name != OM
+
+
+def is_comparator(operator: str) -> bool:
+    """Whether it is no binary operator but stands beside them for comparison; such have no rank."""
+    from bibench.operators import OPERATORS
+
+    name = choice(operator).name
+    return name in OPERATORS and bool(getattr(OPERATORS[name], "comparator", False))
+
+
+Found = dict[tuple[str, Place], dict[tuple[str, int], float]]
+
+
+def _replicates(records: Sequence[Record], track: str, protocol: str) -> dict[str, Found]:
+    """recipe → (part, place) → (operator, seed) → the track's number of that cell and seed alone."""
+    chunks: dict[Hashable, list[Record]] = defaultdict(list)
+    for r in records:
+        if not (track == "training_consumption" and r.kind == "score"):
+            chunks[_place(r)].append(r)
+    found: dict[str, Found] = defaultdict(lambda: defaultdict(dict))
+    for place, chunk in chunks.items():
+        names = {_alone(r.operator, r.seed): (r.operator, r.seed) for r in chunk if r.operator != FULL_PRECISION}
+        single = [r if r.operator == FULL_PRECISION else replace(r, operator=_alone(r.operator, r.seed)) for r in chunk]
+        for row in score_of(track, single, protocol):
+            if row.value is not None and row.operator in names:
+                found[row.recipe][row.metric, place][names[row.operator]] = row.value  # type: ignore[index]
+    return found
+
+
+def _place(record: Record) -> Place:
+    conditions: tuple[str, ...] = ()
+    if record.kind in ("cost", "latency"):
+        conditions = tuple(str(getattr(record, name, "")) for name in _MEASURED_UNDER)
+    return Place(record.task, record.model, record.counts_as, record.family, conditions)
+
+
+@cache
+def _alone(operator: str, seed: int) -> str:
+    """A name for one seed of an operator."""
+    return str(choice(operator, replicate=seed))
+
+
+def _layout(scores: list[Score], found: Found, metric: str, protocol: str, spread: dict[Any, Spread]) -> Layout:
+    scores = sorted(scores, key=lambda s: paper_order(s.operator))
+    operators = {s.operator: o for o, s in enumerate(scores)}
+    cells = sorted(found, key=lambda key: (key[0], key[1]))
+    cells += [(SPREAD, Place(task, model, task, "")) for task, model in sorted(spread)]
+    parts, places = sorted({part for part, _ in cells}), sorted({place for _, place in cells})
+    seeds = {p: sorted({seed for c in cells if c[1] == p for _, seed in found.get(c, {})}) for p in places}
+    values = np.full((len(cells), max(map(len, seeds.values()), default=0), len(operators)), np.nan)
+    for c, cell in enumerate(cells):
+        for (operator, seed), value in found.get(cell, {}).items():
+            if operator in operators:
+                values[c, seeds[cell[1]].index(seed), operators[operator]] = value
+    made = Layout(
+        track=scores[0].track,
+        metric=metric,
+        recipe=scores[0].recipe,
+        protocol=protocol,
+        scores=scores,
+        parts=parts,
+        places=places,
+        part=np.array([parts.index(part) for part, _ in cells], dtype=np.int64),
+        place=np.array([places.index(place) for _, place in cells], dtype=np.int64),
+        values=values,
+        weights=np.ones((len(cells), len(operators))),
+        spreads={
+            c: spread[place.task, place.model].of(list(operators))
+            for c, (part, place) in enumerate(cells)
+            if part == SPREAD and (place.task, place.model) in spread
+        },
+    )
+    there = np.isfinite(made.means())
+    if made.track not in SCORES_RATIOS:
+        made.weights = there.astype(float)
+    elif protocol == "bibench":
+        made.weights = nested_weights([(part, p.group, p.model) for part, p in cells], there)
+    else:
+        made.weights = probed_weights(cells, there, lambda rows: score_of(made.track, rows, protocol), made.recipe)
+    return made
