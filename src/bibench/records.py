@@ -16,6 +16,7 @@ import reprlib
 import sys
 import types
 import typing
+import warnings
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -28,6 +29,20 @@ READABLE = (1, 2, 3, 4)
 """Versions that can be read. Each only added fields (4: `device`, `engine`, `source`); what lacks them has defaults."""
 
 DIVISIONS = ("closed", "open")
+
+PUBLISHED = "published"
+"""Name and `source` of the paper's own results, which are read like a run folder."""
+
+OVERALL_METRIC = "overall"
+"""Metric of a record of kind ``task`` that is the mean of the scores of its group of tasks."""
+
+_IDENTITY = (
+    *("source", "kind", "metric", "split", "task", "model", "operator", "recipe", "study", "seed"),
+    *("corruption", "severity", "batch_size", "memory_format", "device", "engine"),
+)
+_MACHINE = ("threads", "cpu", "accelerator")
+TIMED = ("cost", "latency")
+"""Kinds that depend on the machine, so that its fields say what was measured and not only where."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +123,12 @@ class Record:
         """The task it counts as in scores over tasks: its group, or itself."""
         return self.group or self.task
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What was measured: two records of one identity are the same cell measured twice."""
+        names = (*_IDENTITY, *_MACHINE) if self.kind in TIMED else _IDENTITY
+        return tuple(getattr(self, name) for name in names)
+
     def to_line(self) -> str:
         """One line of JSON."""
         return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, allow_nan=False)
@@ -172,7 +193,10 @@ def read_file(path: Path) -> list[Record]:
 
 
 def read(runs: Iterable[Path]) -> list[Record]:
-    """All records below the given run folders (or in the given files)."""
+    """All records below the given run folders (or in the given files); ``published`` is the paper's own results.
+
+    Warns when a folder or file named ``published`` is read instead of them.
+    """
     found: list[Record] = []
     for path in runs:
         if path.is_file():
@@ -181,6 +205,33 @@ def read(runs: Iterable[Path]) -> list[Record]:
             for file in sorted(path.rglob("records.jsonl")):
                 if "superseded" not in file.relative_to(path).parts:
                     found += read_file(file)
+        elif str(path) == PUBLISHED:
+            from bibench import published  # a room above: its readers make records
+
+            found += published.records()
         else:
-            raise StoreError(f"{path} does not exist; expected a run folder or a records file")
+            raise StoreError(
+                f"{path} does not exist; expected a run folder, a records file or {PUBLISHED} (the paper's results)"
+            )
+        if str(path) == PUBLISHED and path.exists():
+            warnings.warn(
+                f"{PUBLISHED}: took {path.resolve()}, not the paper's results; rename it to reach them",
+                stacklevel=2,
+            )
     return found
+
+
+def distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """Each identity once, the latest started (of equal times the last read), and the other records that it displaces.
+
+    The same record read twice (a folder given twice, or inside another) is no second measurement.
+    """
+    latest: dict[tuple[Any, ...], Record] = {}
+    displaced = []
+    for record in records:
+        known = latest.get(record.identity)
+        if known is None or (known != record and known.started <= record.started):
+            latest[record.identity] = record
+        if known is not None and known != record:
+            displaced.append(known if latest[record.identity] is record else record)
+    return list(latest.values()), displaced

@@ -1,27 +1,52 @@
-"""What a track is, and the relative scores that most tracks are made of."""
+"""What a track is, its protocols, and the relative scores that most tracks are made of."""
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+import typing
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
-from statistics import mean, stdev
+from statistics import geometric_mean, mean, stdev
 from typing import Any
 
+from bibench.errors import UnknownNameError
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records import Record, distinct
 from bibench.registry import Registry
 
 TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
+
+BIBENCH, PAPER = "bibench", "paper"
+PROTOCOLS = {
+    BIBENCH: "nothing counted twice, nothing dropped, robust means",
+    PAPER: "what the averages printed in the paper contain",
+}
+"""How scores are averaged; docs/scores.md explains each difference."""
+
+MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric_mean, PAPER: mean}
+"""How positive ratios of times and sizes are averaged: a ratio and its inverse must not rank operators differently."""
+
+
+def check_protocol(name: str) -> str:
+    """`name`; `UnknownNameError` when it is no protocol."""
+    if name not in PROTOCOLS:
+        near = difflib.get_close_matches(str(name), PROTOCOLS, n=1, cutoff=0.4)
+        meant = f"; did you mean {near[0]!r}?" if near else "."
+        raise UnknownNameError(f"unknown protocol {name!r}{meant} Known protocols: {', '.join(PROTOCOLS)}.")
+    return name
 
 
 @dataclass(frozen=True)
 class Score:
     """One score of one operator under one recipe; `value` in its track's unit, None when nothing can be said.
 
-    `std_error` is over seeds (None for fewer than two); `cells` of `expected` entered the value.
+    `std_error` is over seeds (None for fewer than two); `cells` of `expected` entered the value, of which
+    `collapsed` give a constant answer or score no better than one. `note` says what is missing or odd.
+    `part` is set on rows that are no summary: what they are restricted to (a device), or how they are corrected.
+    `source` is the published set that all numbers are from, empty for runs.
     """
 
     track: str
@@ -33,10 +58,20 @@ class Score:
     expected: int = 0
     note: str = ""
     recipe: str = ""
+    protocol: str = BIBENCH
+    source: str = ""
+    part: str = ""
+    collapsed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
         return asdict(self)
+
+
+class Scoring(typing.Protocol):
+    """From records to scores, under one of `PROTOCOLS`."""
+
+    def __call__(self, records: Sequence[Record], protocol: str = BIBENCH) -> list[Score]: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +81,7 @@ class Track:
     name: str
     title: str
     equation: str
-    score: Callable[[Sequence[Record]], list[Score]]
+    score: Scoring
     unit: str = "percent of full precision"
     digits: int = 1
 
@@ -75,17 +110,26 @@ def track(
     parts: Callable[[Sequence[Record]], dict[str, list[Record]]] = by_recipe,
     **shown: Any,
 ) -> Callable[..., Any]:
-    """Decorator: enter a function from comparable records to scores into the catalogue.
+    """Decorator: enter a function from comparable records and a protocol to scores into the catalogue.
 
-    What it becomes takes any records: it scores each of `parts` alone, so that numbers of different
-    recipes are never averaged. `shown`: `unit` and `digits` of its scores.
+    What it becomes takes any records. It scores each of `parts` of each source alone, so that numbers of
+    different recipes, or of runs and of the paper, are never averaged; what was measured twice counts once, the
+    latest, and the scores say so. `shown`: `unit` and `digits` of its scores.
     """
 
-    def enter(function: Callable[[Sequence[Record]], list[Score]]) -> Any:
+    def enter(function: Callable[[Sequence[Record], str], list[Score]]) -> Any:
         @wraps(function)
-        def score(records: Sequence[Record]) -> list[Score]:
-            scored = {recipe: function(part) for recipe, part in parts(records).items()}
-            return [replace(row, recipe=recipe) for recipe, rows in scored.items() for row in rows]
+        def score(records: Sequence[Record], protocol: str = BIBENCH) -> list[Score]:
+            check_protocol(protocol)
+            counted, displaced = distinct(records)
+            rows = []
+            for source in dict.fromkeys(r.source for r in counted):
+                twice = parts([r for r in displaced if r.source == source])
+                for recipe, part in parts([r for r in counted if r.source == source]).items():
+                    same = {"recipe": recipe, "source": source, "protocol": protocol}
+                    scored = [replace(row, **same) for row in function(part, protocol)]
+                    rows += _marked(scored, twice.get(recipe, []))
+            return rows
 
         TRACKS.register(name, Track(name, title, equation, score, **shown), where=function)
         return score
@@ -93,12 +137,30 @@ def track(
     return enter
 
 
+def _marked(rows: Sequence[Score], displaced: Sequence[Record]) -> list[Score]:
+    """The rows, with a note where something of the operator or of full precision was measured twice."""
+    cells = Counter(operator for operator, _ in {(r.operator, r.cell) for r in displaced})
+    marked = []
+    for row in rows:
+        if count := cells[row.operator] + cells[FULL_PRECISION]:
+            again = f"measured twice, the latest counts: {count} cell{'s' if count > 1 else ''}"
+            row = replace(row, note=joined_notes(row.note, again))
+        marked.append(row)
+    return marked
+
+
+def joined_notes(*notes: str) -> str:
+    """Notes that say something, each once."""
+    return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
 @dataclass(frozen=True)
 class Ratio:
     """The score of one cell relative to its full-precision baseline (value None: it has no number).
 
     `group` is the task that it counts as: the tasks of a group (GLUE's nine, the categories of ShapeNet-part)
-    are one task in the scores.
+    are one task in the scores. `corrected` is the ratio of what both score above `chance`, the score of a
+    constant answer, and 0 below it. `problem` says why there is no number, or what is wrong with it.
     """
 
     task: str
@@ -108,37 +170,53 @@ class Ratio:
     operator: str
     seed: int
     value: float | None
+    corrected: float | None = None
+    chance: float = 0.0
+    collapsed: bool = False
+    problem: str = ""
 
 
-def ratios(records: Iterable[Record]) -> tuple[list[Ratio], list[str]]:
-    """Every operator cell's score divided by its baseline's, and what could not be related."""
+def ratios(records: Iterable[Record]) -> list[Ratio]:
+    """Every operator cell's score divided by its baseline's."""
     scores = [r for r in records if r.kind == "score" and r.split == "test"]
     baselines = {_comparable(r): r for r in scores if r.operator == FULL_PRECISION}
-    found, notes = [], []
-    for record in scores:
-        if record.operator == FULL_PRECISION:
-            continue
-        baseline = baselines.get(_comparable(record))
-        value = None
-        if record.value is not None:
-            if baseline is None or baseline.value is None:
-                notes.append(f"{record.cell}: its full-precision baseline has no score")
-            elif baseline.value <= 0:
-                notes.append(f"{record.cell}: its full-precision baseline scores {baseline.value}")
-            else:
-                value = record.value / baseline.value
-        found.append(
-            Ratio(
-                task=record.task,
-                group=record.counts_as,
-                model=record.model,
-                family=record.family,
-                operator=record.operator,
-                seed=record.seed,
-                value=value,
-            )
-        )
-    return found, notes
+    return [_ratio(r, baselines.get(_comparable(r))) for r in scores if r.operator != FULL_PRECISION]
+
+
+def _ratio(record: Record, baseline: Record | None) -> Ratio:
+    value = corrected = None
+    problem = ""
+    if record.value is None:
+        problem = f"{record.status}: {record.reason}" if record.reason else record.status
+    elif baseline is None or baseline.value is None:
+        problem = "its full-precision baseline has no score"
+    elif baseline.value <= 0:
+        problem = f"its full-precision baseline scores {baseline.value}"
+    else:
+        value = record.value / baseline.value
+        if baseline.value > baseline.chance:
+            above = (record.value - record.chance) / (baseline.value - baseline.chance)
+            corrected = max(above, 0.0)
+        if is_collapsed(baseline):
+            problem = "its full-precision baseline collapsed"
+    return Ratio(
+        task=record.task,
+        group=record.counts_as,
+        model=record.model,
+        family=record.family,
+        operator=record.operator,
+        seed=record.seed,
+        value=value,
+        corrected=corrected,
+        chance=record.chance,
+        collapsed=is_collapsed(record),
+        problem=f"{record.cell}: {problem}" if problem else "",
+    )
+
+
+def is_collapsed(record: Record) -> bool:
+    """Whether a cell gives one answer to (almost) everything, or scores no better than the best constant answer."""
+    return record.value is not None and ("collapsed" in record.flags.split(",") or record.value <= record.chance)
 
 
 def _comparable(record: Record) -> tuple[Any, ...]:
@@ -150,29 +228,81 @@ def operators_of(found: Iterable[Ratio]) -> list[str]:
     return sorted({r.operator for r in found}, key=paper_order)
 
 
-def expected_cells(found: Sequence[Ratio], operators: Sequence[str], **fixed: str) -> int:
-    """How many cells any operator has that match `fixed`: what a complete operator would have."""
-    chosen = [r for r in found if all(getattr(r, k) == v for k, v in fixed.items())]
-    return max((sum(r.operator == o for r in chosen) for o in operators), default=0)
+Joined = Callable[[Sequence[Ratio]], float]
 
 
-def average(found: Sequence[Ratio]) -> tuple[float | None, float | None, int]:
-    """Mean ratio in percent, its standard error over seeds, and the count.
+def relative_scores(
+    track: str, found: Sequence[Ratio], groups: Mapping[str, Sequence[Ratio]], of: str, joined: Joined
+) -> list[Score]:
+    """Per operator the average of each group of ratios in percent, and the quadratic mean of them, ``om``.
 
-    Models of a group of tasks weigh equally (a task that stands for itself is its own group), within a
-    model the tasks of the group, within a task the seeds. So a family of architectures is not ruled by the
-    task that has most rows; where every model has every task, it is the plain mean of all, as in the paper.
+    `of` is the noun for the groups ("tasks"); `joined` averages the ratios of a group.
     """
-    valid = [r for r in found if r.value is not None]
+    operators = operators_of(found)
+    rows = []
+    for operator in operators:
+        own = [_average(track, name, operator, group, operators, joined) for name, group in groups.items()]
+        values = [row.value for row in own]
+        count = sum(value is not None for value in values)
+        note = "" if count == len(groups) else f"{count} of {len(groups)} {of}"
+        collapsed = sum(r.collapsed for r in found if r.operator == operator)
+        om = Score(track, "om", operator, quadratic_mean(values), None, count, len(groups), note, collapsed=collapsed)
+        rows += [*own, om]
+    return rows
+
+
+def chance_corrected(
+    track: str, found: Sequence[Ratio], groups: Mapping[str, Sequence[Ratio]], of: str, joined: Joined
+) -> list[Score]:
+    """The same of what is above chance, for the groups that have a chance level, and overall."""
+    above = {r: replace(r, value=r.corrected) for r in found}
+    corrected = {name: [above[r] for r in group] for name, group in groups.items()}
+    concerned = {name for name, group in groups.items() if any(r.chance for r in group)}
+    if not concerned:
+        return []
+    rows = relative_scores(track, list(above.values()), corrected, of, joined)
+    part = "chance-corrected"
+    return [
+        replace(row, metric=f"{row.metric}_chance_corrected", part=part)
+        for row in rows
+        if row.metric in concerned or row.metric == "om"
+    ]
+
+
+def _average(
+    track: str, name: str, operator: str, group: Sequence[Ratio], operators: Sequence[str], joined: Joined
+) -> Score:
+    """Average in percent, its standard error over seeds, and what is missing."""
+    own = [r for r in group if r.operator == operator]
+    valid = [r for r in own if r.value is not None]
+    expected = max((sum(r.operator == o for r in group) for o in operators), default=0)
+    counted = "no cells" if not expected else "" if len(valid) == expected else f"{len(valid)} of {expected} cells"
+    note = joined_notes(counted, *_few([r.problem for r in own if r.problem]))
+    collapsed = sum(r.collapsed for r in own)
+    note = joined_notes(note, f"{collapsed} collapsed" if collapsed else "")
     if not valid:
-        return None, None, 0
-    seeds = sorted({r.seed for r in valid})
-    by_seed = [_nested_mean([r for r in valid if r.seed == seed]) for seed in seeds]
-    error = stdev(by_seed) / math.sqrt(len(by_seed)) if len(by_seed) > 1 else None
-    return 100 * _nested_mean(valid), None if error is None else 100 * error, len(valid)
+        return Score(track, name, operator, None, None, 0, expected, note, collapsed=collapsed)
+    seeds = [joined([r for r in valid if r.seed == seed]) for seed in sorted({r.seed for r in valid})]
+    error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if len(seeds) > 1 else None
+    return Score(track, name, operator, 100 * joined(valid), error, len(valid), expected, note, collapsed=collapsed)
 
 
-def _nested_mean(valid: Sequence[Ratio]) -> float:
+def _few(problems: Sequence[str], most: int = 3) -> list[str]:
+    more = len(problems) - most
+    return [*problems[:most], f"and {more} more"] if more > 0 else list(problems)
+
+
+def plain_mean(valid: Sequence[Ratio]) -> float:
+    """Mean of all ratios, whatever they are of."""
+    return mean(r.value for r in valid if r.value is not None)
+
+
+def nested_mean(valid: Sequence[Ratio]) -> float:
+    """Mean over models of a group of tasks, within a model over the tasks of the group, within a task over seeds.
+
+    A task that stands for itself is its own group. So a family of architectures is not ruled by the task that
+    has most rows.
+    """
     values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for r in valid:
         assert r.value is not None

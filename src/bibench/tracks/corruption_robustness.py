@@ -3,9 +3,11 @@
 The gap G is the accuracy on the test images less that on corrupted ones (Eq. 4). Of an operator, in
 percent of full precision of the same task, model and seed:
 
-<task>          mean over corruptions × severities of G / G_bi, as the paper averages (Eq. 5)
+<task>          how the gaps compare (Eq. 5), over corruptions × severities: ΣG / ΣG_bi under the protocol
+                ``bibench``, the mean of G / G_bi under ``paper``
 om              √(mean over tasks of squares)
-robust          ΣG / ΣG_bi: where single gaps are near zero, their ratios decide the mean above, but not this
+robust          ΣG / ΣG_bi under either protocol: where single gaps are near zero, their ratios decide the
+                mean, but not this
 mce             mean over corruptions of Σ_s E_bi / Σ_s E, errors E = 1 - accuracy (Eq. 40); less is better
 relative_mce    the same of gaps: mean over corruptions of Σ_s G_bi / Σ_s G; less is better
 
@@ -17,13 +19,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
-from bibench.tracks.base import Score, quadratic_mean, track
+from bibench.records import Record, distinct
+from bibench.tracks.base import BIBENCH, PAPER, Score, is_collapsed, joined_notes, quadratic_mean, track
 
 NAME, KIND, CLEAN = "corruption_robustness", "corruption", "none"
 
@@ -33,23 +35,32 @@ Place = tuple[str, str, str, int]
 
 
 @track(NAME, "Corruption robustness", "Eq. 5")
-def score(records: Sequence[Record]) -> list[Score]:
-    """Per operator the paper's gap ratio for each task and overall, the ratio of sums, mCE and relative mCE."""
+def score(records: Sequence[Record], protocol: str) -> list[Score]:
+    """Per operator the gap ratio for each task and overall, the ratio of sums, mCE and relative mCE."""
     cells = _cells(records)
-    tasks = list(dict.fromkeys(place[0] for place, _ in cells))
+    gap_ratio = GAP_RATIOS[protocol]
     rows = []
-    for operator in sorted({operator for _, operator in cells} - {FULL_PRECISION}, key=paper_order):
+    operators = sorted({operator for _, operator in cells} - {FULL_PRECISION}, key=paper_order)
+    expected = {place for place, name in cells if name != FULL_PRECISION}
+    tasks = [task for task in dict.fromkeys(place[0] for place, _ in cells) if any(p[0] == task for p in expected)]
+    collapsed = {_place(r): is_collapsed(r) for r in records if r.kind == KIND and r.corruption == CLEAN}
+    for operator in operators:
         mine = [place for place, name in cells if name == operator]
-        expected = {place for place, name in cells if name != FULL_PRECISION}
-        per_task = [_average(cells, operator, task, paper_ratio, mine, expected, task) for task in tasks]
-        rows += per_task
+        per_task = [_average(cells, operator, task, gap_ratio, mine, expected, task) for task in tasks]
         values = [row.value for row in per_task]
         known = sum(value is not None for value in values)
         note = "" if known == len(tasks) else f"{known} of {len(tasks)} tasks"
-        rows.append(Score(NAME, "om", operator, quadratic_mean(values), None, known, len(tasks), note))
+        own = [*per_task, Score(NAME, "om", operator, quadratic_mean(values), None, known, len(tasks), note)]
         for metric, compute in (("robust", ratio_of_sums), ("mce", mce), ("relative_mce", relative_mce)):
-            rows.append(_average(cells, operator, "", compute, mine, expected, metric))
+            own.append(_average(cells, operator, "", compute, mine, expected, metric))
+        rows += [_flagged(row, [p for p in mine if collapsed.get((p, operator))], tasks) for row in own]
     return rows
+
+
+def _flagged(row: Score, collapsed: Sequence[Place], tasks: Sequence[str]) -> Score:
+    """The row with those of its networks that are at chance on clean images: these have nothing to lose."""
+    count = sum(row.metric not in tasks or place[0] == row.metric for place in collapsed)
+    return replace(row, collapsed=count, note=joined_notes(row.note, f"{count} collapsed" if count else ""))
 
 
 def paper_ratio(full: Accuracies, own: Accuracies) -> tuple[float | None, str]:
@@ -72,6 +83,10 @@ def ratio_of_sums(full: Accuracies, own: Accuracies) -> tuple[float | None, str]
     if gap <= 0:
         return None, "corruption costs the operator nothing"
     return math.fsum(full[CLEAN, 0] - full[c] for c in shared) / gap, ""
+
+
+GAP_RATIOS = {PAPER: paper_ratio, BIBENCH: ratio_of_sums}
+"""How the gaps of the conditions become one number, by protocol."""
 
 
 def mce(full: Accuracies, own: Accuracies) -> tuple[float | None, str]:
@@ -106,13 +121,17 @@ def _shared(full: Accuracies, own: Accuracies) -> list[Condition]:
 
 
 def _cells(records: Sequence[Record]) -> dict[tuple[Place, str], Accuracies]:
-    """Accuracies by condition of every cell, the latest of each; a cell that failed has none."""
+    """Accuracies by condition of every cell; a cell that failed has none."""
     cells: dict[tuple[Place, str], Accuracies] = {}
-    for r in sorted((r for r in records if r.kind == KIND), key=lambda r: r.started):
-        found = cells.setdefault(((r.task, r.model, r.recipe, r.seed), r.operator), {})
+    for r in (r for r in records if r.kind == KIND):
+        found = cells.setdefault(_place(r), {})
         if r.value is not None:
             found[r.corruption, r.severity or 0] = r.value
     return cells
+
+
+def _place(r: Record) -> tuple[Place, str]:
+    return (r.task, r.model, r.recipe, r.seed), r.operator
 
 
 def _average(
@@ -193,7 +212,7 @@ def by_severity(records: Sequence[Record]) -> list[CorruptedAccuracy]:
 
 def _tabulated(records: Sequence[Record], label: Callable[[Condition], str]) -> list[CorruptedAccuracy]:
     groups: dict[tuple[str, str, str, str, str], list[tuple[float, float | None, float | None]]] = defaultdict(list)
-    cells = _cells(records)
+    cells = _cells(distinct(records)[0])
     order = {c: n for n, c in enumerate(dict.fromkeys(label(c) for own in cells.values() for c in own))}
     for (place, operator), own in cells.items():
         full = cells.get((place, FULL_PRECISION), {})

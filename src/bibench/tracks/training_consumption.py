@@ -2,33 +2,34 @@
 
 OM_train = √(½ (E²(T / T_bi) + E²(std(A) / std(A_bi)))), with T the training time and A the accuracies
 under all settings × seeds of the sensitivity study, pooled; T and A are of full precision, T_bi and
-A_bi of the operator. In percent: 100 means as fast, or as stable, as full precision.
+A_bi of the operator. In percent: 100 means as fast, or as stable, as full precision. Ratios of several models
+or configurations are averaged geometrically under the protocol ``bibench``, plainly under ``paper``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import stdev
 
 from bibench.choice import choice
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
 from bibench.tasks import TASKS
-from bibench.tracks.base import Score, by_study, quadratic_mean, track
+from bibench.tracks.base import MEANS, Score, by_study, is_collapsed, quadratic_mean, track
 
 NAME = "training_consumption"
-REMEDIES = {"sensitivity": "run the suite sensitivity", "time": "bibench measure training-cost"}
+REMEDIES = {"sensitivity": "run the suite sensitivity", "time_cost": "bibench measure training-cost"}
 
 
 @track(NAME, "Training consumption", "Eq. 6", parts=by_study)
-def score(records: Sequence[Record]) -> list[Score]:
+def score(records: Sequence[Record], protocol: str) -> list[Score]:
     """Per operator the ratios of time and of spread to full precision; OM only where both are known."""
     runs = [r for r in records if r.kind == "score" and r.split == "test" and r.study]
     times = [r for r in records if r.kind == "cost" and r.metric == "time_ratio"]
     rows = []
     for operator in sorted({r.operator for r in runs + times} - {FULL_PRECISION}, key=paper_order):
-        halves = [_sensitivity(runs, operator), _time(times, operator)]
+        halves = [_sensitivity(runs, operator, protocol), _time(times, operator, protocol)]
         rows += halves
         values = [half.value for half in halves]
         known = sum(value is not None for value in values)
@@ -40,7 +41,7 @@ def score(records: Sequence[Record]) -> list[Score]:
     return rows
 
 
-def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
+def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
     """Mean over task × model of std(full precision) / std(operator), each over all runs of the study.
 
     Standard deviations of a sample: with as many runs on both sides, as in the paper, the ratio is that
@@ -73,8 +74,12 @@ def _sensitivity(runs: Sequence[Record], operator: str) -> Score:
             values.append(100 * ratio)
     if len(by_place) > 1:
         notes.append(f"mean over {len(values)} of {len(by_place)} task × model")
+    collapsed = sum(is_collapsed(run) for run in runs if run.operator == operator)
+    if collapsed:
+        notes.append(f"{collapsed} collapsed")
+    value = MEANS[protocol](values) if values else None
     return Score(
-        NAME, "sensitivity", operator, mean(values) if values else None, None, found, expected, "; ".join(notes)
+        NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed
     )
 
 
@@ -94,24 +99,23 @@ def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[flo
         return None, "a spread needs two runs"
     if stdev(own) == 0:
         return None, "all runs of the operator have the same accuracy"
+    if stdev(reference) == 0:
+        return None, "all runs of full precision have the same accuracy"
     return stdev(reference) / stdev(own), ""
 
 
-def _time(times: Sequence[Record], operator: str) -> Score:
-    """Mean over what was measured of full precision's time / the operator's, the latest of each configuration."""
-    latest: dict[tuple[object, ...], Record] = {}
-    for record in sorted((r for r in times if r.operator == operator), key=lambda r: r.started):
-        configuration = (record.task, record.model, record.recipe, record.batch_size, record.threads)
-        latest[*configuration, record.cpu, record.accelerator] = record
-    if not latest:
-        return Score(NAME, "time", operator, None, note="not measured")
-    values = [100 * r.value for r in latest.values() if r.value is not None]
-    notes = [f"{_configuration(r)}: {r.status}: {r.reason}" for r in latest.values() if r.value is None]
-    if len(latest) > 1:
-        notes.insert(0, f"mean over {len(values)} of {len(latest)} configurations")
-    return Score(
-        NAME, "time", operator, mean(values) if values else None, None, len(values), len(latest), "; ".join(notes)
-    )
+def _time(times: Sequence[Record], operator: str, protocol: str) -> Score:
+    """Mean over configurations (task, model, batch size, threads, machine) of full precision's time / the operator's."""
+    own = [r for r in times if r.operator == operator]
+    if not own:
+        return Score(NAME, "time_cost", operator, None, note="not measured")
+    values = [100 * r.value for r in own if r.value is not None and r.value > 0]
+    notes = [f"{_configuration(r)}: {r.status}: {r.reason}" for r in own if r.value is None]
+    notes += [f"{_configuration(r)}: a ratio of {r.value}" for r in own if r.value is not None and r.value <= 0]
+    if len(own) > 1:
+        notes.insert(0, f"mean over {len(values)} of {len(own)} configurations")
+    value = MEANS[protocol](values) if values else None
+    return Score(NAME, "time_cost", operator, value, None, len(values), len(own), "; ".join(notes))
 
 
 def _configuration(r: Record) -> str:
