@@ -10,6 +10,7 @@ import typer
 from bibench.cli.options import Load, Models, Operators, RecipeName, Seeds, Tasks, filters, load_files
 from bibench.cli.output import console
 from bibench.errors import BiBenchError
+from bibench.tracks.base import BIBENCH, PROTOCOLS, check_protocol
 
 
 def report(
@@ -18,6 +19,7 @@ def report(
     against: Annotated[
         list[Path] | None, typer.Option("--against", help="Records to compare with: published, or run folders.")
     ] = None,
+    protocol: Annotated[str, typer.Option("--protocol", help=f"How scores are averaged: {", ".join(PROTOCOLS)}.")] = BIBENCH,
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write every figure as SVG and PNG (takes Chrome or Chromium).")
     ] = False,
@@ -35,6 +37,7 @@ def report(
     from bibench.report.material import Material
 
     load_files(load)
+    check_protocol(protocol)
     check_target(out)
     records = read(runs)
     if not records:
@@ -43,6 +46,7 @@ def report(
         select(records, filters(tasks, models, operators, seeds, recipe)),
         runs=[run for run in runs if run.is_dir()],
         against=read(against) if against else (),
+        protocol=protocol,
         against_name=", ".join(map(_called, against or ())),
     )
     news = console(stderr=True)

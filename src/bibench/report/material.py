@@ -143,14 +143,14 @@ class Material:
         return {name: self._scored(name, self.against) for name in self.tracks} if self.against else {}
 
     def _scored(self, name: str, records: Sequence[Record]) -> list[Score]:
-        return TRACKS[name].score(records) if name in TRACKS else []
+        return TRACKS[name].score(records, self.protocol) if name in TRACKS else []
 
     def overall(self, name: str) -> dict[str, Score]:
         """The overall metric of each operator in a track; where several recipes have one, the most complete."""
         found: dict[str, Score] = {}
         recipe = self.main_recipe(name)
         for row in self.scores[name]:
-            if row.metric == "om" and row.recipe == recipe:
+            if row.metric == "om" and row.recipe == recipe and not row.part:
                 found[row.operator] = row
         return found
 
@@ -158,7 +158,7 @@ class Material:
         """The recipe (or study) of a track with most overall values; ties go to the first."""
         counts: dict[str, int] = defaultdict(int)
         for row in self.scores[name]:
-            counts[row.recipe] += row.cells if row.value is not None else 0
+            counts[row.recipe] += row.cells if row.value is not None and not row.part else 0
         return max(counts, key=lambda recipe: counts[recipe]) if counts else ""
 
     def ranks(self, name: str) -> list[Rank]:

@@ -41,11 +41,11 @@ def _overall(material: Material) -> Iterator[Block]:
         )
     lines = []
     for name in material.tracks:
-        theirs = {(r.operator, r.metric): r for r in material.against_scores.get(name, []) if r.value is not None}
+        theirs = {(r.operator, r.metric): r for r in material.against_scores.get(name, []) if r.value is not None and not r.part}
         recipe = material.main_recipe(name)
         for own in material.scores[name]:
             other = theirs.get((own.operator, own.metric))
-            if own.recipe != recipe or own.value is None or other is None or other.value is None:
+            if own.part or own.recipe != recipe or own.value is None or other is None or other.value is None:
                 continue
             digits = TRACKS[name].digits
             partial = own.cells < own.expected

@@ -48,9 +48,12 @@ def _blocks(material: Material, name: str) -> Iterator[Block]:
         if any(r.value is not None for r in material.overall(name).values()):
             yield _overall_figure(material, name)
         for recipe in unique(r.recipe for r in rows):
-            own = [r for r in rows if r.recipe == recipe]
+            own = [r for r in rows if r.recipe == recipe and not r.part]
             if any(r.value is not None for r in own):
                 yield score_table(material, name, recipe, own)
+        if parts := [r for r in rows if r.part and r.value is not None]:
+            yield Heading("In detail", "parts")
+            yield parts_table(material, name, parts)
     if name in SECTIONS:
         yield from SECTIONS[name](material)
 
@@ -89,6 +92,20 @@ def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score
     columns = [Column("operator"), *(Column(m, numeric=True) for m in metrics), Column("incomplete")]
     caption = f"{material.track_title(name)}, recipe {recipe}, {TRACKS[name].unit}; ± is the standard error over seeds"
     return Table(f"scores-{name}-{slug(recipe)}", caption, columns, lines)
+
+
+def parts_table(material: Material, name: str, rows: Sequence[Score]) -> Table:
+    """Scores that are no summary, one per line: of a device, or corrected in some way."""
+    lines = [
+        [
+            Cell(r.operator, material.title(r.operator), material.operator_href(r.operator)),
+            *(Cell(r.part), Cell(r.metric), _score(material, name, r), Cell(r.recipe), Cell(r.note or None)),
+        ]
+        for r in rows
+    ]
+    columns = [Column("operator"), Column("part"), Column("metric"), Column("value", numeric=True), Column("recipe")]
+    caption = f"{material.track_title(name)}: parts and corrections of the scores"
+    return Table(f"parts-{name}", caption, [*columns, Column("incomplete")], lines)
 
 
 def _score(material: Material, name: str, score: Score | None) -> Cell:
