@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bibench.cli.options import Load, Models, Operators, RecipeName, Seeds, Tasks, filters, load_files
+from bibench.cli.options import Load, Models, Operators, Protocol, RecipeName, Seeds, Tasks, filters, load_files
 from bibench.cli.output import console
 from bibench.errors import BiBenchError
-from bibench.tracks.base import BIBENCH, PROTOCOLS, check_protocol
+from bibench.tracks.base import BIBENCH, check_protocol
 
 
 def report(
@@ -19,7 +19,7 @@ def report(
     against: Annotated[
         list[Path] | None, typer.Option("--against", help="Records to compare with: published, or run folders.")
     ] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help=f"How scores are averaged: {", ".join(PROTOCOLS)}.")] = BIBENCH,
+    protocol: Protocol = BIBENCH,
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write every figure as SVG and PNG (takes Chrome or Chromium).")
     ] = False,

@@ -46,9 +46,16 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     kind: str = "table"
 
+    def names(self) -> list[str]:
+        """Names of the columns for the exports, each once."""
+        found: list[str] = []
+        for column in self.columns:
+            found.append(column.name if column.name not in found else f"{column.name} ({len(found) + 1})")
+        return found
+
     def plain(self) -> list[dict[str, Value]]:
         """Rows for the exports: exact values."""
-        names = [column.name for column in self.columns]
+        names = self.names()
         return [dict(zip(names, (cell.value for cell in row), strict=True)) for row in self.rows]
 
 

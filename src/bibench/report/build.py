@@ -15,19 +15,17 @@ from typing import Any
 
 from bibench.errors import StoreError, require
 from bibench.provenance import versions
-from bibench.report import images
+from bibench.report import images, tables
 from bibench.report.blocks import Block, Figure, Multiples, Table
 from bibench.report.figures import spec
 from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
 from bibench.report.palette import SCHEMES
-from bibench.report.tables import render
 
 MARKER = "report.json"
 """Only a folder with this file is a report and may be replaced by one."""
 
 HERE = Path(__file__).parent
-FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}
 SAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
@@ -180,9 +178,8 @@ class _Site:
         table = replace(table, id=self._free("tables", table.id))
         folder = self.root / "tables"
         folder.mkdir(exist_ok=True)
-        rows = table.plain()
-        for ending, format in FORMATS.items():
-            (folder / f"{table.id}.{ending}").write_text(render(rows, format), encoding="utf-8")
+        for ending, text in exports(table).items():
+            (folder / f"{table.id}.{ending}").write_text(text, encoding="utf-8", errors="backslashreplace")
         self.material.tables.append((table.id, table.caption, path))
         return table
 
@@ -194,6 +191,17 @@ class _Site:
             free = f"{name}-{count}"
         self._taken.add((kind, free))
         return free
+
+
+def exports(table: Table) -> dict[str, str]:
+    """The table as text by file ending, with exact values."""
+    rows = table.plain()
+    columns = table.names()
+    plain = tables.Table(table.caption, columns, [[row[c] for c in columns] for row in rows])
+    documents = {"md": "markdown", "tex": "latex"}
+    return {"csv": tables.render(rows, "csv")} | {
+        ending: tables.render_tables([plain], format) for ending, format in documents.items()
+    }
 
 
 def colours() -> str:
