@@ -26,7 +26,11 @@ BASE = {
     "modebar": {"bgcolor": CLEAR, "color": "@muted", "activecolor": "@accent"},
     "xaxis": LINES,
     "yaxis": LINES,
-    "polar": {"bgcolor": CLEAR, "radialaxis": {"gridcolor": "@line"}, "angularaxis": {"gridcolor": "@line"}},
+    "polar": {
+        "bgcolor": CLEAR,
+        "radialaxis": {"gridcolor": "@line", "linecolor": "@line", "tickcolor": "@line"},
+        "angularaxis": {"gridcolor": "@line", "linecolor": "@muted", "tickcolor": "@line"},
+    },
 }
 
 
@@ -188,7 +192,7 @@ def radar(
         trace["fill"] = "toself"
         trace["opacity"] = 0.85
     polar = {
-        "radialaxis": {"range": [0, 105], "tickvals": [50, 100], "tickfont": {"size": 9}, "angle": 90},
+        "radialaxis": {"range": [0, 105], "tickvals": [50, 100], "tickfont": {"size": 9}, "angle": 0, "tickangle": 0},
         "angularaxis": {"categoryarray": labels, "tickfont": {"size": 10}, "direction": "clockwise", "rotation": 90},
     }
     return [trace], {"polar": polar, "showlegend": False, "margin": {"t": 34, "b": 34, "l": 60, "r": 60}}

@@ -13,6 +13,7 @@ from bibench.operators import FULL_PRECISION, OPERATORS, paper_order
 from bibench.records import Record
 from bibench.report import palette
 from bibench.statistics import LeaveOneOut, Rank, leave_one_out, ranks
+from bibench.statistics.layout import KINDS
 from bibench.stats import Accuracy, accuracies
 from bibench.tracks import TRACKS, Score
 
@@ -24,6 +25,16 @@ SIX = (
 
 TITLES = {"hardware_inference": "Hardware inference"}
 """Titles of tracks of the paper whose measurements are not in this version."""
+
+MEASURED = {
+    "learning_task": "score",
+    "neural_architecture": "score",
+    "corruption_robustness": "corruption",
+    "training_consumption": "cost",
+    "theoretical_complexity": "complexity",
+    "hardware_inference": "latency",
+}
+"""The kind of records that each of the paper's tracks is about."""
 
 RECORDS_PER_PAGE = 1500
 
@@ -143,7 +154,7 @@ class Material:
         return {name: self._scored(name, self.against) for name in self.tracks} if self.against else {}
 
     def _scored(self, name: str, records: Sequence[Record]) -> list[Score]:
-        return TRACKS[name].score(records, self.protocol) if name in TRACKS else []
+        return TRACKS[name].score(read_by(name, records), self.protocol) if name in TRACKS else []
 
     def overall(self, name: str) -> dict[str, Score]:
         """The overall metric of each operator in a track; where several recipes have one, the most complete."""
@@ -166,11 +177,12 @@ class Material:
         recipe = self.main_recipe(name)
         if name not in TRACKS or not any(r.value is not None for r in self.overall(name).values()):
             return []
-        return [r for r in ranks(self.records, name, protocol=self.protocol) if r.recipe == recipe]
+        records = read_by(name, self.records)
+        return [r for r in ranks(records, name, protocol=self.protocol) if r.recipe == recipe]
 
     def left_out(self, name: str) -> list[LeaveOneOut]:
         """The ranking of all tasks and without each."""
-        return leave_one_out(self.records, name, protocol=self.protocol) if name in TRACKS else []
+        return leave_one_out(read_by(name, self.records), name, protocol=self.protocol) if name in TRACKS else []
 
     def only_model(self, task: str) -> str:
         """The model of a task that has only one, else an empty string."""
@@ -247,6 +259,12 @@ class Material:
             if folder.is_relative_to(run.resolve()) and folder.is_dir():
                 return folder
         return None
+
+
+def read_by(track: str, records: Sequence[Record]) -> Sequence[Record]:
+    """The records that a track reads: most are corrupted accuracies, which one track needs."""
+    kinds = KINDS.get(track)
+    return records if kinds is None else [r for r in records if r.kind in kinds]
 
 
 def model_name(model: str) -> str:

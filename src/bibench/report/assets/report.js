@@ -33,9 +33,10 @@
     if (typeof Plotly === "undefined") return;
     plot.spec ??= JSON.parse(plot.querySelector("script").textContent);
     const { data, layout } = coloured(plot.spec, getComputedStyle(root));
-    if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls the page
+    const touch = matchMedia("(pointer: coarse)").matches;
+    if (touch) layout.dragmode = false; // a finger scrolls the page
     plot.drawn = true;
-    Plotly.react(plot, data, layout, { ...CONFIG, modeBarButtonsToAdd: [svgButton] });
+    Plotly.react(plot, data, layout, { ...CONFIG, displayModeBar: touch ? false : "hover", modeBarButtonsToAdd: [svgButton] });
   }
 
   const plots = [...document.querySelectorAll(".plot")];
@@ -92,7 +93,7 @@
     field.type = "search";
     field.className = "filter";
     field.placeholder = "Filter rows";
-    field.setAttribute("aria-label", "Filter the rows of: " + (table.caption?.textContent ?? "table"));
+    field.setAttribute("aria-label", "Filter the rows of: " + (table.closest(".table").querySelector(".caption").textContent));
     field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       for (const row of table.tBodies[0].rows) {
@@ -106,12 +107,13 @@
   // -- cells: a link to a group opens it ----------------------------------------------------------------------
   function open() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (target?.classList.contains("group")) {
+    if (target && target.classList.contains("group")) {
       target.querySelectorAll("details").forEach((one) => { one.open = true; });
       target.scrollIntoView();
     }
   }
   addEventListener("hashchange", open);
   open();
-  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  const here = document.querySelector("nav [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - 60;
 })();

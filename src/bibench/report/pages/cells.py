@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from bibench.records import Record
-from bibench.report.blocks import Block, Cell, Column, Links, Runs, Table, Text
+from bibench.report.blocks import Block, Cell, Column, Heading, Links, Runs, Table, Text
 from bibench.report.material import Group, Material, cells_page
 from bibench.report.page import Document, page
 
@@ -46,9 +46,13 @@ def _name(group: Group) -> str:
 
 def _blocks(material: Material, number: int, groups: Sequence[Group]) -> Iterator[Block]:
     yield Text("Open a cell to see its records. Every cell is a folder of the run, of the name that it has here.")
+    place = None
     for group in groups:
+        if group.key[:3] != place:
+            place = group.key[:3]
+            yield Heading(" · ".join(place), f"p{group.number}")
         runs = [_run(cell, records) for cell, records in group.cells.items()]
-        yield Runs(_name(group), f"g{group.number}", runs)
+        yield Runs(material.title(group.key[3]), f"g{group.number}", runs)
     yield records_table(f"cells-{number:04d}", [r for g in groups for records in g.cells.values() for r in records])
 
 
@@ -80,5 +84,6 @@ def records_table(name: str, records: Sequence[Record]) -> Table:
         *("cell", "kind", "metric", "split", "corruption", "severity", "value", "unit", "low", "high", "status"),
         *("reason", "flags"),
     )
-    lines = [[Cell(getattr(r, field)) for field in fields] for r in records]
-    return Table(name, "The records of this page", [Column(f) for f in fields], lines, kind="exported")
+    filled = [f for f in fields if any(getattr(r, f) not in (None, "") for r in records)]
+    lines = [[Cell(getattr(r, field)) for field in filled] for r in records]
+    return Table(name, "The records of this page", [Column(f) for f in filled], lines, kind="exported")

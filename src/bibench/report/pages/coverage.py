@@ -8,21 +8,12 @@ from collections.abc import Iterator
 from bibench.operators import paper_order
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Table, Text
 from bibench.report.figures import heat_map
-from bibench.report.material import Material, unique
+from bibench.report.material import MEASURED, Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
 from bibench.statistics import Coverage, coverage
 
 HREF = "coverage.html"
-KINDS = {
-    "learning_task": ("score",),
-    "neural_architecture": ("score",),
-    "corruption_robustness": ("corruption",),
-    "training_consumption": ("cost",),
-    "theoretical_complexity": ("complexity",),
-    "hardware_inference": ("latency",),
-}
-"""Kinds of records that each track reads, beside scores."""
 
 
 @page("coverage", label="Coverage", order=50, href=HREF)
@@ -50,14 +41,14 @@ def _tracks(material: Material) -> Table:
     lost = Counter(r.kind for r in material.records if r.status != "ok")
     lines = []
     for name in material.tracks:
-        kinds = KINDS.get(name, ())
+        kind = MEASURED.get(name, "")
         scored = sum(r.value is not None for r in material.overall(name).values())
-        amount = sum(counts[k] for k in kinds)
+        amount = counts[kind]
         lines.append(
             [
                 Cell(material.track_title(name), href=f"tracks/{name}.html"),
                 Cell(amount, f"{amount:,}", tone="" if amount else "missing"),
-                Cell(sum(lost[k] for k in kinds)),
+                Cell(lost[kind]),
                 Cell(scored, f"{scored} of {len(material.operators)}", tone="" if scored else "missing"),
             ]
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Table, Text, listed, number
-from bibench.report.figures import dots, dots_height
+from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, listed, number
+from bibench.report.figures import axis, dots, dots_height, plain
 from bibench.report.material import Material
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
@@ -30,7 +30,8 @@ def _blocks(material: Material) -> Iterator[Block]:
         if not any(row.value is not None for row in rows):
             yield Text("Nothing to rank: no operator has an overall score in this track.", "note")
             continue
-        yield _figure(material, name, rows)
+        places = _places(material, name, rows)
+        yield Multiples([_figure(material, name, rows), *([places] if places else [])])
         yield _table(material, name, rows)
         yield from _left_out(material, name)
 
@@ -48,6 +49,37 @@ def _figure(material: Material, name: str, rows: Sequence[Rank]) -> Figure:
     )
     title = f"{material.track_title(name)}, {TRACKS[name].equation}"
     return Figure(f"ranks-{name}", title, takeaway + level, alt, data, layout, dots_height(len(rows)))
+
+
+def _places(material: Material, name: str, rows: Sequence[Rank]) -> Figure | None:
+    """The ranks that the bootstrap gives each operator, or None without one."""
+    known = [r for r in rows if r.best is not None and r.worst is not None and r.value is not None]
+    if not known:
+        return None
+    order = [plain(material.title(r.operator)) for r in known]
+    data = [
+        {
+            **{"type": "bar", "orientation": "h", "y": [label], "base": [(r.best or 0) - 0.4]},
+            "x": [(r.worst or 0) - (r.best or 0) + 0.8],
+            "marker": {"color": material.colour(r.operator), "opacity": 0.75},
+            "customdata": [f"{r.best} to {r.worst}"],
+            "hovertemplate": "%{y}: rank %{customdata}<extra></extra>",
+        }
+        for label, r in zip(order, known, strict=True)
+    ]
+    sure = [material.title(r.operator) for r in known if r.best == r.worst]
+    widest = max(known, key=lambda r: (r.worst or 0) - (r.best or 0))
+    takeaway = f"{listed(sure)} {'has' if len(sure) == 1 else 'have'} a rank of their own; " if sure else ""
+    takeaway += f"the rank of {material.title(widest.operator)} is least certain, {widest.best} to {widest.worst}."
+    layout = {
+        "xaxis": axis("rank", dtick=1, range=[0.4, len(known) + 0.6]),
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
+        "showlegend": False,
+        "bargap": 0.45,
+    }
+    alt = "Bars of the range of ranks: " + "; ".join(f"{material.title(r.operator)} {r.best} to {r.worst}" for r in known)
+    takeaway = takeaway[0].upper() + takeaway[1:]
+    return Figure(f"places-{name}", "Rank intervals", takeaway, alt, data, layout, dots_height(len(known)))
 
 
 def verdict(material: Material, rows: Sequence[Rank]) -> str:
@@ -79,7 +111,7 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
                 number(row.value, digits, href=f"{material.operator_href(row.operator)}#numbers", note=row.note),
                 Cell(interval or None),
                 Cell(span or None),
-                Cell(listed([material.title(o) for o in row.ties]) or None),
+                Cell(_tied(material, row, len(rows))),
                 Cell(row.cells, f"{row.cells} of {row.expected}", tone="weak" if partial else ""),
                 Cell(row.note or None),
             ]
@@ -91,6 +123,12 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
         Column("incomplete"),
     ]
     return Table(f"ranks-{name}", f"{material.track_title(name)}, recipe {recipe}, {TRACKS[name].unit}", columns, lines)
+
+
+def _tied(material: Material, row: Rank, count: int) -> str | None:
+    if row.ties and len(row.ties) == count - 1:
+        return "all others"
+    return listed([material.title(o) for o in row.ties]) or None
 
 
 def _left_out(material: Material, name: str) -> Iterator[Block]:

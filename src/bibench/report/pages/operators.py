@@ -149,7 +149,11 @@ def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Ite
 
 def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Figure:
     drawn = related if len(related) <= MAX_BARS else [*related[: MAX_BARS // 2], *related[-MAX_BARS // 2 :]]
-    labels = [plain(f"{s.accuracy.task}, {s.accuracy.model}, {s.accuracy.recipe}") for s in drawn]
+    several = len({s.accuracy.recipe for s in related}) > 1
+    labels = [
+        "<br>".join(map(plain, (s.accuracy.task, s.accuracy.model, *([s.accuracy.recipe] if several else []))))
+        for s in drawn
+    ]
     values = [round(s.relative or 0, 3) for s in drawn]
     data = [
         {
@@ -176,7 +180,7 @@ def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Fig
     }
     alt = f"Bar chart of accuracy relative to full precision by task and model. {takeaway}"
     title = "Accuracy kept" + ("" if drawn is related else f", the best and worst {MAX_BARS // 2}")
-    return Figure(f"kept-{slug(operator)}", title, takeaway, alt, data, layout, 130 + 26 * len(drawn))
+    return Figure(f"kept-{slug(operator)}", title, takeaway, alt, data, layout, 130 + (50 if several else 38) * len(drawn))
 
 
 def _weak(material: Material, faults: Sequence[tuple[Record, str]]) -> Iterator[Block]:

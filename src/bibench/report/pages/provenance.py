@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from bibench.operators import FULL_PRECISION
 from bibench.records import Record
 from bibench.report.blocks import Block, Cell, Column, Heading, Table, Text
 from bibench.report.material import Material
@@ -45,10 +46,11 @@ def _blocks(material: Material) -> Iterator[Block]:
 
 
 def _fairness(material: Material) -> Iterator[Block]:
-    """Operators of a comparison must share initial weights and the order of data."""
+    """Operators of a comparison must share initial weights and the order of data (their baseline has its own)."""
     groups: dict[tuple[str, str, str, int], list[Record]] = defaultdict(list)
     for r in material.test_scores:
-        groups[r.task, r.model, r.recipe, r.seed].append(r)
+        if r.operator != FULL_PRECISION:
+            groups[r.task, r.model, r.recipe, r.seed].append(r)
     lines, checked = [], 0
     for (task, model, recipe, seed), group in groups.items():
         known = [r for r in group if r.initial_weights or r.data_order]
