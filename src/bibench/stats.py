@@ -10,7 +10,7 @@ from typing import Any
 
 from bibench.choice import choice
 from bibench.operators import paper_order
-from bibench.records import Record
+from bibench.records import Record, distinct
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Accuracy:
     missing: int
     seconds: float | None
     flags: str
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -38,14 +39,14 @@ class Accuracy:
 
 def accuracies(records: Iterable[Record]) -> list[Accuracy]:
     """One row per task × model × operator × recipe, in the order of the records."""
-    records = list(records)
+    records, _ = distinct(records)
     seconds = {r.cell: r.value for r in records if r.metric == "train_seconds"}
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in records:
         if r.kind == "score" and r.split == "test":
-            groups[r.task, r.model, r.operator, r.recipe].append(r)
+            groups[r.task, r.model, r.operator, r.recipe, r.source].append(r)
     rows = []
-    for (task, model, operator, recipe), group in groups.items():
+    for (task, model, operator, recipe, source), group in groups.items():
         values = [100 * r.value for r in group if r.value is not None]
         times = [t for r in group if (t := seconds.get(r.cell)) is not None]
         flags = Counter(flag for r in group for flag in r.flags.split(",") if flag)
@@ -64,9 +65,10 @@ def accuracies(records: Iterable[Record]) -> list[Accuracy]:
                 missing=len(group) - len(values),
                 seconds=mean(times) if times else None,
                 flags=", ".join(f"{flag} {n}×" for flag, n in flags.items()),
+                source=source,
             )
         )
-    return sorted(rows, key=lambda a: (a.task, a.model, a.recipe, paper_order(a.operator)))
+    return sorted(rows, key=lambda a: (a.task, a.source, a.model, a.recipe, paper_order(a.operator)))
 
 
 ALL_SETTINGS = "all"
@@ -92,6 +94,7 @@ class SettingAccuracy:
     runs: int
     missing: int
     collapsed: float | None
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -101,13 +104,17 @@ class SettingAccuracy:
 def settings(records: Iterable[Record]) -> list[SettingAccuracy]:
     """One row per task × model × study × operator × setting, after one for all settings of the operator."""
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for r in records:
+    for r in distinct(records)[0]:
         if r.kind == "score" and r.split == "test" and r.study:
             for setting in (ALL_SETTINGS, setting_of(r)):
-                groups[r.task, r.model, r.study, r.operator, setting].append(r)
+                groups[r.task, r.model, r.study, r.operator, setting, r.source].append(r)
     rows = [_setting_row(key, group) for key, group in groups.items()]
     return sorted(
-        rows, key=lambda s: (s.task, s.model, s.study, paper_order(s.operator), s.setting != ALL_SETTINGS, s.setting)
+        rows,
+        key=lambda s: (
+            *(s.task, s.model, s.study, s.source),
+            *(paper_order(s.operator), s.setting != ALL_SETTINGS, s.setting),
+        ),
     )
 
 
@@ -120,7 +127,7 @@ def setting_of(record: Record) -> str:
 
 
 def _setting_row(key: tuple[str, ...], group: list[Record]) -> SettingAccuracy:
-    task, model, study, operator, setting = key
+    task, model, study, operator, setting, source = key
     scored = [(100 * r.value, r) for r in group if r.value is not None]
     values = [value for value, _ in scored]
     return SettingAccuracy(
@@ -137,4 +144,5 @@ def _setting_row(key: tuple[str, ...], group: list[Record]) -> SettingAccuracy:
         runs=len(values),
         missing=len(group) - len(values),
         collapsed=100 * mean("collapsed" in r.flags.split(",") for _, r in scored) if scored else None,
+        source=source,
     )

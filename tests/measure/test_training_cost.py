@@ -210,7 +210,7 @@ def test_records_go_to_the_run_folder_and_add_to_earlier_ones(tmp_path: Path, mo
     assert len(list((tmp_path / FOLDER).rglob("records.jsonl"))) == 2
     stored = read([tmp_path])
     assert [r for r in stored if r.started == written[0].started] == written
-    (row,) = [r for r in TRACKS["training_consumption"].score(stored) if r.metric == "time"]
+    (row,) = [r for r in TRACKS["training_consumption"].score(stored) if r.metric == "time_cost"]
     last = next(r for r in written if r.metric == "time_ratio")
     assert row.value == pytest.approx(100 * last.value)
     assert (row.operator, row.recipe, row.cells, row.expected) == ("bnn", "quick", 1, 1)

@@ -1,19 +1,20 @@
 """Equations 4, 5 and 40 against the paper's raw accuracies (Tables 9, 13 and 14) and against computation by hand."""
 
 import csv
-from pathlib import Path
+from importlib.resources import files
 
 import pytest
 
 from bibench.data.corruptions import CORRUPTIONS
 from bibench.operators import PAPER_ORDER
+from bibench.published import corruption
 from bibench.records import Record
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.corruption_robustness import by_corruption, by_severity, mce, paper_ratio, ratio_of_sums
 
 from ..test_records import make
 
-HERE = Path(__file__).parent
+RAW = files("bibench.published") / "raw"
 FP, B = "fp32", "bnn"
 
 RESNET20 = 89.55
@@ -44,19 +45,15 @@ def cell(operator: str, accuracies: dict[tuple[str, int], float], **more: object
 
 
 def published(name: str = "cifar10c_resnet18.csv") -> list[dict[str, str]]:
-    with (HERE / name).open() as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader((RAW / name).read_text().splitlines()))
 
 
 def papers_records() -> list[Record]:
-    return [
-        judged(r["operator"], r["corruption"], int(r["severity"]), float(r["accuracy_percent"]) / 100)
-        for r in published()
-    ]
+    return [r for r in corruption.records() if r.model == "resnet18"]
 
 
-def score(records: list[Record]) -> dict[tuple[str, str], Score]:
-    rows = TRACKS["corruption_robustness"].score(records)
+def score(records: list[Record], protocol: str = "bibench") -> dict[tuple[str, str], Score]:
+    rows = TRACKS["corruption_robustness"].score(records, protocol)
     assert len({(r.operator, r.metric, r.recipe) for r in rows}) == len(rows)
     return {(r.operator, r.metric): r for r in rows}
 
@@ -81,7 +78,7 @@ class TestThePaper:
     def test_eight_operators(self) -> None:
         """Against the same averages computed from the raw table without any code of the track."""
         table = {(r["operator"], r["corruption"], r["severity"]): float(r["accuracy_percent"]) for r in published()}
-        found = score(papers_records())
+        found, corrected = score(papers_records(), "paper"), score(papers_records())
         for operator in set(PAPER_ORDER) - {FP}:
             gaps = [
                 (table[FP, "none", "0"] - table[FP, c, s], table[operator, "none", "0"] - table[operator, c, s])
@@ -95,12 +92,18 @@ class TestThePaper:
             assert (row.cells, row.expected, row.note, row.std_error) == (1, 1, "", None)
             robust = 100 * sum(f for f, _ in gaps) / sum(o for _, o in gaps)
             assert found[operator, "robust"].value == pytest.approx(robust)
+            assert corrected[operator, "cifar10"].value == corrected[operator, "om"].value == pytest.approx(robust)
 
     def test_recu_and_xnor_beat_full_precision(self) -> None:
         """Section 5.1.3: "In some cases, such as ReCU and XNOR-Net, binarized networks outperform"."""
-        found = score(papers_records())
-        assert found["recu", "om"].value > 100
-        assert found["xnor", "om"].value > 100
+        for found in (score(papers_records(), "paper"), score(papers_records())):
+            assert found["recu", "om"].value > 100
+            assert found["xnor", "om"].value > 100
+
+    def test_seven_of_eight_operators_beat_resnet20(self) -> None:
+        """Appendix A.8: "worse than not only up to 7 (out of 8) binarization methods"."""
+        values = [row.value for (_, metric), row in score(papers_records(), "paper").items() if metric == "om"]
+        assert (len(values), sum(value > RESNET20 for value in values)) == (8, 7)
 
 
 FULL = {("none", 0): 0.9, ("fog", 1): 0.8, ("fog", 2): 0.5, ("snow", 1): 0.85}
@@ -109,10 +112,11 @@ OWN = {("none", 0): 0.7, ("fog", 1): 0.5, ("fog", 2): 0.3, ("snow", 1): 0.6}
 
 class TestByHand:
     def test_all_metrics(self) -> None:
-        found = score([*cell(FP, FULL), *cell(B, OWN)])
+        found = score([*cell(FP, FULL), *cell(B, OWN)], "paper")
         # gaps of full precision .1 .4 .05, of the operator .2 .4 .1
         assert found[B, "cifar10"].value == pytest.approx(100 * (0.5 + 1 + 0.5) / 3)
         assert found[B, "robust"].value == pytest.approx(100 * 0.55 / 0.7)
+        assert score([*cell(FP, FULL), *cell(B, OWN)])[B, "cifar10"].value == pytest.approx(100 * 0.55 / 0.7)
         assert found[B, "mce"].value == pytest.approx(100 * ((0.5 + 0.7) / (0.2 + 0.5) + 0.4 / 0.15) / 2)
         assert found[B, "relative_mce"].value == pytest.approx(100 * (0.6 / 0.5 + 0.1 / 0.05) / 2)
 
@@ -164,7 +168,7 @@ class TestWhatIsMissing:
 
     def test_missing_conditions_are_said(self) -> None:
         few = {c: v for c, v in OWN.items() if c != ("fog", 2)}
-        row = score([*cell(FP, FULL), *cell(B, few)])[B, "cifar10"]
+        row = score([*cell(FP, FULL), *cell(B, few)], "paper")[B, "cifar10"]
         assert row.value == pytest.approx(50)
         assert "conditions are missing" in row.note
 
@@ -176,6 +180,13 @@ class TestWhatIsMissing:
     def test_a_perfect_reference_is_left_out_of_mce(self) -> None:
         value, note = mce({("none", 0): 1, ("fog", 1): 1}, {("none", 0): 1, ("fog", 1): 0.9})
         assert (value, note) == (None, "fog left out: they cost full precision nothing")
+
+    def test_a_network_at_chance_is_flagged(self) -> None:
+        """Its gaps are small because it has nothing to lose."""
+        flat = dict.fromkeys(OWN, 0.1)
+        for more in ({"chance": 0.1}, {"flags": "collapsed"}):
+            row = score([*cell(FP, FULL), *cell(B, {**flat, ("fog", 1): 0.09}, **more)])[B, "cifar10"]
+            assert (row.collapsed, row.note) == (1, "1 collapsed")
 
     def test_other_records_do_not_enter(self) -> None:
         assert score([make(operator=FP), make(operator=B)]) == {}

@@ -6,7 +6,6 @@ import pytest
 
 from bibench.records import Record
 from bibench.tracks import TRACKS, Score
-from bibench.tracks.base import ratios
 
 from .records import scored
 
@@ -56,7 +55,7 @@ def test_each_task_of_a_group_has_its_own_baseline_and_the_mean_is_over_models_t
     table |= {("a", "m", B, 0): 0.5, ("b", "m", B, 0): 0.5, ("a", "n", B, 0): 0.4, ("b", "n", B, 0): None}
     row = score(scored(table, group="g"))[B, "g"]
     assert row.value == pytest.approx(((50 + 100) / 2 + 50) / 2)  # the model that lacks a task weighs no less
-    assert row.note == "3 of 4 cells"
+    assert row.note == "3 of 4 cells; b/n/bnn/0: failed"
 
 
 def test_the_error_of_a_group_is_over_seeds() -> None:
@@ -71,6 +70,7 @@ def test_a_negative_correlation_is_no_merit() -> None:
     table = {("t", "m", FP, 0): 0.5, ("t", "m", B, 0): -0.25, ("u", "m", FP, 0): 1.0, ("u", "m", B, 0): 0.6}
     found = score(scored(table))
     assert found[B, "t"].value == pytest.approx(-50)
+    assert found[B, "t"].collapsed == 1
     assert found[B, "om"].value == pytest.approx(math.sqrt((0 + 60**2) / 2))
 
 
@@ -111,7 +111,7 @@ def test_missing_cells_are_noted() -> None:
     table |= {("t", "m", X, 0): 0.8, ("t", "n", X, 0): None}  # failed; nothing at all on u
     found = score(scored(table))
     assert found[B, "om"].note == ""
-    assert (found[X, "t"].value, found[X, "t"].note) == (80.0, "1 of 2 cells")
+    assert (found[X, "t"].value, found[X, "t"].note) == (80.0, "1 of 2 cells; t/n/xnor/0: failed")
     assert (found[X, "u"].value, found[X, "u"].note) == (None, "0 of 2 cells")
     assert found[X, "om"].value == pytest.approx(80)
     assert found[X, "om"].note == "1 of 2 tasks"
@@ -123,17 +123,17 @@ def test_without_a_usable_baseline_there_is_no_score(baseline: float | str | Non
     if baseline != "absent":
         table["t", "n", FP, 0] = baseline
     row = score(scored(table))[B, "t"]
-    assert (row.value, row.cells, row.expected, row.note) == (50.0, 1, 2, "1 of 2 cells")
-    _, notes = ratios(scored(table))
-    assert notes == [
-        "t/n/bnn/0: its full-precision baseline "
-        + ("has no score" if baseline in (None, "absent") else f"scores {baseline}")
-    ]
+    problem = "has no score" if baseline in (None, "absent") else f"scores {baseline}"
+    note = f"1 of 2 cells; t/n/bnn/0: its full-precision baseline {problem}"
+    assert (row.value, row.cells, row.expected, row.note) == (50.0, 1, 2, note)
 
 
 def test_nothing_usable_gives_rows_without_values() -> None:
     found = score(scored({("t", "m", B, 0): 0.5}))
-    assert (found[B, "t"].value, found[B, "t"].note) == (None, "0 of 1 cells")
+    assert (found[B, "t"].value, found[B, "t"].note) == (
+        None,
+        "0 of 1 cells; t/m/bnn/0: its full-precision baseline has no score",
+    )
     assert (found[B, "om"].value, found[B, "om"].note) == (None, "0 of 1 tasks")
     assert TRACKS["learning_task"].score([]) == []
 

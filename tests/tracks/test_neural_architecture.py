@@ -67,7 +67,10 @@ def test_several_seeds_give_an_error() -> None:
 def test_a_zero_baseline_counts_as_missing() -> None:
     table = both("t", "resnet", 0.6) | {("t", "vgg", FP, 0): 0.0, ("t", "vgg", B, 0): 0.5}
     row = score(scored(table, family="cnn"))[B, "cnn"]
-    assert (row.value, row.note) == (pytest.approx(60), "1 of 2 cells")
+    assert (row.value, row.note) == (
+        pytest.approx(60),
+        "1 of 2 cells; t/vgg/bnn/0: its full-precision baseline scores 0.0",
+    )
 
 
 def test_recipes_are_never_averaged() -> None:

@@ -1,22 +1,19 @@
 """Equation 6 against the paper's raw accuracies (Tables 15-16) and against computation by hand."""
 
-import csv
 import math
-from pathlib import Path
 from statistics import pstdev
 
 import pytest
 
-from bibench.choice import choice
 from bibench.operators import PAPER_ORDER
+from bibench.published import sensitivity
 from bibench.records import Record
-from bibench.tasks.sensitivity import SENSITIVITY, settings
+from bibench.tasks.sensitivity import RELEASE, SENSITIVITY, settings
 from bibench.tracks import TRACKS, Score
 
 from ..test_records import make
 
 FP, B, X = "fp32", "bnn", "xnor"
-TABLES = Path(__file__).with_name("sensitivity_cifar10_resnet18.csv")
 
 # std(full precision) / std(operator) in percent over the 40 accuracies of each operator in Tables 15-16, worked out
 # once with another tool.
@@ -53,29 +50,20 @@ def timed(operator: str, ratio: float | None, **more: object) -> Record:
     return make(operator=operator, value=ratio, status=status, **{**given, "threads": 1, "task": "cifar10", **more})
 
 
-def score(records: list[Record]) -> dict[tuple[str, str], Score]:
-    rows = TRACKS["training_consumption"].score(records)
+def score(records: list[Record], protocol: str = "bibench") -> dict[tuple[str, str], Score]:
+    rows = TRACKS["training_consumption"].score(records, protocol)
     assert len({(r.operator, r.metric, r.recipe) for r in rows}) == len(rows)
     return {(r.operator, r.metric): r for r in rows}
 
 
 def published() -> list[Record]:
-    """The paper's 360 runs as records of the suite `sensitivity`."""
-    by_setting = {
-        tuple(choice(r).options[k] for k in ("optimizer", "lr", "schedule")): r for r in settings(SENSITIVITY)
-    }
-    found = []
-    with TABLES.open() as file:
-        for row in csv.DictReader(file):
-            setting = row["optimizer"], float(row["learning_rate"]), row["scheduler"]
-            more = {"recipe": by_setting[setting], "seed": int(row["trial"])}
-            found.append(run(row["operator"], float(row["accuracy_percent"]) / 100, **more))
-    return found
+    """The paper's 360 runs as records."""
+    return sensitivity.records()
 
 
 def test_the_suite_has_the_settings_of_the_papers_tables() -> None:
     found = published()
-    assert {r.recipe for r in found} == set(settings(SENSITIVITY))
+    assert {r.recipe for r in found} == set(settings(RELEASE))
     assert {r.operator for r in found} == set(PAPER_ORDER)
     assert len({(r.recipe, r.operator, r.seed) for r in found}) == len(found) == 8 * 9 * 5
 
@@ -97,8 +85,8 @@ def test_sample_and_population_deviations_agree_on_complete_studies() -> None:
 
 
 def test_the_overall_metric_of_fda_from_the_papers_numbers() -> None:
-    found = score([*published(), timed("fda", FDA_TIME / 100)])
-    assert found["fda", "time"].value == pytest.approx(FDA_TIME)
+    found = score([*published(), timed("fda", FDA_TIME / 100, recipe=RELEASE, source="published")])
+    assert found["fda", "time_cost"].value == pytest.approx(FDA_TIME)
     assert found["fda", "om"].value == pytest.approx(math.sqrt((20.62**2 + 36.62**2) / 2), abs=0.005)
     assert (found["fda", "om"].cells, found["fda", "om"].note) == (2, "")
     assert found["bnn", "om"].value is None
@@ -108,20 +96,20 @@ def test_by_hand() -> None:
     records = [*runs(FP, 0.8, 0.9), *runs(B, 0.5, 0.9), timed(B, 0.5)]
     found = score(records)
     assert found[B, "sensitivity"].value == pytest.approx(25)
-    assert found[B, "time"].value == pytest.approx(50)
+    assert found[B, "time_cost"].value == pytest.approx(50)
     assert found[B, "om"].value == pytest.approx(math.sqrt((25**2 + 50**2) / 2))
 
 
 class TestMissingHalves:
     def test_no_time(self) -> None:
         found = score([*runs(FP, 0.8, 0.9), *runs(B, 0.5, 0.9)])
-        assert found[B, "time"].value is found[B, "om"].value is None
-        assert found[B, "om"].note == "needs time (bibench measure training-cost)"
+        assert found[B, "time_cost"].value is found[B, "om"].value is None
+        assert found[B, "om"].note == "needs time_cost (bibench measure training-cost)"
         assert (found[B, "om"].cells, found[B, "om"].expected) == (1, 2)
 
     def test_no_study(self) -> None:
         found = score([timed(B, 0.5)])
-        assert found[B, "time"].value == 50
+        assert found[B, "time_cost"].value == 50
         assert found[B, "om"].value is None
         assert found[B, "om"].note == "needs sensitivity (run the suite sensitivity)"
 
@@ -138,7 +126,7 @@ class TestMissingHalves:
         assert "a spread needs two runs" in row.note
 
     def test_a_time_that_failed_has_its_reason(self) -> None:
-        row = score([timed(B, None, reason="boom")])[B, "time"]
+        row = score([timed(B, None, reason="boom")])[B, "time_cost"]
         assert (row.value, row.cells, row.expected) == (None, 0, 1)
         assert row.note == "cifar10 vgg_small, batch 128, 1 thread(s): failed: boom"
 
@@ -156,7 +144,7 @@ def test_failed_runs_are_left_out_and_said() -> None:
 
 def test_a_part_of_the_grid_is_said() -> None:
     assert "2 of 8 settings" in score([*runs(FP, 0.8, 0.9), *runs(B, 0.5, 0.9)])[B, "sensitivity"].note
-    eight = [0.1 * n for n in range(8)]
+    eight = [0.1 * (n + 1) for n in range(8)]
     assert score([*runs(FP, *eight), *runs(B, *eight)])[B, "sensitivity"].note == ""
 
 
@@ -170,7 +158,8 @@ def test_models_weigh_equally() -> None:
     first = [*runs(FP, 0.8, 0.9), *runs(B, 0.7, 0.9)]
     second = [*runs(FP, 0.8, 0.9, model="vgg_small"), *runs(B, 0.8, 0.9, model="vgg_small")]
     row = score(first + second)[B, "sensitivity"]
-    assert row.value == pytest.approx((50 + 100) / 2)
+    assert row.value == pytest.approx(math.sqrt(50 * 100))
+    assert score(first + second, "paper")[B, "sensitivity"].value == pytest.approx((50 + 100) / 2)
     assert "mean over 2 of 2 task × model" in row.note
 
 
@@ -180,9 +169,10 @@ def test_the_latest_measurement_of_each_configuration_counts() -> None:
         timed(B, 0.1, started="2026-01-01T00:00:00.000000+00:00"),
         timed(B, 0.5, threads=2),
     ]
-    row = score(records)[B, "time"]
-    assert row.value == pytest.approx((90 + 50) / 2)
-    assert row.note == "mean over 2 of 2 configurations"
+    row = score(records)[B, "time_cost"]
+    assert row.value == pytest.approx(math.sqrt(90 * 50))
+    assert score(records, "paper")[B, "time_cost"].value == pytest.approx((90 + 50) / 2)
+    assert row.note == "mean over 2 of 2 configurations; measured twice, the latest counts: 1 cell"
 
 
 def test_studies_are_never_mixed() -> None:
@@ -193,8 +183,8 @@ def test_studies_are_never_mixed() -> None:
     values = {(r.recipe, r.metric): r.value for r in rows}
     assert values["sensitivity", "sensitivity"] == pytest.approx(50)
     assert values["sensitivity[epochs=1]", "sensitivity"] == pytest.approx(100)
-    assert values["paper", "time"] == 50
-    assert values["sensitivity", "time"] is None
+    assert values["paper", "time_cost"] == 50
+    assert values["sensitivity", "time_cost"] is None
     assert all(values[recipe, "om"] is None for recipe in ("sensitivity", "sensitivity[epochs=1]", "paper"))
 
 

@@ -32,6 +32,9 @@ Load = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Format = Annotated[str, typer.Option("--format", help="table, json or csv")]
+Protocol = Annotated[
+    str, typer.Option("--protocol", help="How scores are averaged: bibench, or paper as the paper does.")
+]
 Rerun = Annotated[str, typer.Option("--rerun", help="What to train again: missing, failed, stale or all.")]
 
 

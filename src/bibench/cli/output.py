@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,8 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
+
+from bibench.report.tables import to_csv
 
 UNBROKEN = 10_000
 
@@ -30,10 +31,7 @@ def print_json(data: Any) -> None:
 
 def print_csv(rows: Sequence[dict[str, Any]]) -> None:
     """CSV on standard output, with the names of the first row's fields."""
-    if rows:
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    sys.stdout.write(to_csv(rows))
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Group:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,30 +13,37 @@ from rich.console import Console
 
 from bibench.choice import choice
 from bibench.cli.options import (
-    Format,
     Load,
     Models,
     Operators,
+    Protocol,
     RecipeName,
     Seeds,
     Tasks,
-    check_format,
     filters,
     load_files,
 )
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.output import console, number, table
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
 from bibench.records import Record, read
 from bibench.report.distribution import write_distribution
+from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
 from bibench.stats import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.suite import Filters
 from bibench.tracks import TRACKS, Score
+from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
 
 def score(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders or records files.")],
-    format: Format = "table",
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders or records files; published: the paper's own results.")
+    ],
+    protocol: Protocol = BIBENCH,
+    format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
+    details: Annotated[
+        bool, typer.Option("--details", help="Also the speed-up on each device and number of threads.")
+    ] = False,
     plain: Annotated[bool, typer.Option("--accuracies", help="Accuracies instead of scores (json, csv).")] = False,
     by_setting: Annotated[
         bool, typer.Option("--settings", help="Accuracies at each setting of a sensitivity study instead of scores.")
@@ -50,9 +59,11 @@ def score(
     load: Load = None,
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
-    check_format(format)
+    if format not in ("table", *FORMATS):
+        raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
+    check_protocol(protocol)
     load_files(load)
-    records = read(runs)
+    records = read_runs(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
     records = select(records, filters(tasks, models, operators, seeds, recipe))
@@ -62,13 +73,25 @@ def score(
         if by_setting:
             _print_settings(console(), settings(records))
         else:
-            print_scores(console(), records)
-        return
-    chosen: Sequence[Accuracy | SettingAccuracy | Score] = scores(records)
-    if plain or by_setting:
-        chosen = accuracies(records) if plain else settings(records)
-    rows = [row.to_dict() for row in chosen]
-    (print_json if format == "json" else print_csv)(rows)
+            print_scores(console(), records, protocol, details)
+    elif plain or by_setting:
+        rows: Sequence[Accuracy | SettingAccuracy] = accuracies(records) if plain else settings(records)
+        title = "Accuracies" if plain else "Accuracies by setting"
+        sys.stdout.write(render([row.to_dict() for row in rows], format, title))
+    elif format in DATA:
+        sys.stdout.write(render([row.to_dict() for row in scores(records, protocol)], format))
+    else:
+        sys.stdout.write(render_tables(list(track_tables(records, protocol, details)), format))
+
+
+def read_runs(runs: Sequence[Path]) -> list[Record]:
+    """The records of `runs`; what reading them warns of is printed as a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        records = read(runs)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr)
+    return records
 
 
 def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
@@ -92,21 +115,22 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
     return list(records)
 
 
-def scores(records: Sequence[Record]) -> list[Score]:
+def scores(records: Sequence[Record], protocol: str = BIBENCH) -> list[Score]:
     """The scores of all tracks."""
-    return [row for name in TRACKS for row in TRACKS[name].score(records)]
+    return [row for name in TRACKS for row in TRACKS[name].score(records, protocol)]
 
 
-def print_scores(out: Console, records: Sequence[Record]) -> None:
+def print_scores(out: Console, records: Sequence[Record], protocol: str = BIBENCH, details: bool = False) -> None:
     """Accuracies by task and model, those of a study over all settings, then one table per track."""
     plain = accuracies([r for r in records if not r.study])
-    for task in dict.fromkeys(a.task for a in plain):
-        _print_accuracies(out, [a for a in plain if a.task == task])
+    for task, source in dict.fromkeys((a.task, a.source) for a in plain):
+        _print_accuracies(out, [a for a in plain if (a.task, a.source) == (task, source)])
     _print_settings(out, [s for s in settings(records) if s.setting == ALL_SETTINGS])
-    for name in TRACKS:
-        rows = TRACKS[name].score(records)
-        for recipe in dict.fromkeys(row.recipe for row in rows):
-            _print_track(out, name, recipe, [row for row in rows if row.recipe == recipe])
+    for shown in track_tables(records, protocol, details):
+        digits = shown.digits if shown.digits is not None else 1
+        lines = [[cell if isinstance(cell, str) else number(cell, digits) for cell in row] for row in shown.rows]
+        numeric = [column for column in shown.columns[1:] if column != "notes"]
+        out.print(table(shown.title, shown.columns, lines, numeric=numeric))
 
 
 def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
@@ -122,15 +146,19 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
         lines.append([operator, *(_accuracy(a) for a in cells), flags])
     first = rows[0]
     embedded = " - embedded data, not comparable with published numbers" if first.embedded else ""
-    title = f"{first.metric} on {first.task}, test split, percent: mean ± standard deviation over seeds{embedded}"
+    source = f" - from {first.source}, not from runs" if first.source else ""
+    title = (
+        f"{first.metric} on {first.task}, test split, percent: mean ± standard deviation over seeds{embedded}{source}"
+    )
     out.print(table(title, columns, lines, numeric=columns[1:-1]))
 
 
 def _print_settings(out: Console, rows: Sequence[SettingAccuracy]) -> None:
     """A table per study: what the runs of each operator (at each setting) reached."""
-    for place in dict.fromkeys((s.task, s.model, s.study) for s in rows):
-        chosen = [s for s in rows if (s.task, s.model, s.study) == place]
+    for place in dict.fromkeys((s.task, s.model, s.study, s.source) for s in rows):
+        chosen = [s for s in rows if (s.task, s.model, s.study, s.source) == place]
         embedded = " - embedded data, not comparable with published numbers" if chosen[0].embedded else ""
+        source = f" - from {place[3]}, not from runs" if place[3] else ""
         columns = ["operator", "setting", "mean", "std", "best", "worst", "runs", "collapsed %", "failed"]
         lines = [
             [
@@ -143,7 +171,7 @@ def _print_settings(out: Console, rows: Sequence[SettingAccuracy]) -> None:
             ]
             for s in chosen
         ]
-        title = f"Study {place[2]}: scores of the runs on {place[0]}, {place[1]}, test split, percent{embedded}"
+        title = f"Study {place[2]}: scores of the runs on {place[0]}, {place[1]}, test split, percent{embedded}{source}"
         out.print(table(title, columns, lines, numeric=columns[2:]))
 
 
@@ -156,9 +184,36 @@ def _accuracy(a: Accuracy | None) -> str:
     return f"{a.mean:.1f}{spread}" + (f" ({a.missing} failed)" if a.missing else "")
 
 
-def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) -> None:
-    if not any(row.value is not None for row in rows):
-        return
+def track_tables(records: Sequence[Record], protocol: str, details: bool = False) -> Iterator[Table]:
+    """A table for each track, source and recipe, operators by metrics, and of its parts.
+
+    Parts of one number for each operator (the speed-up on a device) are one table, with `details`.
+    """
+    for name in TRACKS:
+        rows = TRACKS[name].score(records, protocol)
+        for place in dict.fromkeys((row.source, row.recipe) for row in rows):
+            chosen = [row for row in rows if (row.source, row.recipe) == place]
+            parts = dict.fromkeys(row.part for row in chosen)
+            by_part = {part: [row for row in chosen if row.part == part and row.metric != "om"] for part in parts}
+            single = [part for part in parts if part and len({row.metric for row in by_part[part]}) == 1]
+            for part in parts:
+                shown = [row for row in chosen if row.part == part]
+                if part not in single and any(row.value is not None for row in shown):
+                    yield _track_table(name, shown)
+            if details and single:
+                yield _parts_table(name, [row for part in single for row in by_part[part]])
+
+
+def _parts_table(name: str, rows: Sequence[Score]) -> Table:
+    """What has one number for each operator: parts by operators."""
+    operators = list(dict.fromkeys(row.operator for row in rows))
+    values = {(row.part, row.operator): row.value for row in rows}
+    lines = [[part, *(values.get((part, o)) for o in operators)] for part in dict.fromkeys(row.part for row in rows)]
+    metric = rows[0].metric.partition("[")[0]
+    return Table(_title(name, metric, rows[0]), ["", *operators], lines, TRACKS[name].digits)
+
+
+def _track_table(name: str, rows: Sequence[Score]) -> Table:
     metrics = [
         metric
         for metric in dict.fromkeys(r.metric for r in rows)
@@ -166,12 +221,25 @@ def _print_track(out: Console, name: str, recipe: str, rows: Sequence[Score]) ->
         if metric == "om" or any(r.value is not None for r in rows if r.metric == metric)
     ]
     by_key = {(r.operator, r.metric): r for r in rows}
-    unit, digits = TRACKS[name].unit, TRACKS[name].digits
-    lines = []
+    lines: list[list[str | float | None]] = []
     for operator in dict.fromkeys(r.operator for r in rows):
         cells = [by_key[operator, metric] for metric in metrics]
         notes = "; ".join(dict.fromkeys(f"{r.metric}: {r.note}" for r in cells if r.note))
-        values = [number(r.value, digits) + (f" ± {r.std_error:.1f}" if r.std_error is not None else "") for r in cells]
-        lines.append([operator, *values, notes])
-    title = f"{TRACKS[name].title} track ({TRACKS[name].equation}), recipe {recipe}, {unit} ± standard error over seeds"
-    out.print(table(title, ["operator", *metrics, "incomplete"], lines, numeric=metrics))
+        lines.append([operator, *(_with_error(r, TRACKS[name].digits) for r in cells), notes])
+    title = _title(name, rows[0].part, rows[0], spread=any(r.std_error is not None for r in rows))
+    part = f"_{rows[0].part.replace('-', '_')}"  # is in the title
+    return Table(title, ["operator", *(m.removesuffix(part) for m in metrics), "notes"], lines, TRACKS[name].digits)
+
+
+def _title(name: str, what: str, row: Score, spread: bool = False) -> str:
+    parts = [f"{TRACKS[name].title} track ({TRACKS[name].equation})", what, f"recipe {row.recipe}"]
+    parts.append(f"{TRACKS[name].unit}{' ± standard error over seeds' if spread else ''}")
+    parts.append("averaged as in the paper" if row.protocol == PAPER else "")
+    parts.append(f"from {row.source}, not from runs" if row.source else "")
+    return ", ".join(filter(None, parts))
+
+
+def _with_error(r: Score, digits: int) -> str | float | None:
+    if r.value is None or r.std_error is None:
+        return r.value
+    return f"{r.value:.{digits}f} ± {r.std_error:.{digits}f}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from bibench.published.names import OVERALL, chance, our_model, our_task
+from bibench.published.names import OVERALL, chance, collapsed, our_model, our_task
 from bibench.published.tables import RECIPE, Row, rows, score
 from bibench.records import OVERALL_METRIC, Record
 from bibench.tasks import TASKS
 
 COLUMNS = ("task", "subtask", "architecture", "operator", "score_percent")
-ROUNDING = 5e-5
-"""Scores are printed with two decimals of a percent."""
 
 
 def records() -> list[Record]:
@@ -30,15 +28,14 @@ def _record(row: Row) -> Record:
             operator=row["operator"],
         )
     task = our_task(row["task"], row["subtask"])
-    level = chance(task)
     return score(
         kind="score",
         metric=TASKS[task].metric,
         value=value,
         task=task,
         group=TASKS[task].group,
-        chance=level,
-        flags="collapsed" if value <= level + ROUNDING else "",
+        chance=chance(task),
+        flags="collapsed" if collapsed(task, value) else "",
         model=our_model(row["task"], row["architecture"], task),
         operator=row["operator"],
         recipe=RECIPE,

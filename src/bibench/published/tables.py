@@ -41,7 +41,9 @@ def read_rows(file: Traversable | Path, columns: Sequence[str], numbers: Sequenc
     except csv.Error as error:
         raise DataError(f"{file}: not CSV: {error}") from error
     if not cells or cells[0] != list(columns):
-        raise DataError(f"{file}:1: expected the columns {', '.join(columns)}; got {', '.join(cells[0] if cells else [])}")
+        raise DataError(
+            f"{file}:1: expected the columns {', '.join(columns)}; got {', '.join(cells[0] if cells else [])}"
+        )
     found = []
     for line, values in enumerate(cells[1:], 2):
         if len(values) != len(columns):

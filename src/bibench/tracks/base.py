@@ -26,8 +26,27 @@ PROTOCOLS = {
 }
 """How scores are averaged; docs/scores.md explains each difference."""
 
-MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric_mean, PAPER: mean}
+
+def geometric(values: Sequence[float]) -> float:
+    """Geometric mean of positive numbers; one number is itself, to the last digit."""
+    return values[0] if len(values) == 1 else geometric_mean(values)
+
+
+MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric, PAPER: mean}
 """How positive ratios of times and sizes are averaged: a ratio and its inverse must not rank operators differently."""
+
+
+LARGEST = 1e9
+
+
+def is_ratio(value: float | None) -> bool:
+    """Whether a ratio of times or sizes can be one: not zero, negative or astronomic, as damaged records make it."""
+    return value is not None and 1 / LARGEST < value < LARGEST
+
+
+def is_score(value: float | None) -> bool:
+    """Whether a score is in the range of the tasks' metrics, [-1, 1]."""
+    return value is not None and -1 <= value <= 1
 
 
 def check_protocol(name: str) -> str:
@@ -126,8 +145,10 @@ def track(
             for source in dict.fromkeys(r.source for r in counted):
                 twice = parts([r for r in displaced if r.source == source])
                 for recipe, part in parts([r for r in counted if r.source == source]).items():
-                    same = {"recipe": recipe, "source": source, "protocol": protocol}
-                    scored = [replace(row, **same) for row in function(part, protocol)]
+                    scored = [
+                        replace(row, recipe=recipe, source=source, protocol=protocol)
+                        for row in function(part, protocol)
+                    ]
                     rows += _marked(scored, twice.get(recipe, []))
             return rows
 
@@ -188,13 +209,15 @@ def _ratio(record: Record, baseline: Record | None) -> Ratio:
     problem = ""
     if record.value is None:
         problem = f"{record.status}: {record.reason}" if record.reason else record.status
+    elif not is_score(record.value):
+        problem = f"a score of {record.value}, expected -1 to 1"
     elif baseline is None or baseline.value is None:
         problem = "its full-precision baseline has no score"
-    elif baseline.value <= 0:
+    elif not 1 / LARGEST < baseline.value <= 1:
         problem = f"its full-precision baseline scores {baseline.value}"
     else:
         value = record.value / baseline.value
-        if baseline.value > baseline.chance:
+        if baseline.value - baseline.chance > 1 / LARGEST:
             above = (record.value - record.chance) / (baseline.value - baseline.chance)
             corrected = max(above, 0.0)
         if is_collapsed(baseline):

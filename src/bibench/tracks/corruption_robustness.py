@@ -25,7 +25,7 @@ from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record, distinct
-from bibench.tracks.base import BIBENCH, PAPER, Score, is_collapsed, joined_notes, quadratic_mean, track
+from bibench.tracks.base import BIBENCH, PAPER, Score, is_collapsed, is_score, joined_notes, quadratic_mean, track
 
 NAME, KIND, CLEAN = "corruption_robustness", "corruption", "none"
 
@@ -125,7 +125,7 @@ def _cells(records: Sequence[Record]) -> dict[tuple[Place, str], Accuracies]:
     cells: dict[tuple[Place, str], Accuracies] = {}
     for r in (r for r in records if r.kind == KIND):
         found = cells.setdefault(_place(r), {})
-        if r.value is not None:
+        if r.value is not None and is_score(r.value):
             found[r.corruption, r.severity or 0] = r.value
     return cells
 

@@ -2,8 +2,8 @@
 
 OM_infer = √(½ (E²(T / T_bi) + E²(S / S_bi))), with T the inference time of full precision and T_bi of the operator
 with the same model, engine, device, threads and batch, S and S_bi what they need to be stored. Both are ratios:
-10 means ten times as fast, or a tenth of the size. Under the protocol ``paper`` E is the plain mean over everything that
-was measured; under ``bibench`` it is the geometric mean over what was measured on a device, then over devices.
+10 means ten times as fast, or a tenth of the size. Under the protocol ``paper`` E is the plain mean over everything
+that was measured; under ``bibench`` it is the geometric mean over what was measured on a device, then over devices.
 
 Storage is that of the deployed file where an engine measured it (kind ``latency``, metric ``storage``), else what
 the numbers of the model need (kind ``complexity``, metric ``storage``).
@@ -11,14 +11,24 @@ the numbers of the model need (kind ``complexity``, metric ``storage``).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import geometric_mean, mean
+from statistics import mean
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
-from bibench.tracks.base import BIBENCH, PAPER, Score, by_study, joined_notes, quadratic_mean, track
+from bibench.tracks.base import (
+    BIBENCH,
+    PAPER,
+    Score,
+    by_study,
+    geometric,
+    is_ratio,
+    joined_notes,
+    quadratic_mean,
+    track,
+)
 
 NAME, LATENCY, STORAGE = "hardware_inference", "latency_ms", "storage"
 
@@ -34,8 +44,8 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
     rows, details = [], []
     for operator in sorted({r.operator for r in times} - {FULL_PRECISION}, key=paper_order):
         halves = [
-            _ratio("speedup", operator, times, _device_of, protocol),
-            _ratio("compression", operator, sizes, lambda place: "", protocol),
+            _ratio("speedup", operator, times, protocol),
+            _ratio("compression", operator, sizes, protocol),
         ]
         values = [half.value for half in halves]
         known = sum(value is not None for value in values)
@@ -46,18 +56,16 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
         for (device, threads), part in _by_device(times).items():
             said = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
             metric = f"speedup[device={device!r},threads={threads}]"
-            details.append(_ratio(metric, operator, part, _device_of, protocol, part=said))
+            details.append(_ratio(metric, operator, part, protocol, part=said))
     return rows + details
 
 
 def _place(r: Record) -> Place:
-    """Everything that full precision and an operator must have in common to be compared."""
+    """Everything that full precision and an operator must have in common to be compared, the device first."""
     run = r.task, r.model, r.recipe, r.seed
-    return (*run, r.engine, r.batch_size, r.device, r.threads, r.cpu, r.accelerator) if r.kind == "latency" else run
-
-
-def _device_of(place: Place) -> str:
-    return str(place[6])
+    return (
+        (r.device, *run, r.engine, r.batch_size, r.threads, r.cpu, r.accelerator) if r.kind == "latency" else ("", *run)
+    )
 
 
 def _by_device(times: Sequence[Record]) -> dict[tuple[str, int | None], list[Record]]:
@@ -72,7 +80,7 @@ def _sizes(records: Sequence[Record]) -> list[Record]:
     return measured or [r for r in records if r.metric == STORAGE and r.kind == "complexity"]
 
 
-def _ratio(metric: str, operator: str, records: Sequence[Record], group_of: Any, protocol: str, part: str = "") -> Score:
+def _ratio(metric: str, operator: str, records: Sequence[Record], protocol: str, part: str = "") -> Score:
     """Mean ratio of full precision to the operator; what cannot be related is said."""
     full = {_place(r): r for r in records if r.operator == FULL_PRECISION}
     own = [r for r in records if r.operator == operator]
@@ -86,10 +94,12 @@ def _ratio(metric: str, operator: str, records: Sequence[Record], group_of: Any,
             ratios[_place(r)] = value
         elif problem not in notes:
             notes.append(problem)
-    if len(ratios) < len(own):
-        notes.insert(0, f"{len(ratios)} of {len(own)} measurements")
-    value = JOINED[protocol](ratios, group_of) if ratios else None
-    return Score(NAME, metric, operator, value, None, len(ratios), len(own), "; ".join(notes), part=part)
+    counts = Counter(r.operator for r in records if r.operator != FULL_PRECISION)
+    expected = max(counts.values())  # another operator may have been measured in more places
+    if len(ratios) < expected:
+        notes.insert(0, f"{len(ratios)} of {expected} measurements")
+    value = JOINED[protocol](ratios) if ratios else None
+    return Score(NAME, metric, operator, value, None, len(ratios), expected, "; ".join(notes), part=part)
 
 
 def _related(full: Record | None, own: Record) -> tuple[float | None, str]:
@@ -100,19 +110,20 @@ def _related(full: Record | None, own: Record) -> tuple[float | None, str]:
     for r in (full, own):
         if r.value is None or r.value <= 0:
             return None, f"{r.cell}: a {r.metric} of {r.value}"
-    return full.value / own.value, ""
+    ratio = full.value / own.value
+    return (ratio, "") if is_ratio(ratio) else (None, f"{own.cell}: a ratio of {ratio}")
 
 
-def _plain(ratios: Ratios, group_of: Any) -> float:
+def _plain(ratios: Ratios) -> float:
     return mean(ratios.values())
 
 
-def _by_group(ratios: Ratios, group_of: Any) -> float:
+def _by_device_first(ratios: Ratios) -> float:
     """Devices weigh equally, however many threads, engines and models were measured on them."""
-    groups: dict[str, list[float]] = defaultdict(list)
+    devices: dict[str, list[float]] = defaultdict(list)
     for place, value in ratios.items():
-        groups[group_of(place)].append(value)
-    return geometric_mean([geometric_mean(values) for values in groups.values()])
+        devices[place[0]].append(value)
+    return geometric([geometric(values) for values in devices.values()])
 
 
-JOINED = {PAPER: _plain, BIBENCH: _by_group}
+JOINED = {PAPER: _plain, BIBENCH: _by_device_first}

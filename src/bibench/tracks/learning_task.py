@@ -77,6 +77,6 @@ def overall(records: Sequence[Record]) -> list[Record]:
         values = [r.value for r in parts if r.value is not None]
         complete = len(values) == most
         value, status, reason = (mean(values), "ok", "") if complete else (None, "failed", "a category is missing")
-        named = {"task": f"{WITH_OVERALL}_{OVERALL_METRIC}", "metric": OVERALL_METRIC, "flags": ""}
-        rows.append(replace(parts[0], value=value, status=status, reason=reason, **named))
+        row = replace(parts[0], task=f"{WITH_OVERALL}_{OVERALL_METRIC}", metric=OVERALL_METRIC, flags="")
+        rows.append(replace(row, value=value, status=status, reason=reason))
     return rows

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
-from bibench.tracks.base import BIBENCH, MEANS, PAPER, Score, by_study, quadratic_mean, track
+from bibench.tracks.base import BIBENCH, MEANS, PAPER, Score, by_study, is_ratio, joined_notes, quadratic_mean, track
 
 NAME = "theoretical_complexity"
 METRICS = ("speedup", "compression")
@@ -32,7 +32,7 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
         values = [half.value for half in halves]
         known = sum(value is not None for value in values)
         overall = quadratic_mean(values) if known == len(METRICS) else None
-        note = "; ".join(dict.fromkeys(half.note for half in halves if half.note))
+        note = joined_notes(*(half.note for half in halves))
         rows += [*halves, Score(NAME, "om", operator, overall, None, known, len(METRICS), note)]
     return rows
 
@@ -41,12 +41,16 @@ def _half(own: Sequence[Record], operator: str, metric: str, protocol: str, expe
     suffix, option = CONVENTIONS[protocol]
     # A model that cannot be counted has its reason under the plain name, whatever the convention.
     chosen = [r for r in own if r.metric == metric + suffix or (r.metric == metric and r.value is None)]
-    values = [r.value for r in chosen if r.value is not None and r.value > 0]
+    values = [r.value for r in chosen if r.value is not None and is_ratio(r.value)]
     notes = [f"{r.task} {r.model}: {r.status}: {r.reason}" for r in chosen if r.value is None]
-    notes += [f"{r.task} {r.model}: a ratio of {r.value}" for r in chosen if r.value is not None and r.value <= 0]
+    notes += [
+        f"{r.task} {r.model}: a ratio of {r.value}" for r in chosen if r.value is not None and not is_ratio(r.value)
+    ]
     if not chosen:
-        notes.append(" ".join(filter(None, (f"no {metric}; bibench measure complexity", option))))
-    if len(values) < expected:
+        counted = any(r.metric.startswith(metric) for r in own)
+        other = " by this protocol's convention" if counted else ""
+        notes.append(" ".join(filter(None, (f"not counted{other} (bibench measure complexity", option))) + ")")
+    if chosen and len(values) < expected:
         notes.insert(0, f"{len(values)} of {expected} task × model")
     value = MEANS[protocol](values) if values else None
     return Score(NAME, metric, operator, value, None, len(values), expected, "; ".join(notes))

@@ -16,7 +16,7 @@ from bibench.choice import choice
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
 from bibench.tasks import TASKS
-from bibench.tracks.base import MEANS, Score, by_study, is_collapsed, quadratic_mean, track
+from bibench.tracks.base import MEANS, Score, by_study, is_collapsed, is_ratio, is_score, quadratic_mean, track
 
 NAME = "training_consumption"
 REMEDIES = {"sensitivity": "run the suite sensitivity", "time_cost": "bibench measure training-cost"}
@@ -78,9 +78,7 @@ def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
     if collapsed:
         notes.append(f"{collapsed} collapsed")
     value = MEANS[protocol](values) if values else None
-    return Score(
-        NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed
-    )
+    return Score(NAME, "sensitivity", operator, value, None, found, expected, "; ".join(notes), collapsed=collapsed)
 
 
 def _grid_size(task: str, study: str) -> int:
@@ -91,7 +89,7 @@ def _grid_size(task: str, study: str) -> int:
 
 
 def _accuracies(runs: Sequence[Record]) -> list[float]:
-    return [run.value for run in runs if run.value is not None]
+    return [run.value for run in runs if run.value is not None and is_score(run.value)]
 
 
 def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[float | None, str]:
@@ -105,13 +103,18 @@ def _spread_ratio(reference: Sequence[float], own: Sequence[float]) -> tuple[flo
 
 
 def _time(times: Sequence[Record], operator: str, protocol: str) -> Score:
-    """Mean over configurations (task, model, batch size, threads, machine) of full precision's time / the operator's."""
+    """Mean over configurations of full precision's time / the operator's.
+
+    A configuration is a task, model, batch size, number of threads and machine.
+    """
     own = [r for r in times if r.operator == operator]
     if not own:
         return Score(NAME, "time_cost", operator, None, note="not measured")
-    values = [100 * r.value for r in own if r.value is not None and r.value > 0]
+    values = [100 * r.value for r in own if r.value is not None and is_ratio(r.value)]
     notes = [f"{_configuration(r)}: {r.status}: {r.reason}" for r in own if r.value is None]
-    notes += [f"{_configuration(r)}: a ratio of {r.value}" for r in own if r.value is not None and r.value <= 0]
+    notes += [
+        f"{_configuration(r)}: a ratio of {r.value}" for r in own if r.value is not None and not is_ratio(r.value)
+    ]
     if len(own) > 1:
         notes.insert(0, f"mean over {len(values)} of {len(own)} configurations")
     value = MEANS[protocol](values) if values else None
