@@ -2,7 +2,19 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, measuring, planning, reporting, running, scoring, structures
+from bibench.cli import (
+    catalogue,
+    complexity,
+    data,
+    measuring,
+    planning,
+    ranking,
+    recommending,
+    reporting,
+    running,
+    scoring,
+    structures,
+)
 
 app = typer.Typer(
     name="bibench",
@@ -20,6 +32,9 @@ app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
 app.command("report")(reporting.report)
+app.command("rank")(ranking.rank)
+app.command("coverage")(ranking.cover)
+app.command("recommend")(recommending.recommend_)
 app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)

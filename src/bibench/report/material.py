@@ -13,7 +13,6 @@ from bibench.operators import FULL_PRECISION, OPERATORS, paper_order
 from bibench.records import Record
 from bibench.report import palette
 from bibench.statistics import LeaveOneOut, Rank, leave_one_out, ranks
-from bibench.statistics.layout import KINDS
 from bibench.stats import Accuracy, accuracies
 from bibench.tracks import TRACKS, Score
 
@@ -262,9 +261,11 @@ class Material:
 
 
 def read_by(track: str, records: Sequence[Record]) -> Sequence[Record]:
-    """The records that a track reads: most are corrupted accuracies, which one track needs."""
-    kinds = KINDS.get(track)
-    return records if kinds is None else [r for r in records if r.kind in kinds]
+    """What a track of the paper may read: most records are corrupted accuracies, which only one of them does."""
+    if track not in SIX:
+        return records
+    robustness = track == "corruption_robustness"
+    return [r for r in records if (r.kind == "corruption") == robustness]
 
 
 def model_name(model: str) -> str:

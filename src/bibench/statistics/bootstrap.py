@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,36 +23,54 @@ _BLOCK = 2_000_000
 
 @dataclass
 class Draws:
-    """(samples, O) resampled scores, and what is needed to widen them for few replicates."""
+    """(samples, O) resampled scores, and what is needed to widen them for few replicates.
+
+    Of geometric means they are logarithms: such a score is a ratio, and its interval must not reach zero.
+    """
 
     layout: Layout
     over: str
     samples: Floats
     degrees: float | None
 
-    def interval(self, value: float, column: Floats, level: float, degrees: float) -> tuple[float, float] | None:
-        """Percentiles of `column` (samples,), their distance from `value` times t / z for `degrees` of freedom."""
-        column = column[np.isfinite(column)]
-        if not len(column) or degrees <= 0 or float(np.ptp(column)) <= 1e-12 * max(1.0, abs(value)):
-            return None
-        low, high = np.quantile(column, [(1 - level) / 2, (1 + level) / 2])
-        wider = t_quantile(degrees, level) / normal_quantile(level) if math.isfinite(degrees) else 1.0
-        return value + wider * (float(low) - value), value + wider * (float(high) - value)
+    def scaled(self, values: Any) -> Any:
+        """Scores as `samples` holds them."""
+        return np.log(values) if self.layout.geometric else values
 
     def of(self, operator: int, value: float, level: float) -> tuple[float, float] | None:
-        """The interval of one operator's score."""
-        return self.interval(value, self.samples[:, operator], level, self.degrees_of(operator))
+        """The interval of one operator's score, or None where nothing varies."""
+        centre = float(self.scaled(value))
+        bounds = _interval(centre, self.samples[:, operator], level, self.degrees_of(operator))
+        if bounds is None or not self.layout.geometric:
+            return bounds
+        return math.exp(bounds[0]), math.exp(bounds[1])
 
-    def of_difference(self, one: int, other: int, value: float, level: float) -> tuple[float, float] | None:
-        """The interval of the difference of two operators' scores."""
+    def of_difference(self, one: int, other: int, values: Sequence[float], level: float) -> tuple[float, float] | None:
+        """The interval of the difference of two operators' scores `values`; of their logarithms, for ratios."""
+        centre = float(self.scaled(values[0]) - self.scaled(values[1]))
         difference = self.samples[:, one] - self.samples[:, other]
-        return self.interval(value, difference, level, self.degrees_of(one, other))
+        return _interval(centre, difference, level, self.degrees_of(one, other))
+
+    def std_error(self, operator: int) -> float:
+        """Standard deviation of an operator's resampled scores."""
+        column = self.samples[:, operator]
+        return float(np.nanstd(np.exp(column) if self.layout.geometric else column))
 
     def degrees_of(self, one: int, other: int | None = None) -> float:
         """Degrees of freedom of a score, or of the difference of two."""
         if self.degrees is not None:
             return self.degrees
         return degrees_of_freedom(self.layout, one, other)
+
+
+def _interval(value: float, column: Floats, level: float, degrees: float) -> tuple[float, float] | None:
+    """Percentiles of `column` (samples,), their distance from `value` times t / z for `degrees` of freedom."""
+    column = column[np.isfinite(column)]
+    if not len(column) or degrees <= 0 or float(np.ptp(column)) <= 1e-12 * max(1.0, abs(value)):
+        return None
+    low, high = np.quantile(column, [(1 - level) / 2, (1 + level) / 2])
+    wider = t_quantile(degrees, level) / normal_quantile(level) if math.isfinite(degrees) else 1.0
+    return value + wider * (float(low) - value), value + wider * (float(high) - value)
 
 
 def draw(layout: Layout, over: str, samples: int, seed: int) -> Draws:
@@ -61,7 +81,8 @@ def draw(layout: Layout, over: str, samples: int, seed: int) -> Draws:
         raise BiBenchError(f"samples must be at least 100 for percentiles to mean anything; got {samples}")
     random = np.random.default_rng(seed)
     if over == "seeds":
-        return Draws(layout, over, _over_seeds(layout, samples, random), None)
+        resampled = _over_seeds(layout, samples, random)
+        return Draws(layout, over, np.log(resampled) if layout.geometric else resampled, None)
     return _over_tasks(layout, samples, random)
 
 
@@ -88,7 +109,7 @@ def _over_seeds(layout: Layout, samples: int, random: np.random.Generator) -> Fl
     chances = chances / np.maximum(chances.sum(1, keepdims=True), 1)
     if seeds:
         chances[counts == 0, 0] = 1.0
-    spreads = {cell: spread.draw(samples, random) for cell, spread in layout.spreads.items()}
+    spreads = {cell: layout.scaled(spread.draw(samples, random)) for cell, spread in layout.spreads.items()}
     block = max(1, _BLOCK // max(1, cells * max(seeds, operators)))
     found = []
     for start in range(0, samples, block):
@@ -138,9 +159,11 @@ def _over_tasks(layout: Layout, samples: int, random: np.random.Generator) -> Dr
         layout.overall(np.broadcast_to(means, (len(t), *means.shape)), t)
         for t in (times[start : start + block] for start in range(0, samples, block))
     ]
-    point = layout.overall(means)
     wider = math.sqrt(len(of_stratum) / degrees) if degrees else 1.0
-    return Draws(layout, "tasks", point + wider * (np.concatenate(found) - point), float(degrees))
+    made = Draws(layout, "tasks", np.empty(0), float(degrees))
+    point = made.scaled(layout.overall(means))
+    made.samples = point + wider * (made.scaled(np.concatenate(found)) - point)
+    return made
 
 
 def degrees_of_freedom(layout: Layout, one: int, other: int | None = None) -> float:
@@ -169,8 +192,11 @@ def _influence(layout: Layout, operator: int) -> tuple[Floats, npt.NDArray[np.bo
     weights = np.where(np.isfinite(means), layout.weights[:, operator], 0.0)
     in_part = np.bincount(layout.part, weights, len(layout.parts))
     gradient = np.divide(weights, in_part[layout.part], out=np.zeros(len(weights)), where=in_part[layout.part] > 0)
+    values = np.bincount(layout.part, gradient * np.nan_to_num(means), len(layout.parts))
+    if layout.geometric:
+        values = np.where(in_part > 0, np.exp(values), 0.0)
+        gradient = gradient * values[layout.part]
     if layout.quadratic:
-        values = np.bincount(layout.part, gradient * np.nan_to_num(means), len(layout.parts))
         parts = int((in_part > 0).sum())
         overall = math.sqrt(float((np.maximum(values, 0) ** 2).sum()) / parts) if parts else 0.0
         gradient = gradient * (np.maximum(values, 0) / (parts * overall) if overall else 0 * values)[layout.part]

@@ -15,7 +15,7 @@ from bibench.records import Record
 NEVER, UNMEASURED = "never ran", "not measured"
 _WITHOUT_SEEDS = ("complexity", "cost", "latency")
 
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 States = dict[tuple[str, int], tuple[str, str]]
 """(recipe, seed) → state and reason."""
 
@@ -30,6 +30,7 @@ class CoverageRow:
     recipe: str
     states: dict[str, int]
     reasons: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def expected(self) -> int:
@@ -118,7 +119,7 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
 
 
 def _key(cell: Cell) -> Key:
-    return str(cell.task), str(cell.model), str(cell.operator), str(cell.study or cell.recipe)
+    return str(cell.task), str(cell.model), str(cell.operator), str(cell.study or cell.recipe), ""
 
 
 def _seed(record: Record, kind: str) -> int:
@@ -126,19 +127,19 @@ def _seed(record: Record, kind: str) -> int:
 
 
 def _spanned(records: Sequence[Record], kind: str) -> dict[Key, States]:
-    operators: dict[str, dict[str, None]] = defaultdict(dict)
-    runs: dict[tuple[str, str, str], dict[tuple[str, int], None]] = defaultdict(dict)
+    operators: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    runs: dict[tuple[str, str, str, str], dict[tuple[str, int], None]] = defaultdict(dict)
     found: dict[Key, States] = defaultdict(dict)
     for r in records:
         under, run = r.study or r.recipe, (r.recipe, _seed(r, kind))
-        operators[under][r.operator] = None
-        runs[r.task, r.model, under][run] = None
-        states = found[r.task, r.model, r.operator, under]
+        operators[under, r.source][r.operator] = None
+        runs[r.task, r.model, under, r.source][run] = None
+        states = found[r.task, r.model, r.operator, under, r.source]
         if states.get(run, ("", ""))[0] != "done":
             states[run] = ("done" if r.status == "ok" else r.status), r.reason
-    for (task, model, under), every in runs.items():
-        for operator in operators[under]:
-            states = found[task, model, operator, under]
+    for (task, model, under, source), every in runs.items():
+        for operator in operators[under, source]:
+            states = found[task, model, operator, under, source]
             for run in every:
                 states.setdefault(run, (NEVER, ""))
     return found
@@ -148,7 +149,8 @@ def _rows(found: Mapping[Key, States]) -> tuple[CoverageRow, ...]:
     ordered = sorted(found.items(), key=lambda item: (item[0][0], item[0][1], item[0][3], paper_order(item[0][2])))
     return tuple(
         CoverageRow(
-            *key,
+            *key[:4],
+            source=key[4],
             states=dict(sorted(Counter(state for state, _ in states.values()).items())),
             reasons=tuple(dict.fromkeys(f"{s}: {why}" for s, why in states.values() if why and s != "done")),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from statistics import mean, variance
@@ -13,7 +13,7 @@ from typing import Any
 
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records import Record, distinct
 from bibench.statistics.cells import LEVEL, t_quantile
 from bibench.statistics.intervals import check_level
 
@@ -46,6 +46,7 @@ class Difference:
     won: int
     lost: int
     note: str = ""
+    source: str = ""
 
     @property
     def tie(self) -> bool | None:
@@ -65,20 +66,19 @@ def differences(records: Sequence[Record], *, against: str | None = None, level:
     Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom.
     """
     check_level(level)
-    found: dict[str, dict[tuple[str, str], dict[str, Seeds]]] = defaultdict(
+    found: dict[tuple[str, str], dict[tuple[str, str], dict[str, Seeds]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(dict))
     )
-    for r in records:
-        if r.kind == "score" and r.split == "test":
-            found[r.recipe][r.task, r.model][r.operator][r.seed] = r.value
+    for r in distinct(r for r in records if r.kind == "score" and r.split == "test")[0]:
+        found[r.recipe, r.source][r.task, r.model][r.operator][r.seed] = r.value
     names = sorted({r.operator for r in records if r.kind == "score" and r.split == "test"}, key=paper_order)
     if against is not None and against not in names:
         raise BiBenchError(f"against: no record has the operator {against!r}; they have: {', '.join(names)}")
     rows = []
-    for recipe, places in found.items():
+    for (recipe, source), places in found.items():
         there = [o for o in names if any(o in cells for cells in places.values())]
         for one, other in _pairs(there, against):
-            rows += _compared(recipe, places, one, other, level)
+            rows += [replace(row, source=source) for row in _compared(recipe, places, one, other, level)]
     return rows
 
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from bibench.errors import BiBenchError
 from bibench.records import Record
 from bibench.statistics.bootstrap import Draws, draw, replicates
@@ -41,6 +39,7 @@ class Interval:
     cells: int
     expected: int
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -76,7 +75,6 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
             problem = mismatch(score.value, float(point[o]))
             bounds = None if problem else draws.of(o, score.value, level)
             problem = problem or ("" if bounds else nothing_varies(layout, draws.over))
-        column = draws.samples[:, o]
         notes = [score.note, problem, some_vary(layout, draws.over, o) if bounds else ""]
         rows.append(
             Interval(
@@ -88,13 +86,14 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
                 value=score.value,
                 low=bounds[0] if bounds else None,
                 high=bounds[1] if bounds else None,
-                std_error=float(np.nanstd(column)) if bounds else None,
+                std_error=draws.std_error(o) if bounds else None,
                 over=draws.over,
                 level=level,
-                samples=len(column),
+                samples=len(draws.samples),
                 cells=score.cells,
                 expected=score.expected,
                 note="; ".join(filter(None, notes)),
+                source=layout.source,
             )
         )
     return rows

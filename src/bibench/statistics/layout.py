@@ -19,21 +19,23 @@ import numpy.typing as npt
 
 from bibench.choice import choice
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records import OVERALL_METRIC, TIMED, Record, distinct
 from bibench.statistics.spread import Spread, spreads
 from bibench.statistics.weights import nested_weights, probed_weights
 from bibench.tracks import TRACKS, Score
+from bibench.tracks.base import BIBENCH
 from bibench.tracks.neural_architecture import FAMILIES
 
 Floats = npt.NDArray[np.float64]
 
-OM = "om"
+OM, CORRECTED = "om", "_chance_corrected"
 KINDS = {
     "learning_task": ("score",),
     "neural_architecture": ("score",),
     "corruption_robustness": ("corruption",),
     "training_consumption": ("score", "cost"),
     "theoretical_complexity": ("complexity",),
+    "hardware_inference": ("latency", "complexity"),
 }
 """Kinds of records that a track reads, as far as known; of others it gets all."""
 
@@ -41,7 +43,7 @@ PARTS: dict[str, Callable[[Sequence[Record]], Iterable[str]]] = {
     "learning_task": lambda records: dict.fromkeys(r.counts_as for r in records),
     "neural_architecture": lambda records: FAMILIES,
     "corruption_robustness": lambda records: dict.fromkeys(r.task for r in records),
-    "training_consumption": lambda records: ("sensitivity", "time", "time_cost"),
+    "hardware_inference": lambda records: ("speedup", "compression"),
 }
 """Metrics whose quadratic mean is the overall one; of other tracks: all their metrics."""
 
@@ -52,10 +54,13 @@ CLUSTERS: dict[str, Callable[[Place], str]] = {
 }
 """What is drawn when tasks are a population; of other tracks a task × model."""
 
-SCORES_RATIOS = ("learning_task", "neural_architecture")
+NESTED = ("learning_task", "neural_architecture")
+"""Tracks that weigh the models of a group of tasks equally."""
+GEOMETRIC = ("training_consumption", "theoretical_complexity", "hardware_inference")
+"""Tracks whose parts are geometric means, under our protocol."""
 SPREAD = "sensitivity"
 
-_MEASURED_UNDER = ("batch_size", "threads", "cpu", "accelerator", "device", "engine")
+_MEASURED_WITH = ("engine", "batch_size", "memory_format", "device", "threads", "cpu", "accelerator")
 
 
 @dataclass(frozen=True, order=True)
@@ -66,6 +71,8 @@ class Place:
     model: str
     group: str
     family: str
+    metric: str = ""
+    device: str = ""
     conditions: tuple[str, ...] = ()
 
 
@@ -74,7 +81,7 @@ class Layout:
     """One metric of a track under one recipe. Axes: C cells (a place within a part), S seeds, O operators.
 
     Attributes:
-        values: (C, S, O) numbers of single seeds, NaN where there is none.
+        values: (C, S, O) numbers of single seeds, NaN where there is none; logarithms if `geometric`.
         weights: (C, O) of the cell in its part, positive where the operator has the cell; parts are not normalized.
         part, place: (C,) indices of `parts` and `places`.
         spreads: cells whose number is no mean over seeds, by index; their `values` are NaN.
@@ -84,6 +91,8 @@ class Layout:
     metric: str
     recipe: str
     protocol: str
+    source: str
+    geometric: bool
     scores: list[Score]
     parts: list[str]
     places: list[Place]
@@ -101,7 +110,7 @@ class Layout:
     @property
     def quadratic(self) -> bool:
         """Whether parts are summed up by their quadratic mean; else there is one part, the metric."""
-        return self.metric == OM
+        return self.metric.removesuffix(CORRECTED) == OM
 
     @property
     def tasks_are_parts(self) -> bool:
@@ -126,8 +135,12 @@ class Layout:
         total = np.where(np.isfinite(self.values), self.values, 0.0).sum(1)
         means = np.divide(total, counts, out=np.full(total.shape, np.nan), where=counts > 0)
         for cell, spread in self.spreads.items():
-            means[cell] = spread.ratios()
+            means[cell] = self.scaled(spread.ratios())
         return means
+
+    def scaled(self, values: Floats) -> Floats:
+        """Numbers as `values` holds them."""
+        return np.log(values) if self.geometric else values
 
     def point(self) -> list[float | None]:
         """The metric of every operator, from all its seeds."""
@@ -143,6 +156,10 @@ class Layout:
         weight = np.einsum("pc,...co->...po", of_part, weights)
         total = np.einsum("pc,...co->...po", of_part, weights * np.where(known, means, 0.0))
         values = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+        if self.geometric:
+            values = np.exp(values)
+        if not self.parts:
+            return np.full((*values.shape[:-2], values.shape[-1]), np.nan)
         if not self.quadratic:
             return values[..., 0, :]
         there = np.isfinite(values).astype(float)
@@ -171,37 +188,49 @@ class Layout:
 
 def score_of(track: str, records: Sequence[Record], protocol: str) -> list[Score]:
     """The track's own scores."""
-    more = {} if protocol == "bibench" else {"protocol": protocol}
-    return TRACKS[track].score(records, **more)
+    return TRACKS[track].score(records, protocol)
 
 
-def layouts(records: Sequence[Record], track: str, metric: str = OM, protocol: str = "bibench") -> list[Layout]:
+def layouts(records: Sequence[Record], track: str, metric: str = OM, protocol: str = BIBENCH) -> list[Layout]:
     """One layout per recipe (or study) for which the track has the metric."""
-    kinds = KINDS.get(track)
-    used = [r for r in records if kinds is None or r.kind in kinds]
-    scores: dict[str, list[Score]] = defaultdict(list)
+    used = _used(records, track)
+    scores: dict[tuple[str, str], list[Score]] = defaultdict(list)
     for row in score_of(track, used, protocol):
         if row.metric == metric and not is_comparator(row.operator):
-            scores[row.recipe].append(row)
+            scores[row.recipe, row.source].append(row)
     if not scores:
         return []
     parts = list(PARTS[track](used)) if track in PARTS else []
     replicates = _replicates(used, track, protocol)
     made = []
-    for recipe, rows in scores.items():
-        found = {key: v for key, v in replicates.get(recipe, {}).items() if _is_part(key[0], metric, parts)}
-        made.append(_layout(rows, found, metric, protocol, spreads(used, recipe) if _has_spread(track, metric) else {}))
+    for (recipe, source), rows in scores.items():
+        found = _parts(replicates.get((recipe, source), {}), metric, parts)
+        own = [r for r in used if r.source == source]
+        spread = spreads(own, recipe) if track == "training_consumption" and metric in (OM, SPREAD) else {}
+        made.append(_layout(rows, found, metric, protocol, spread))
     return made
 
 
-def _has_spread(track: str, metric: str) -> bool:
-    return track == "training_consumption" and metric in (OM, SPREAD)
+def _used(records: Sequence[Record], track: str) -> list[Record]:
+    """What a track reads, each measurement once."""
+    kinds = KINDS.get(track)
+    used, _ = distinct(r for r in records if kinds is None or r.kind in kinds or r.metric == OVERALL_METRIC)
+    if track == "hardware_inference" and any(r.kind == "latency" and r.metric == "storage" for r in used):
+        return [r for r in used if r.kind == "latency"]  # files that were measured, rather than counted ones
+    return used
 
 
-def _is_part(name: str, metric: str, parts: Sequence[str]) -> bool:
-    if metric != OM:
-        return name == metric
-    return name in parts if parts else name != OM
+def _parts(found: Found, metric: str, parts: Sequence[str]) -> Found:
+    """The cells of the parts that make up the metric; corrected for chance where there is a chance level."""
+    if not metric.endswith(CORRECTED):
+        wanted = parts if metric == OM and parts else [name for name, _ in found if (name == metric) != (metric == OM)]
+        return {key: values for key, values in found.items() if key[0] in wanted}
+    plain = _parts(found, metric.removesuffix(CORRECTED), parts)
+    chosen: Found = {}
+    for (name, place), values in plain.items():
+        corrected = found.get((name + CORRECTED, place))
+        chosen[name, place] = corrected or {key: max(value, 0.0) for key, value in values.items()}
+    return chosen
 
 
 def is_comparator(operator: str) -> bool:
@@ -215,27 +244,28 @@ def is_comparator(operator: str) -> bool:
 Found = dict[tuple[str, Place], dict[tuple[str, int], float]]
 
 
-def _replicates(records: Sequence[Record], track: str, protocol: str) -> dict[str, Found]:
-    """recipe → (part, place) → (operator, seed) → the track's number of that cell and seed alone."""
+def _replicates(records: Sequence[Record], track: str, protocol: str) -> dict[tuple[str, str], Found]:
+    """(recipe, source) → (part, place) → (operator, seed) → the track's number of that cell and seed alone."""
     chunks: dict[Hashable, list[Record]] = defaultdict(list)
     for r in records:
         if not (track == "training_consumption" and r.kind == "score"):
             chunks[_place(r)].append(r)
-    found: dict[str, Found] = defaultdict(lambda: defaultdict(dict))
+    found: dict[tuple[str, str], Found] = defaultdict(lambda: defaultdict(dict))
     for place, chunk in chunks.items():
         names = {_alone(r.operator, r.seed): (r.operator, r.seed) for r in chunk if r.operator != FULL_PRECISION}
         single = [r if r.operator == FULL_PRECISION else replace(r, operator=_alone(r.operator, r.seed)) for r in chunk]
         for row in score_of(track, single, protocol):
             if row.value is not None and row.operator in names:
-                found[row.recipe][row.metric, place][names[row.operator]] = row.value  # type: ignore[index]
+                found[row.recipe, row.source][row.metric, place][names[row.operator]] = row.value  # type: ignore[index]
     return found
 
 
 def _place(record: Record) -> Place:
     conditions: tuple[str, ...] = ()
-    if record.kind in ("cost", "latency"):
-        conditions = tuple(str(getattr(record, name, "")) for name in _MEASURED_UNDER)
-    return Place(record.task, record.model, record.counts_as, record.family, conditions)
+    if record.kind in TIMED:
+        conditions = tuple(str(getattr(record, name)) for name in _MEASURED_WITH)
+    metric = record.metric if record.metric == OVERALL_METRIC else ""
+    return Place(record.task, record.model, record.counts_as, record.family, metric, record.device, conditions)
 
 
 @cache
@@ -261,12 +291,14 @@ def _layout(scores: list[Score], found: Found, metric: str, protocol: str, sprea
         metric=metric,
         recipe=scores[0].recipe,
         protocol=protocol,
+        source=scores[0].source,
+        geometric=scores[0].track in GEOMETRIC and protocol == BIBENCH,
         scores=scores,
         parts=parts,
         places=places,
         part=np.array([parts.index(part) for part, _ in cells], dtype=np.int64),
         place=np.array([places.index(place) for _, place in cells], dtype=np.int64),
-        values=values,
+        values=np.empty(0),
         weights=np.ones((len(cells), len(operators))),
         spreads={
             c: spread[place.task, place.model].of(list(operators))
@@ -274,11 +306,20 @@ def _layout(scores: list[Score], found: Found, metric: str, protocol: str, sprea
             if part == SPREAD and (place.task, place.model) in spread
         },
     )
-    there = np.isfinite(made.means())
-    if made.track not in SCORES_RATIOS:
-        made.weights = there.astype(float)
-    elif protocol == "bibench":
-        made.weights = nested_weights([(part, p.group, p.model) for part, p in cells], there)
-    else:
-        made.weights = probed_weights(cells, there, lambda rows: score_of(made.track, rows, protocol), made.recipe)
+    made.values = made.scaled(np.where(values > 0, values, np.nan) if made.geometric else values)
+    made.weights = _weights(made, cells)
     return made
+
+
+def _weights(layout: Layout, cells: Sequence[tuple[str, Place]]) -> Floats:
+    there = np.isfinite(layout.means())
+    if layout.track in NESTED and layout.protocol == BIBENCH:
+        return nested_weights([(part, p.group, p.model) for part, p in cells], there)
+    if layout.track in NESTED:
+        return probed_weights(cells, there, lambda rows: score_of(layout.track, rows, layout.protocol), layout.recipe)
+    if layout.track not in GEOMETRIC:
+        return there.astype(float)
+    count = np.maximum(np.isfinite(layout.values).sum(1), there)  # every measurement counts, whatever its seed
+    if layout.track == "hardware_inference" and layout.protocol == BIBENCH:
+        return count * nested_weights([(part, p.device) for part, p in cells], count)
+    return count.astype(float)

@@ -31,6 +31,7 @@ class LeaveOneOut:
     tau: float | None
     moved: tuple[str, ...]
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -73,6 +74,7 @@ def _row(layout: Layout, left_out: str, values: Sequence[float | None], full: Se
         tau=kendall(values, full),
         moved=tuple(o for o, a, b in zip(layout.operators, own, all_of_them, strict=True) if a != b),
         note=f"nothing is left of {', '.join(lost)}" if lost else "",
+        source=layout.source,
     )
 
 

@@ -47,6 +47,7 @@ class Rank:
     cells: int
     expected: int
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -123,6 +124,7 @@ def _ranked(layout: Layout, drawn: Draws, level: float, seed: int) -> list[Rank]
                 cells=row.cells,
                 expected=row.expected,
                 note=row.note,
+                source=layout.source,
             )
         )
     return sorted(found, key=lambda r: (r.rank is None, r.rank, -sign * (r.value or 0)))
@@ -149,8 +151,9 @@ def _told_apart(
                 use = common.get(key) or draw(layout.shared_by(both), drawn.over, len(drawn.samples), seed)
                 common[key] = use
             point = use.layout.overall(use.layout.means())
-            difference = float(point[one] - point[other])
-            bounds = use.of_difference(one, other, difference, level) if math.isfinite(difference) else None
+            pair = float(point[one]), float(point[other])
+            difference = pair[0] - pair[1]
+            bounds = use.of_difference(one, other, pair, level) if math.isfinite(difference) else None
             if bounds is None:  # no spread at all: equal numbers are tied, others differ for sure
                 sure = math.isfinite(difference) and abs(difference) > 1e-9
             else:
@@ -169,7 +172,7 @@ def _rank_bounds(
         return {}
     fewest = min(degrees)
     wider = t_quantile(fewest, level) / normal_quantile(level) if math.isfinite(fewest) else 1.0
-    value = np.array([rows[o].value for o in scored], dtype=float)
+    value = drawn.scaled(np.array([rows[o].value for o in scored], dtype=float))
     samples = sign * (value + wider * (drawn.samples[:, scored] - value))
     rank = 1 + (samples[:, None, :] > samples[:, :, None]).sum(-1)  # (samples, operators)
     low = np.quantile(rank, (1 - level) / 2, axis=0, method="lower")

@@ -15,14 +15,14 @@ from bibench.tracks import Score
 Floats = npt.NDArray[np.float64]
 
 
-def nested_weights(keys: Sequence[Hashable], there: npt.NDArray[np.bool_]) -> Floats:
-    """(C, O): cells of a key (part, group, model) share its weight, keys weigh alike, as in `tracks.base.average`."""
+def nested_weights(keys: Sequence[Hashable], there: npt.NDArray[Any]) -> Floats:
+    """(C, O): cells of a key share its weight and keys weigh alike; `there` (C, O) is how often a cell counts."""
     of: dict[Hashable, int] = {}
     index = np.array([of.setdefault(key, len(of)) for key in keys], dtype=np.int64)
     counts = np.zeros((len(of), there.shape[1]))
     np.add.at(counts, index, there)
     share = counts[index]
-    return np.divide(1.0, share, out=np.zeros(share.shape), where=there & (share > 0))
+    return np.divide(1.0, share, out=np.zeros(share.shape), where=(there > 0) & (share > 0))
 
 
 def probed_weights(
@@ -53,13 +53,13 @@ def probed_weights(
 
 def _probe(place: Any, operator: str, value: float, recipe: str) -> Record:
     return Record(
-        kind="score",
-        metric="probe",
+        kind="task" if place.metric else "score",
+        metric=place.metric or "probe",
         split="test",
         value=value,
         cell=f"{place.task}/{place.model}/{operator}",
         task=place.task,
-        group=place.group if place.group != place.task else "",
+        group=place.group if place.group != place.task or place.metric else "",
         embedded=False,
         model=place.model,
         family=place.family,

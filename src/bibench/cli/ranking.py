@@ -1,0 +1,279 @@
+"""``bibench rank`` and ``bibench coverage``: who can be told from whom, and what is there to tell it from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bibench.cell import Cell
+from bibench.choice import choice
+from bibench.cli.options import (
+    DataRoot,
+    Load,
+    Models,
+    Operators,
+    RecipeName,
+    Seeds,
+    Tasks,
+    filters,
+    flat,
+    load_files,
+)
+from bibench.cli.output import console, number, table
+from bibench.cli.rendering import check_rows_format, print_rows
+from bibench.cli.scoring import select
+from bibench.data.location import data_root as find_data_root
+from bibench.errors import BiBenchError
+from bibench.files import read_json
+from bibench.operators import FULL_PRECISION
+from bibench.plan import PlanRow, make_plan
+from bibench.records import Record, read
+from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage, leave_one_out, ranks
+from bibench.statistics.intervals import SAMPLES
+from bibench.statistics.layout import KINDS
+from bibench.store import CELL, SUPERSEDED
+from bibench.suite import SUITES, Filters, cells
+from bibench.tracks import TRACKS
+
+Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex")]
+RecordsOf = Annotated[list[Path], typer.Argument(help="Run folders, records files, or: published")]
+OfSuite = Annotated[
+    str | None, typer.Option("--suite", help="Count the cells of this suite, not those that the records span.")
+]
+
+PLANNED = ("learning_task", "neural_architecture", "corruption_robustness")
+"""Tracks whose coverage is that of trained cells; the others measure without training, or study settings."""
+
+
+def rank(
+    runs: RecordsOf,
+    track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
+    metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
+    protocol: Annotated[str, typer.Option("--protocol", help="How scores are averaged: bibench or paper.")] = "bibench",
+    over: Annotated[str, typer.Option("--over", help="What intervals are over: auto, seeds or tasks.")] = "auto",
+    level: Annotated[float, typer.Option("--level", help="Confidence of the intervals.")] = 0.95,
+    samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
+    random_seed: Annotated[int, typer.Option("--random-seed", min=0, help="Seed of the bootstrap.")] = 0,
+    suite: OfSuite = None,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    data_root: DataRoot = None,
+    load: Load = None,
+    format: Format = "table",
+) -> None:
+    """Rank operators with intervals, ties and the ranking without each task; coverage comes first."""
+    check_rows_format(format)
+    load_files(load)
+    names = flat(track) or list(TRACKS)
+    for name in names:
+        TRACKS[name]
+    wanted = filters(tasks, models, operators, seeds, recipe)
+    records = _records(runs, wanted)
+    plan = _plan(runs, suite, wanted, data_root)
+    asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
+    drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
+    found = {name: ranks(records, name, **asked, **drawn) for name in names}
+    if not any(found.values()):
+        raise BiBenchError(f"no {', '.join(names)} in these records has the metric {metric!r}; see: bibench score")
+    covered = {name: _coverage_of(name, records, plan) for name in names if found[name]}
+    left = {name: leave_one_out(records, name, **asked) for name in covered}
+    if format == "json":
+        print_rows(format, [_whole(name, covered[name], found[name], left[name]) for name in covered])
+    elif format == "table":
+        for name, said in covered.items():
+            _print_track(console(), name, said, found[name], left[name])
+    else:
+        for name, said in covered.items():  # not among the rows, and not lost where they are piped
+            for line in said:
+                sys.stderr.write(f"{name}: {line.line}\n")
+        print_rows(format, [row.to_dict() for rows in found.values() for row in rows])
+
+
+def cover(
+    runs: RecordsOf,
+    suite: OfSuite = None,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    data_root: DataRoot = None,
+    load: Load = None,
+    format: Format = "table",
+) -> None:
+    """Show which cells are done, failed, cannot work, are stale or never ran."""
+    check_rows_format(format)
+    load_files(load)
+    wanted = filters(tasks, models, operators, seeds, recipe)
+    found = coverage(_records(runs, wanted, empty=suite is not None), _plan(runs, suite, wanted, data_root))
+    if format == "json":
+        print_rows(format, [found.to_dict()])
+    elif format == "table":
+        _print_coverage(console(), found)
+    else:
+        sys.stderr.write(found.line + "\n")
+        states = list(found.states)
+        print_rows(
+            format,
+            [
+                {"task": r.task, "model": r.model, "operator": r.operator, "recipe": r.recipe}
+                | {"cells": r.expected, **{s: r.states.get(s, 0) for s in states}, "reasons": "; ".join(r.reasons)}
+                for r in found.rows
+            ],
+        )
+
+
+def _records(runs: Sequence[Path], wanted: Filters, *, empty: bool = False) -> list[Record]:
+    records = read(runs)
+    if not records and not empty:
+        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
+    return select(records, wanted) if records else []
+
+
+def _plan(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: Path | None) -> list[PlanRow] | None:
+    """The state of every cell of the suite, or of every cell that has a folder; None for records alone."""
+    folders = [path for path in runs if path.is_dir()]
+    if suite is not None:
+        chosen = cells(SUITES[suite], wanted)
+        if len(folders) != 1:
+            raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
+        return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
+    found = [
+        row
+        for folder in folders
+        for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
+    ]
+    return found if found and len(folders) == len(runs) else None
+
+
+def _cells_below(folder: Path) -> Iterator[Cell]:
+    """The cells that have a folder below a run folder and whose task, model and operator are known here."""
+    for file in sorted(folder.rglob(CELL)):
+        if SUPERSEDED in file.relative_to(folder).parts:
+            continue
+        data = read_json(file)
+        cell = Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
+        try:
+            cell.validate()
+        except BiBenchError as error:
+            raise BiBenchError(f"{file}: {error}; --load the file that defines it") from error
+        yield cell
+
+
+def _fitting(found: Iterator[Cell], wanted: Filters) -> list[Cell]:
+    """The cells that the filters name, with their baselines, as `select` does for records."""
+    axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators}
+    asked = {axis: [choice(n) for n in names] for axis, names in axes.items() if names}
+    if wanted.recipe:
+        asked["recipe"] = [choice(wanted.recipe)]
+    if "operator" in asked:
+        asked["operator"].append(choice(FULL_PRECISION))
+    return [
+        cell
+        for cell in found
+        if all(any(getattr(cell, axis).fits(a) for a in names) for axis, names in asked.items())
+        and (not wanted.seeds or cell.seed in wanted.seeds)
+    ]
+
+
+def _coverage_of(track: str, records: Sequence[Record], plan: Sequence[PlanRow] | None) -> list[Coverage]:
+    """Coverage of each kind of record that a track reads; a study is covered where it is scored."""
+    kinds = KINDS.get(track) or sorted({r.kind for r in records})
+    studied = track == "training_consumption"
+    records = [r for r in records if r.kind != "score" or bool(r.study) == studied]
+    return [found for kind in kinds if (found := coverage(records, _of_track(track, plan), kind=kind)).rows]
+
+
+def _of_track(track: str, plan: Sequence[PlanRow] | None) -> list[PlanRow] | None:
+    if plan is None or track not in PLANNED:
+        return None
+    return [row for row in plan if row.cell.study is None] or None
+
+
+def _whole(name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]) -> dict[str, Any]:
+    return {
+        "track": name,
+        "coverage": [found.to_dict() for found in covered],
+        "ranks": [row.to_dict() for row in rows],
+        "leave_one_out": [row.to_dict() for row in left],
+    }
+
+
+def _print_track(
+    out: Console, name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]
+) -> None:
+    for found in covered:
+        out.print(f"{TRACKS[name].title}: {found.line} ({found.basis}).", markup=False)
+    for place in dict.fromkeys((row.recipe, row.source) for row in rows):
+        own = [row for row in rows if (row.recipe, row.source) == place]
+        if all(row.rank is None for row in own):
+            notes = "; ".join(dict.fromkeys(row.note for row in own))
+            out.print(f"No operator has the metric {own[0].metric} under {place[0]}: {notes}.\n", markup=False)
+            continue
+        _print_ranks(out, name, own)
+        _print_left_out(out, [row for row in left if (row.recipe, row.source) == place])
+
+
+def _print_ranks(out: Console, name: str, rows: Sequence[Rank]) -> None:
+    digits, first = TRACKS[name].digits, rows[0]
+    lines = [
+        [
+            number(row.rank, 0),
+            "-" if row.best is None else f"{row.best}-{row.worst}",
+            row.groups,
+            row.operator,
+            number(row.value, digits),
+            "-" if row.low is None else f"{number(row.low, digits)} to {number(row.high, digits)}",
+            row.note,
+        ]
+        for row in rows
+    ]
+    told = any(row.low is not None for row in rows)
+    interval = f"{100 * first.level:g} % interval over {first.over}"
+    source = f" of {first.source}" if first.source else ""
+    title = f"{TRACKS[name].title} track, {first.metric}, recipe {first.recipe}{source}, protocol {first.protocol}, "
+    title += f"{TRACKS[name].unit}; {interval if told else 'no intervals'}"
+    columns = ("rank", "ranks", "ties", "operator", "score", "interval", "incomplete")
+    out.print(table(title, columns, lines, numeric=("rank", "score")))
+    if told:
+        out.print("rank: 1 + operators that are better for sure; those that share a letter cannot be told apart.\n")
+
+
+def _print_left_out(out: Console, rows: Sequence[LeaveOneOut]) -> None:
+    if len(rows) < 2:
+        out.print("Without each task: there is one task only.\n")
+        return
+    operators = list(rows[0].ranks)
+    lines = [
+        [row.left_out or "(all tasks)", *(row.ranks.get(o, "-") for o in operators), number(row.tau, 2), row.note]
+        for row in rows
+    ]
+    columns = ("without", *operators, "τ", "note")
+    out.print(table("Position of each operator without one task, τ to the full ranking", columns, lines, columns[1:-1]))
+
+
+def _print_coverage(out: Console, found: Coverage) -> None:
+    states = list(found.states)
+    lines = [
+        [
+            r.task,
+            r.model,
+            r.recipe,
+            r.operator,
+            r.expected,
+            *(r.states.get(s) or "" for s in states),
+            "; ".join(r.reasons),
+        ]
+        for r in found.rows
+    ]
+    columns = ("task", "model", "recipe", "operator", "cells", *states, "why")
+    out.print(table("", columns, lines, numeric=("cells", *states)))
+    out.print(f"{found.line} ({found.basis}).", markup=False)

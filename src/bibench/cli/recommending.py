@@ -1,0 +1,151 @@
+"""``bibench recommend``: which operator and model to deploy, from records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from bibench.choice import choice
+from bibench.cli.options import Format, Load, check_format, load_files
+from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.errors import BiBenchError
+from bibench.recommend import Advice, Candidate, Sizes, Wishes, in_order, recommend
+from bibench.records import Record, read
+
+
+def recommend_(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, records files, or: published")] = None,
+    task: Annotated[str, typer.Option("--task", help="The task to be solved.")] = "",
+    device: Annotated[str, typer.Option("--device", help="Where it is to run, as the records call it.")] = "",
+    max_ms: Annotated[float | None, typer.Option("--max-ms", help="Most milliseconds per input.")] = None,
+    max_mb: Annotated[float | None, typer.Option("--max-mb", help="Most megabytes (10⁶ bytes) of weights.")] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option("--min-accuracy", help="Least score of the task's metric, in percent.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Only latencies with so many threads.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Only latencies of this engine.")] = "",
+    count_sizes: Annotated[
+        bool, typer.Option("--count-sizes/--no-count-sizes", help="Count sizes that the records lack.")
+    ] = True,
+    load: Load = None,
+    format: Format = "table",
+) -> None:
+    """Recommend operators and models that fulfil limits on latency, size and accuracy, or say why none does.
+
+    Without RUNS it reads the run folder ``runs``; ``published`` are the paper's own results.
+    """
+    check_format(format)
+    load_files(load)
+    if not task:
+        raise BiBenchError("--task is missing: which task is to be solved? See: bibench list tasks")
+    wishes = Wishes(task, device, max_ms, max_mb, min_accuracy, threads, engine)
+    records = read(runs or [Path("runs")])
+    sizes = _sizes(records, task) if count_sizes else {}
+    advice = recommend(records, wishes, sizes=sizes)
+    if format == "json":
+        print_json(advice.to_dict())
+    elif format == "csv":
+        print_csv([_flat(c) for c in (*advice.recommended, *advice.dominated, *advice.excluded, *advice.unknown)])
+    else:
+        _print(console(), advice)
+
+
+def _sizes(records: Sequence[Record], task: str) -> Sizes:
+    """Bytes of every model and operator of the task's records that no record counts, from the architecture."""
+    from bibench.cell import Cell
+    from bibench.complexity import Comparison
+    from bibench.measure.complexity import compare
+    from bibench.models import MODELS
+    from bibench.operators import OPERATORS
+    from bibench.tasks import TASKS
+
+    known = {(r.model, r.operator) for r in records if r.task == task and r.metric == "storage" and r.value is not None}
+    asked = {(r.model, r.operator) for r in records if r.task == task and r.kind == "score" and not r.study} - known
+    found: dict[tuple[str, str, str], tuple[float, str]] = {}
+    models: dict[str, Comparison | None] = {}
+    for model, operator in sorted(asked):
+        of = choice(model), choice(operator)
+        if task not in TASKS or of[0].name not in MODELS or of[1].name not in OPERATORS:
+            continue  # of a stranger's file that is not loaded: it stays unknown
+        try:
+            if model not in models:
+                models[model] = None
+                models[model] = compare(Cell(choice(task), of[0], choice("fp32"), choice("paper"), 0))
+            counted = models[model]
+            if counted is None:
+                continue
+            full = OPERATORS[of[1].name].full_precision
+            own = counted.full if full else counted.under(of[1].name, **of[1].options)
+        except BiBenchError:  # it cannot be built or converted, so it has no size
+            continue
+        found[task, model, operator] = own.storage_bytes, "counted from the architecture, not from an exported file"
+    return found
+
+
+def _print(out: Console, advice: Advice) -> None:
+    for sentence in advice.said:
+        out.print(sentence, markup=False)
+    if not advice.recommended:
+        out.print()
+    _print_list(out, "Recommended: the Pareto set", advice, advice.recommended)
+    _print_evidence(out, advice.recommended)
+    _print_list(out, "Qualified, but dominated", advice, in_order(advice.dominated))
+    _print_list(out, "Nearest misses", advice, advice.nearest)
+    if advice.unknown:
+        columns = ("operator", "model", "recipe", "what is missing")
+        lines = [(c.operator, c.model, c.recipe, "; ".join(c.missing)) for c in in_order(advice.unknown)]
+        out.print(table("Not judged, for want of a measurement", columns, lines))
+
+
+def _print_list(out: Console, title: str, advice: Advice, found: Sequence[Candidate]) -> None:
+    if not found:
+        return
+    columns = [
+        "operator",
+        "model",
+        "recipe",
+        f"{advice.metric} %",
+        "seeds",
+        "ms",
+        "quartiles",
+        "engine",
+        "threads",
+        "MB",
+    ]
+    columns += ["on the front", "remarks"]
+    lines = [
+        [
+            c.operator,
+            c.model,
+            c.recipe,
+            number(c.accuracy) + (f" ± {c.accuracy_error:.1f}" if c.accuracy_error is not None else ""),
+            c.seeds,
+            number(c.latency_ms, 2),
+            "-" if c.latency_low is None else f"{number(c.latency_low, 2)} to {number(c.latency_high, 2)}",
+            c.engine or "-",
+            c.threads or "-",
+            number(c.megabytes, 2),
+            "-" if c.front is None else f"{100 * c.front:.0f} %",
+            "; ".join((*c.broken, *c.caution)),
+        ]
+        for c in found
+    ]
+    out.print(table(title, columns, lines, numeric=columns[3:11]))
+
+
+def _print_evidence(out: Console, found: Sequence[Candidate]) -> None:
+    for c in found:
+        out.print(f"{c.name}:", markup=False)
+        for sentence in (*c.evidence, *(f"missing: {m}" for m in c.missing)):
+            out.print(f"  {sentence}", markup=False)
+    if found:
+        out.print()
+
+
+def _flat(c: Candidate) -> dict[str, Any]:
+    row = {"verdict": c.verdict, **c.to_dict()}
+    return {name: "; ".join(value) if isinstance(value, tuple) else value for name, value in row.items()}

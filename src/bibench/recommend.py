@@ -1,0 +1,425 @@
+"""Which (operator, model) to deploy: the Pareto set over accuracy, latency and size, with its evidence.
+
+Pure: records and wishes in, advice out. Nothing is extrapolated: a latency counts for the task, model, operator
+and device it was measured with, and for no other; what was not measured is said.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bibench.errors import BiBenchError
+from bibench.operators import FULL_PRECISION, paper_order
+from bibench.records import Record
+from bibench.statistics import CellMean, cells
+
+SAMPLES = 1000
+MISSES = 5
+_GOALS = (("accuracy", -1), ("latency_ms", 1), ("megabytes", 1))
+"""What a candidate is judged by, and the sign with which less is better."""
+
+Sizes = Mapping[tuple[str, str, str], tuple[float, str]]
+"""(task, model, operator) → bytes, and where the number comes from."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked for: `max_ms` per input on `device`, `max_mb` of 10⁶ bytes, `min_accuracy` in percent."""
+
+    task: str
+    device: str = ""
+    max_ms: float | None = None
+    max_mb: float | None = None
+    min_accuracy: float | None = None
+    threads: int | None = None
+    engine: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("max_ms", "max_mb", "min_accuracy"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise BiBenchError(f"{name} must be a positive number; got {value}")
+        if self.threads is not None and self.threads < 1:
+            raise BiBenchError(f"threads must be at least 1; got {self.threads}")
+        if not self.device and (self.max_ms is not None or self.engine or self.threads is not None):
+            raise BiBenchError("max_ms, engine and threads ask for a latency, which belongs to a device: give device")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One operator on one model, as it would be deployed.
+
+    `accuracy` is the task's metric in percent, mean over `seeds`, with standard error and t-interval; `latency_ms`
+    with the quartiles of its measurement. `front` is the share of bootstrap samples in which it fulfils the wishes
+    and nothing dominates it (None when nothing varies). `excess` is by how much, relative to the limit, it misses
+    the constraint it misses most. `evidence`, `missing` and `broken` are sentences.
+    """
+
+    model: str
+    operator: str
+    recipe: str
+    engine: str
+    threads: int | None
+    accuracy: float | None
+    accuracy_error: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    seeds: int
+    latency_ms: float | None
+    latency_low: float | None
+    latency_high: float | None
+    latency_samples: int | None
+    megabytes: float | None
+    verdict: str
+    front: float | None
+    excess: float
+    evidence: tuple[str, ...]
+    missing: tuple[str, ...]
+    broken: tuple[str, ...]
+    caution: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For sentences."""
+        return f"{self.operator} on {self.model}" + (f" with {self.engine}" if self.engine else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The answer. Every candidate is in exactly one list; `said` are the sentences to print."""
+
+    wishes: Wishes
+    metric: str
+    recommended: tuple[Candidate, ...]
+    dominated: tuple[Candidate, ...]
+    excluded: tuple[Candidate, ...]
+    unknown: tuple[Candidate, ...]
+    said: tuple[str, ...]
+
+    @property
+    def nearest(self) -> tuple[Candidate, ...]:
+        """The nearest misses: what breaks a constraint by least."""
+        return tuple(sorted(self.excluded, key=lambda c: (c.excess, len(c.missing), -(c.accuracy or 0)))[:MISSES])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        lists = ("recommended", "dominated", "excluded", "unknown")
+        return {
+            "wishes": asdict(self.wishes),
+            "metric": self.metric,
+            "said": list(self.said),
+            **{name: [c.to_dict() for c in getattr(self, name)] for name in lists},
+        }
+
+
+def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None = None, seed: int = 0) -> Advice:
+    """The Pareto set of what fulfils the wishes: nothing else is at least as good in accuracy, latency and size.
+
+    `sizes` complete the sizes that the records lack. Full precision is a candidate like any other.
+    """
+    scored = [r for r in records if r.kind == "score" and r.split == "test" and not r.study]
+    known = sorted({r.task for r in scored})
+    if wishes.task not in known:
+        close = difflib.get_close_matches(wishes.task, known, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise BiBenchError(f"--task {wishes.task}: no score of it; these tasks have some: {', '.join(known)}.{hint}")
+    scored = [r for r in scored if r.task == wishes.task]
+    latencies = [r for r in records if r.kind == "latency" and r.metric == "latency_ms"]
+    counted = _counted(records, sizes or {})
+    found = [
+        made
+        for cell in cells(scored)
+        for made in _candidates(cell, scored, latencies, counted.get((cell.task, cell.model, cell.operator)), wishes)
+    ]
+    fitting = [c for c in found if not c.broken and not _lacks(c, wishes)]
+    front = [c for c in fitting if not any(dominates(o, c) for o in fitting)]
+    shares = _front_shares(found, scored, wishes, seed)
+    judged = [replace(c, verdict=_verdict(c, front, wishes), front=shares.get(n)) for n, c in enumerate(found)]
+    lists = {v: tuple(c for c in judged if c.verdict == v) for v in ("recommended", "dominated", "excluded", "unknown")}
+    recommended = tuple(sorted(lists.pop("recommended"), key=lambda c: -(c.accuracy or 0)))
+    said = _said(wishes, recommended, judged, latencies)
+    return Advice(wishes, scored[0].metric, recommended, **lists, said=tuple(said))
+
+
+def dominates(one: Candidate, other: Candidate) -> bool:
+    """Whether `one` is nowhere worse and somewhere better; what only one of them has cannot be compared."""
+    pairs = [(getattr(one, name), getattr(other, name), sign) for name, sign in _GOALS]
+    if any((a is None) != (b is None) for a, b, _ in pairs):
+        return False
+    differences = [sign * (a - b) for a, b, sign in pairs if a is not None]
+    return all(d <= 0 for d in differences) and any(d < 0 for d in differences)
+
+
+def _candidates(
+    cell: CellMean,
+    scored: Sequence[Record],
+    latencies: Sequence[Record],
+    size: tuple[float, str] | None,
+    wishes: Wishes,
+) -> list[Candidate]:
+    """One per latency on the device (engine, threads), or one without."""
+    own = [r for r in scored if (r.model, r.operator, r.recipe) == (cell.model, cell.operator, cell.recipe)]
+    measured = [r for r in latencies if (r.task, r.model, r.operator) == (cell.task, cell.model, cell.operator)]
+    there: Sequence[Record | None] = ()
+    if wishes.device:
+        there = _newest([r for r in measured if _asked_for(r, wishes) and r.value is not None])
+    return [_candidate(cell, own, latency, measured, size, wishes) for latency in there or [None]]
+
+
+def _asked_for(r: Record, wishes: Wishes) -> bool:
+    return (
+        r.device.casefold() == wishes.device.casefold()
+        and (wishes.threads is None or r.threads == wishes.threads)
+        and (not wishes.engine or r.engine == wishes.engine)
+        and r.batch_size in (None, 1)
+    )
+
+
+def _newest(found: Sequence[Record]) -> list[Record]:
+    """The latest measurement with each engine and number of threads."""
+    return list({(r.engine, r.threads): r for r in sorted(found, key=lambda r: r.started)}.values())
+
+
+def _counted(records: Sequence[Record], sizes: Sizes) -> Sizes:
+    """Sizes by task, model and operator: the newest of the records, then `sizes`."""
+    found = sorted((r for r in records if r.kind == "complexity" and r.metric == "storage"), key=lambda r: r.started)
+    own = {(r.task, r.model, r.operator): (r.value, f"counted, {r.cell}") for r in found if r.value is not None}
+    return {**sizes, **own}
+
+
+def _candidate(
+    cell: CellMean,
+    own: Sequence[Record],
+    latency: Record | None,
+    measured: Sequence[Record],
+    size: tuple[float, str] | None,
+    wishes: Wishes,
+) -> Candidate:
+    evidence, missing = [_accuracy_evidence(cell, own)], []
+    ms = latency.value if latency is not None else None
+    if latency is not None:
+        evidence.append(_latency_evidence(latency))
+    elif wishes.device:
+        missing.append(_no_latency(measured, wishes))
+    if size is not None:
+        evidence.append(f"size: {size[0]:,.0f} bytes, {size[1]}")
+    else:
+        missing.append("size: not counted (bibench measure complexity)")
+    if cell.mean is None:
+        missing.append("accuracy: no seed has a score")
+    megabytes = size[0] / 1e6 if size is not None else None
+    limits = [
+        ("latency", "ms", ms, wishes.max_ms, 1),
+        ("size", "MB", megabytes, wishes.max_mb, 1),
+        (cell.metric, "%", cell.mean, wishes.min_accuracy, -1),
+    ]
+    broken, excess = [], 0.0
+    for what, unit, value, limit, sign in limits:
+        if value is not None and limit is not None and sign * (value - limit) > 0:
+            broken.append(f"{what} {value:.3g} {unit} is {'above' if sign > 0 else 'below'} {limit:g} {unit}")
+            excess = max(excess, sign * (value - limit) / limit)
+    return Candidate(
+        model=cell.model,
+        operator=cell.operator,
+        recipe=cell.recipe,
+        engine=latency.engine if latency is not None else "",
+        threads=latency.threads if latency is not None else None,
+        accuracy=cell.mean,
+        accuracy_error=cell.std_error,
+        accuracy_low=cell.low,
+        accuracy_high=cell.high,
+        seeds=cell.seeds,
+        latency_ms=ms,
+        latency_low=latency.low if latency is not None else None,
+        latency_high=latency.high if latency is not None else None,
+        latency_samples=latency.samples if latency is not None else None,
+        megabytes=megabytes,
+        verdict="",
+        front=None,
+        excess=excess,
+        evidence=tuple(evidence),
+        missing=tuple(missing),
+        broken=tuple(broken),
+        caution=tuple(_cautions(cell, own, latency, wishes)),
+    )
+
+
+def _accuracy_evidence(cell: CellMean, own: Sequence[Record]) -> str:
+    seeds = ", ".join(str(r.seed) for r in own if r.value is not None)
+    if any(r.source for r in own):
+        return f"{cell.metric}: the paper's {cell.task} {cell.model}, one printed number"
+    return f"{cell.metric}: {cell.task}/{cell.model}/{cell.operator}/{cell.recipe}, seeds {seeds or 'none'}"
+
+
+def _latency_evidence(r: Record) -> str:
+    parts = [
+        f"latency: {r.device}",
+        r.engine,
+        f"{r.threads} thread(s)" if r.threads else "",
+        f"batch {r.batch_size or 1}",
+    ]
+    parts.append(f"median of {r.samples}" if r.samples else "")
+    parts.append(f"measured with {r.model} as {r.task} uses it")
+    published = bool(r.source)
+    parts.append("the paper, which does not state the size of the input" if published else f"on {r.started[:10]}")
+    return ", ".join(filter(None, parts))
+
+
+def _no_latency(measured: Sequence[Record], wishes: Wishes) -> str:
+    """What latencies there are instead; they are named and not used."""
+    asked = [wishes.device, wishes.engine, f"{wishes.threads} thread(s)" if wishes.threads else ""]
+    lacking = f"latency: none on {', '.join(filter(None, asked))}"
+    on_device = [r for r in measured if r.device.casefold() == wishes.device.casefold()]
+    if on_device:
+        failed = [f"{r.status}: {r.reason}" for r in on_device if r.value is None and _asked_for(r, wishes)]
+        others = sorted({f"{r.engine} {r.threads} thread(s)" for r in on_device if r.value is not None})
+        return "; ".join(filter(None, (lacking, *failed, f"there is {', '.join(others)}" if others else "")))
+    devices = sorted({r.device for r in measured if r.value is not None})
+    return lacking + (f"; this model and operator were measured on {', '.join(devices)}" if devices else "")
+
+
+def _cautions(cell: CellMean, own: Sequence[Record], latency: Record | None, wishes: Wishes) -> list[str]:
+    found = []
+    if cell.seeds == 1:
+        found.append("one seed: the spread of accuracy is unknown")
+    if wishes.min_accuracy is not None and cell.low is not None and cell.low < wishes.min_accuracy <= (cell.mean or 0):
+        found.append(f"the interval of {cell.metric} reaches below {wishes.min_accuracy:g} %")
+    high = latency.high if latency is not None else None
+    if wishes.max_ms is not None and high is not None and high > wishes.max_ms:
+        found.append(f"the upper quartile of latency, {high:.3g} ms, is above {wishes.max_ms:g} ms")
+    flags = sorted({flag for r in own for flag in r.flags.split(",") if flag})
+    found += [f"flagged {', '.join(flags)}"] if flags else []
+    found += ["open division: the recipe was changed"] if any(r.division == "open" for r in own) else []
+    found += ["embedded data"] if cell.embedded else []
+    return found
+
+
+def _lacks(c: Candidate, wishes: Wishes) -> bool:
+    """Whether something is unknown that has a limit, or accuracy, without which there is nothing to weigh."""
+    return (
+        c.accuracy is None
+        or (bool(wishes.device) and c.latency_ms is None)
+        or (wishes.max_mb is not None and c.megabytes is None)
+    )
+
+
+def _verdict(c: Candidate, front: Sequence[Candidate], wishes: Wishes) -> str:
+    if c.broken:
+        return "excluded"
+    if _lacks(c, wishes):
+        return "unknown"
+    return "recommended" if any(c is f for f in front) else "dominated"
+
+
+def _front_shares(found: Sequence[Candidate], scored: Sequence[Record], wishes: Wishes, seed: int) -> dict[int, float]:
+    """By index, the share of samples in which a candidate fulfils the wishes undominated.
+
+    Accuracy: its seeds resampled, deviations widened by √(n / (n - 1)), the same draw for candidates of one model
+    with the same seeds. Latency: normal around the median with its standard error, 1.2533 · IQR / 1.349 / √samples.
+    """
+    random = np.random.default_rng(seed)
+    sizes = np.array([np.nan if c.megabytes is None else c.megabytes for c in found])
+    by_cell: dict[tuple[str, str, str], list[tuple[int, float]]] = defaultdict(list)
+    for r in scored:
+        if r.value is not None:
+            by_cell[r.model, r.operator, r.recipe].append((r.seed, 100 * r.value))
+    draws: dict[tuple[str, str, tuple[int, ...]], npt.NDArray[np.int64]] = {}
+    accuracy, latency = np.full((2, SAMPLES, len(found)), np.nan)
+    for n, c in enumerate(found):
+        own = sorted(by_cell.get((c.model, c.operator, c.recipe), []))
+        if own:
+            names = c.model, c.recipe, tuple(s for s, _ in own)
+            if names not in draws:
+                draws[names] = random.integers(0, len(own), (SAMPLES, len(own)))
+            values = np.array([v for _, v in own])
+            wider = math.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else 1.0
+            accuracy[:, n] = values.mean() + wider * (values[draws[names]].mean(1) - values.mean())
+        if c.latency_ms is not None:
+            latency[:, n] = c.latency_ms + _median_error(c) * random.standard_normal(SAMPLES)
+    if not any((np.nan_to_num(np.ptp(values, 0)) > 1e-9).any() for values in (accuracy, latency)):
+        return {}
+    fits = ~np.isnan(accuracy)
+    if wishes.device:
+        fits &= ~np.isnan(latency)
+    for values, limit, sign in (
+        (latency, wishes.max_ms, 1),
+        (sizes, wishes.max_mb, 1),
+        (accuracy, wishes.min_accuracy, -1),
+    ):
+        if limit is not None:
+            fits &= sign * values <= sign * limit
+    undominated = np.ones(fits.shape, dtype=bool)
+    goals = [-accuracy, latency, np.broadcast_to(sizes, accuracy.shape)]
+    for n in range(len(found)):
+        worse, less = fits.copy(), np.zeros(fits.shape, dtype=bool)
+        for goal in goals:
+            mine, other = goal[:, n : n + 1], goal
+            worse &= (other <= mine) | (np.isnan(other) & np.isnan(mine))
+            less |= other < mine
+        undominated[:, n] = ~(worse & less).any(1)
+    return {n: float((fits & undominated)[:, n].mean()) for n in range(len(found))}
+
+
+def _median_error(c: Candidate) -> float:
+    """Standard error of a median from its quartiles; 0 where they are not known."""
+    if c.latency_low is None or c.latency_high is None or not c.latency_samples:
+        return 0.0
+    return 1.2533 * (c.latency_high - c.latency_low) / 1.349 / math.sqrt(c.latency_samples)
+
+
+def _said(
+    wishes: Wishes, recommended: Sequence[Candidate], judged: Sequence[Candidate], latencies: Sequence[Record]
+) -> list[str]:
+    """What the lists mean, in sentences."""
+    count = {v: sum(c.verdict == v for c in judged) for v in ("dominated", "excluded", "unknown")}
+    said = []
+    if recommended:
+        said.append(
+            f"{len(recommended)} of {len(judged)} candidates are recommended: each is better than every other in "
+            f"accuracy, latency or size. {count['dominated']} more qualify and are dominated."
+        )
+    else:
+        said.append(
+            f"Nothing qualifies: of {len(judged)} candidates {count['excluded']} break a constraint and "
+            f"{count['unknown']} lack a measurement."
+        )
+    for what in ("latency", "size"):
+        broken = [c for c in judged if any(b.startswith(what + " ") for b in c.broken)]
+        alone = sum(len(c.broken) == 1 for c in broken)
+        if broken:
+            said.append(f"The limit on {what} excludes {len(broken)}, {alone} of them alone.")
+    if wishes.min_accuracy is not None:
+        below = [c for c in judged if any(" is below " in b for b in c.broken)]
+        if below:
+            alone = sum(len(c.broken) == 1 for c in below)
+            said.append(f"The minimum accuracy excludes {len(below)}, {alone} of them alone.")
+    if wishes.device and not any(r.device.casefold() == wishes.device.casefold() for r in latencies):
+        devices = sorted({r.device for r in latencies if r.value is not None})
+        said.append(
+            f"No latency was measured on {wishes.device}; "
+            + (
+                f"there are some of: {', '.join(devices)}. None of them stands in for it."
+                if devices
+                else "nor on any device."
+            )
+        )
+    if not any(c.operator == FULL_PRECISION for c in judged):
+        said.append("Full precision is not among the candidates: it has no score.")
+    return said
+
+
+def in_order(found: Sequence[Candidate]) -> list[Candidate]:
+    """By model, then operators in the paper's order."""
+    return sorted(found, key=lambda c: (c.model, paper_order(c.operator), c.engine, c.threads or 0))
