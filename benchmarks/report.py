@@ -42,11 +42,25 @@ def cell(
 ) -> Iterator[Record]:
     """The records of one cell: score, training, sizes, latency and 96 corrupted accuracies."""
     known: dict[str, Any] = {
-        **{"cell": f"{task}/{model}/{operator}/paper/seed{seed}", "task": task, "embedded": True, "model": model},
-        **{"family": family, "operator": operator, "recipe": "paper", "seed": seed, "code": "a-b-c-d-e"},
-        **{"initial_weights": f"w{task}{seed}", "data_order": f"o{task}{seed}", "data": f"d{task}"},
-        **{"started": "2026-01-01T00:00:00+00:00", "bibench": "0.1.0", "python": "3.11", "torch": "2.6"},
-        **{"platform": "Linux x86_64", "cpu": "synthetic", "cpu_count": 2},
+        "cell": f"{task}/{model}/{operator}/paper/seed{seed}",
+        "task": task,
+        "embedded": True,
+        "model": model,
+        "family": family,
+        "operator": operator,
+        "recipe": "paper",
+        "seed": seed,
+        "code": "a-b-c-d-e",
+        "initial_weights": f"w{task}{seed}",
+        "data_order": f"o{task}{seed}",
+        "data": f"d{task}",
+        "started": "2026-01-01T00:00:00+00:00",
+        "bibench": "0.1.0",
+        "python": "3.11",
+        "torch": "2.6",
+        "platform": "Linux x86_64",
+        "cpu": "synthetic",
+        "cpu_count": 2,
     }
     yield Record(kind="score", metric="accuracy", split="test", value=base, **known)
     yield Record(kind="training", metric="train_seconds", unit="s", value=100.0, **known)
@@ -55,7 +69,9 @@ def cell(
     if bits == 2:
         for metric in ("compression", "speedup"):
             yield Record(kind="complexity", metric=metric, value=10 + noise.random(), **known)
-    yield Record(kind="latency", metric="latency_ms", unit="ms", value=float(bits), device="host", engine="onnx", **known)
+    yield Record(
+        kind="latency", metric="latency_ms", unit="ms", value=float(bits), device="host", engine="onnx", **known
+    )
     yield Record(kind="corruption", metric="accuracy", corruption="none", severity=0, value=base, **known)
     for corruption in range(CORRUPTIONS):
         for severity in range(1, 6):

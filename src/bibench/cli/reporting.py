@@ -15,7 +15,9 @@ from bibench.tracks.base import BIBENCH, check_protocol
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders or records files; published is the paper's tables.")],
-    out: Annotated[Path, typer.Option("-o", "--output", help="Folder of the site; an older report there is replaced.")] = Path("site"),
+    out: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the site; an older report there is replaced.")
+    ] = Path("site"),
     against: Annotated[
         list[Path] | None, typer.Option("--against", help="Records to compare with: published, or run folders.")
     ] = None,

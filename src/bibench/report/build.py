@@ -72,7 +72,9 @@ def check_target(out: Path) -> None:
     if out.is_dir() and not out.is_symlink():
         if (out / MARKER).is_file() or next(out.iterdir(), None) is None:
             return
-        raise StoreError(f"-o {out}: the folder holds something else than a report, which is not overwritten; name another")
+        raise StoreError(
+            f"-o {out}: the folder holds something else than a report, which is not overwritten; name another"
+        )
     if out.exists() or out.is_symlink():
         raise StoreError(f"-o {out}: there is a file or link of this name; name a folder")
 
@@ -151,8 +153,14 @@ class _Site:
         path.parent.mkdir(parents=True, exist_ok=True)
         template = self._environment.get_template("page.html.j2")
         context = {
-            **{"page": page, "document": document, "blocks": blocks, "drawn": drawn, "navigation": self._navigation},
-            **{"root": "../" * document.path.count("/"), "made": self._made, "version": versions()["bibench"]},
+            "page": page,
+            "document": document,
+            "blocks": blocks,
+            "drawn": drawn,
+            "navigation": self._navigation,
+            "root": "../" * document.path.count("/"),
+            "made": self._made,
+            "version": versions()["bibench"],
             "figure_files": self.figures,
         }
         with path.open("w", encoding="utf-8") as stream:
@@ -241,4 +249,3 @@ def shown(value: object) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-

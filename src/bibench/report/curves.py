@@ -56,8 +56,10 @@ def _figure(
         last[operator] = values[-1]
         data.append(
             {
-                **{"type": "scatter", "mode": "lines+markers" if length <= 12 else "lines"},
-                **{"x": list(range(1, length + 1)), "y": [round(v, 3) for v in values]},
+                "type": "scatter",
+                "mode": "lines+markers" if length <= 12 else "lines",
+                "x": list(range(1, length + 1)),
+                "y": [round(v, 3) for v in values],
                 "name": plain(material.title(operator)),
                 "line": {"color": material.colour(operator), "width": 2},
                 "marker": {"symbol": material.symbol(operator), "size": 6},

@@ -77,8 +77,13 @@ def dots(
         }
         if low is not None and high is not None:
             trace["error_x"] = {
-                **{"type": "data", "array": [high - value], "arrayminus": [value - low], "symmetric": False},
-                **{"color": material.colour(operator), "thickness": 2, "width": 5},
+                "type": "data",
+                "array": [high - value],
+                "arrayminus": [value - low],
+                "symmetric": False,
+                "color": material.colour(operator),
+                "thickness": 2,
+                "width": 5,
             }
         traces.append(trace)
     layout = {
@@ -115,15 +120,17 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def trade_off(
-    material: Material, points: Sequence[Point], cost: str, merit: str
-) -> tuple[list[Trace], dict[str, Any]]:
+def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str) -> tuple[list[Trace], dict[str, Any]]:
     """A scatter plot with its Pareto front; cost on a logarithmic axis."""
     best = front(points)
     traces: list[Trace] = [
         {
-            **{"type": "scatter", "mode": "lines", "name": "Pareto front", "hoverinfo": "skip"},
-            **{"x": [p.cost for p in best], "y": [p.merit for p in best]},
+            "type": "scatter",
+            "mode": "lines",
+            "name": "Pareto front",
+            "hoverinfo": "skip",
+            "x": [p.cost for p in best],
+            "y": [p.merit for p in best],
             "line": {"color": "@muted", "shape": "hv", "dash": "dot", "width": 2},
         }
     ]
@@ -131,8 +138,11 @@ def trade_off(
         own = [p for p in points if p.operator == operator]
         traces.append(
             {
-                **{"type": "scatter", "mode": "markers", "name": plain(material.title(operator))},
-                **{"x": [p.cost for p in own], "y": [p.merit for p in own]},
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(material.title(operator)),
+                "x": [p.cost for p in own],
+                "y": [p.merit for p in own],
                 "text": [plain(p.label) for p in own],
                 "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.2f}<extra>%{fullData.name}</extra>",
                 "marker": {"color": material.colour(operator), "symbol": material.symbol(operator), "size": 10},
@@ -181,7 +191,10 @@ def radar(
     closed = [*known, known[0]]
     labels = [plain(name).replace(" ", "<br>", 1) for name in axes]
     trace: Trace = {
-        **{"type": "scatterpolar", "mode": "lines+markers", "r": closed, "theta": [*labels, labels[0]]},
+        "type": "scatterpolar",
+        "mode": "lines+markers",
+        "r": closed,
+        "theta": [*labels, labels[0]],
         "connectgaps": False,
         "name": plain(material.title(operator)),
         "line": {"color": material.colour(operator), "width": 2},

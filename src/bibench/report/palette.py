@@ -14,21 +14,55 @@ from bibench.operators import PAPER_ORDER, paper_order
 
 SCHEMES: dict[str, dict[str, str]] = {
     "light": {
-        **{"text": "#1c2430", "muted": "#566170", "surface": "#ffffff", "page": "#f7f7f4", "line": "#dcdfe3"},
-        **{"accent": "#0b6e99", "good": "#00795a", "bad": "#b3401a", "fill": "#e8f1f5"},
-        **{"1": "#0072b2", "2": "#d55e00", "3": "#009070", "4": "#b5508a", "5": "#3f9fd6", "6": "#a87400"},
-        **{"7": "#4b3fa0", "8": "#7a5230", "9": "#882255", "10": "#117733", "11": "#86862d", "12": "#a05a64"},
+        "text": "#1c2430",
+        "muted": "#566170",
+        "surface": "#ffffff",
+        "page": "#f7f7f4",
+        "line": "#dcdfe3",
+        "accent": "#0b6e99",
+        "good": "#00795a",
+        "bad": "#b3401a",
+        "fill": "#e8f1f5",
+        "1": "#0072b2",
+        "2": "#d55e00",
+        "3": "#009070",
+        "4": "#b5508a",
+        "5": "#3f9fd6",
+        "6": "#a87400",
+        "7": "#4b3fa0",
+        "8": "#7a5230",
+        "9": "#882255",
+        "10": "#117733",
+        "11": "#86862d",
+        "12": "#a05a64",
         "0": "#59636f",
     },
     "dark": {
-        **{"text": "#e6e8eb", "muted": "#a3adb9", "surface": "#1b2027", "page": "#13171c", "line": "#343c46"},
-        **{"accent": "#6cc0e5", "good": "#4fd0a8", "bad": "#ff9a70", "fill": "#1d2f3a"},
-        **{"1": "#4fa8e0", "2": "#ff8a4c", "3": "#2fc79a", "4": "#ea93c3", "5": "#a5dbf7", "6": "#edbd45"},
-        **{"7": "#a698ff", "8": "#cfa884", "9": "#e07fae", "10": "#6fcf83", "11": "#c9c95a", "12": "#e5a3ad"},
+        "text": "#e6e8eb",
+        "muted": "#a3adb9",
+        "surface": "#1b2027",
+        "page": "#13171c",
+        "line": "#343c46",
+        "accent": "#6cc0e5",
+        "good": "#4fd0a8",
+        "bad": "#ff9a70",
+        "fill": "#1d2f3a",
+        "1": "#4fa8e0",
+        "2": "#ff8a4c",
+        "3": "#2fc79a",
+        "4": "#ea93c3",
+        "5": "#a5dbf7",
+        "6": "#edbd45",
+        "7": "#a698ff",
+        "8": "#cfa884",
+        "9": "#e07fae",
+        "10": "#6fcf83",
+        "11": "#c9c95a",
+        "12": "#e5a3ad",
         "0": "#aab3bf",
     },
 }
-SYMBOLS = ("circle-open", "circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon", "hexagram")
+SYMBOLS: tuple[str, ...] = ("circle-open", "circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon", "hexagram")
 SYMBOLS += ("triangle-down", "bowtie", "hourglass")
 SEQUENTIAL = ((0.0, "#f3ead7"), (0.25, "#c7d4c0"), (0.5, "#7fb0b4"), (0.75, "#3c7ea3"), (1.0, "#1d3f72"))
 """From little to much; also readable without colour, since lightness falls throughout."""
@@ -56,8 +90,10 @@ def resolve(value: Any, scheme: str = "light") -> Any:
     if isinstance(value, str):
         return SCHEMES[scheme].get(value[1:], value) if value.startswith("@") else value
     if isinstance(value, dict):
-        return {k: v if k in ("text", "customdata", "name", "x", "y", "title") else resolve(v, scheme)
-                for k, v in value.items()}
+        return {
+            k: v if k in ("text", "customdata", "name", "x", "y", "title") else resolve(v, scheme)
+            for k, v in value.items()
+        }
     if isinstance(value, list | tuple):
         return [resolve(v, scheme) for v in value]
     return value

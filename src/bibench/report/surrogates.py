@@ -35,7 +35,11 @@ def surrogate_figure(operator: str) -> Figure | None:
         late = {"both, end of training": next(iter(late.values()))} if late else {}
     data = [
         {
-            **{"type": "scatter", "mode": "lines", "name": name, "x": [round(v, 4) for v in x.tolist()], "y": values},
+            "type": "scatter",
+            "mode": "lines",
+            "name": name,
+            "x": [round(v, 4) for v in x.tolist()],
+            "y": values,
             "line": {"color": colour, "width": 2, "dash": dash},
             "hovertemplate": "%{x:.2f}: %{y:.2f}<extra>%{fullData.name}</extra>",
         }

@@ -25,7 +25,11 @@ def comparison(material: Material) -> Iterator[Document]:
             HREF,
             "Comparison",
             "These records beside others.",
-            [Text("This report was made without other records; --against published compares with the paper's.", "note")],
+            [
+                Text(
+                    "This report was made without other records; --against published compares with the paper's.", "note"
+                )
+            ],
         )
         return
     yield Document(HREF, "Comparison", lead, [*_overall(material), *_cells(material)])
@@ -41,7 +45,11 @@ def _overall(material: Material) -> Iterator[Block]:
         )
     lines = []
     for name in material.tracks:
-        theirs = {(r.operator, r.metric): r for r in material.against_scores.get(name, []) if r.value is not None and not r.part}
+        theirs = {
+            (r.operator, r.metric): r
+            for r in material.against_scores.get(name, [])
+            if r.value is not None and not r.part
+        }
         recipe = material.main_recipe(name)
         for own in material.scores[name]:
             other = theirs.get((own.operator, own.metric))
@@ -78,14 +86,14 @@ def _difference(value: float, digits: int) -> Cell:
 def _cells(material: Material) -> Iterator[Block]:
     yield Heading("Cell by cell", "cells")
     theirs: dict[tuple[str, str, str], Accuracy] = {}
-    for other in accuracies(r for r in material.against if not r.study):
-        theirs.setdefault((other.task, model_name(other.model), other.operator), other)
+    for row in accuracies(r for r in material.against if not r.study):
+        if row.mean is not None:
+            theirs.setdefault((row.task, model_name(row.model), row.operator), row)
     pairs = [
         (own, other)
         for own in material.accuracies
         if own.mean is not None
         and (other := theirs.get((own.task, model_name(own.model), own.operator))) is not None
-        and other.mean is not None
     ]
     if not pairs:
         tasks = ", ".join(sorted({a.task for a in material.accuracies})[:8])
@@ -115,16 +123,24 @@ def _scatter(material: Material, pairs: list[tuple[Accuracy, Accuracy]]) -> Figu
     low, high = min(values) - 2, max(values) + 2
     data: list[dict[str, object]] = [
         {
-            **{"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "name": "equal"},
-            **{"line": {"color": "@muted", "dash": "dot", "width": 1.5}, "hoverinfo": "skip"},
+            "type": "scatter",
+            "mode": "lines",
+            "x": [low, high],
+            "y": [low, high],
+            "name": "equal",
+            "line": {"color": "@muted", "dash": "dot", "width": 1.5},
+            "hoverinfo": "skip",
         }
     ]
     for operator in dict.fromkeys(own.operator for own, _ in pairs):
         chosen = [(own, other) for own, other in pairs if own.operator == operator]
         data.append(
             {
-                **{"type": "scatter", "mode": "markers", "name": plain(material.title(operator))},
-                **{"x": [other.mean for _, other in chosen], "y": [own.mean for own, _ in chosen]},
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(material.title(operator)),
+                "x": [other.mean for _, other in chosen],
+                "y": [own.mean for own, _ in chosen],
                 "text": [plain(f"{own.task}, {own.model}") for own, _ in chosen],
                 "marker": {"color": material.colour(operator), "symbol": material.symbol(operator), "size": 9},
                 "hovertemplate": "%{text}: ours %{y:.2f}, theirs %{x:.2f}<extra>%{fullData.name}</extra>",

@@ -64,7 +64,9 @@ def _map(material: Material, found: Coverage) -> Figure:
     shares: list[list[float | None]] = []
     for operator in operators:
         rows = [[r for r in found.rows if (r.operator, r.task) == (operator, task)] for task in tasks]
-        shares.append([100 * sum(r.done for r in own) / max(sum(r.expected for r in own), 1) if own else None for own in rows])
+        shares.append(
+            [100 * sum(r.done for r in own) / max(sum(r.expected for r in own), 1) if own else None for own in rows]
+        )
     data, layout = heat_map([material.title(o) for o in operators], tasks, shares, "%")
     data[0] |= {"zmin": 0, "zmax": 100}
     incomplete = sum(share is None or share < 100 for row in shares for share in row)

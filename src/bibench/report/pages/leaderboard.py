@@ -9,7 +9,7 @@ from bibench.report.figures import axis, dots, dots_height, plain
 from bibench.report.material import Material
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
-from bibench.statistics import LeaveOneOut, Rank, leave_one_out, ranks
+from bibench.statistics import LeaveOneOut, Rank
 from bibench.tracks import TRACKS
 
 HREF = "leaderboard.html"
@@ -59,7 +59,10 @@ def _places(material: Material, name: str, rows: Sequence[Rank]) -> Figure | Non
     order = [plain(material.title(r.operator)) for r in known]
     data = [
         {
-            **{"type": "bar", "orientation": "h", "y": [label], "base": [(r.best or 0) - 0.4]},
+            "type": "bar",
+            "orientation": "h",
+            "y": [label],
+            "base": [(r.best or 0) - 0.4],
             "x": [(r.worst or 0) - (r.best or 0) + 0.8],
             "marker": {"color": material.colour(r.operator), "opacity": 0.75},
             "customdata": [f"{r.best} to {r.worst}"],
@@ -77,7 +80,9 @@ def _places(material: Material, name: str, rows: Sequence[Rank]) -> Figure | Non
         "showlegend": False,
         "bargap": 0.45,
     }
-    alt = "Bars of the range of ranks: " + "; ".join(f"{material.title(r.operator)} {r.best} to {r.worst}" for r in known)
+    alt = "Bars of the range of ranks: " + "; ".join(
+        f"{material.title(r.operator)} {r.best} to {r.worst}" for r in known
+    )
     takeaway = takeaway[0].upper() + takeaway[1:]
     return Figure(f"places-{name}", "Rank intervals", takeaway, alt, data, layout, dots_height(len(known)))
 
@@ -102,7 +107,9 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
     lines = []
     for row in rows:
         span = f"{row.best}–{row.worst}" if row.best is not None else ""
-        interval = f"{row.low:.{digits}f} to {row.high:.{digits}f}" if row.low is not None and row.high is not None else ""
+        interval = (
+            f"{row.low:.{digits}f} to {row.high:.{digits}f}" if row.low is not None and row.high is not None else ""
+        )
         partial = row.cells < row.expected
         lines.append(
             [
@@ -144,7 +151,9 @@ def _left_out(material: Material, name: str) -> Iterator[Block]:
     elif len(leads) == 1:
         yield Text(f"The leader stays, whichever task is left out; {listed([material.title(o) for o in moved])} move.")
     else:
-        yield Text(f"Which task is left out decides who leads: {listed([material.title(o) for o in sorted(leads)], 'or')}.")
+        yield Text(
+            f"Which task is left out decides who leads: {listed([material.title(o) for o in sorted(leads)], 'or')}."
+        )
     yield _left_out_table(material, name, rows)
 
 
@@ -162,5 +171,7 @@ def _left_out_table(material: Material, name: str, rows: Sequence[LeaveOneOut]) 
         for row in rows
     ]
     columns = [Column("task left out"), *(Column(material.title(o), numeric=True) for o in operators)]
-    columns.append(Column("Kendall τ", numeric=True, note="agreement with the ranking of all tasks; 1 is the same order"))
+    columns.append(
+        Column("Kendall τ", numeric=True, note="agreement with the ranking of all tasks; 1 is the same order")
+    )
     return Table(f"left-out-{name}", "Rank of each operator without one task", columns, lines)

@@ -42,7 +42,9 @@ def operators(material: Material) -> Iterator[Document]:
     found = standings(material.accuracies)
     names = [FULL_PRECISION, *material.operators]
     items = [(material.title(o), material.operator_href(o), _summary(material, o, found)) for o in names]
-    yield Document("operators/index.html", "Operators", "How each binarizes, and where it wins and fails.", [Links(items)])
+    yield Document(
+        "operators/index.html", "Operators", "How each binarizes, and where it wins and fails.", [Links(items)]
+    )
     weak = weak_cells(material.test_scores)
     for name in names:
         own = [s for s in found if s.accuracy.operator == name]
@@ -129,12 +131,20 @@ def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Ite
     for a in rows:
         s = by_place.get((a.task, a.model, a.recipe))
         href = material.href(a.task, a.model, a.recipe, operator)
-        rank = Cell(s.rank, f"{s.rank} of {s.of}", tone="best" if s.rank == 1 and s.of > 1 else "") if s and s.rank else Cell(None)
+        rank = (
+            Cell(s.rank, f"{s.rank} of {s.of}", tone="best" if s.rank == 1 and s.of > 1 else "")
+            if s and s.rank
+            else Cell(None)
+        )
         lines.append(
             [
                 *(Cell(a.task), Cell(a.model), Cell(a.recipe)),
                 number(a.mean, 1, a.std, href=href, note=a.flags or (f"{a.missing} failed" if a.missing else "")),
-                number(s.relative if s else None, 1, tone="weak" if s and s.relative is not None and s.relative < WEAK else ""),
+                number(
+                    s.relative if s else None,
+                    1,
+                    tone="weak" if s and s.relative is not None and s.relative < WEAK else "",
+                ),
                 *(rank, Cell(a.seeds), Cell(a.flags or None)),
             ]
         )
@@ -157,7 +167,10 @@ def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Fig
     values = [round(s.relative or 0, 3) for s in drawn]
     data = [
         {
-            **{"type": "bar", "orientation": "h", "x": values, "y": labels},
+            "type": "bar",
+            "orientation": "h",
+            "x": values,
+            "y": labels,
             "marker": {"color": material.colour(operator)},
             "hovertemplate": "%{y}: %{x:.1f} %<extra></extra>",
         },
@@ -175,12 +188,22 @@ def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Fig
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category", "tickfont": {"size": 10}},
         "showlegend": False,
         "shapes": [
-            {"type": "line", "x0": 100, "x1": 100, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": "@muted", "dash": "dot"}}
+            {
+                "type": "line",
+                "x0": 100,
+                "x1": 100,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": "@muted", "dash": "dot"},
+            }
         ],
     }
     alt = f"Bar chart of accuracy relative to full precision by task and model. {takeaway}"
     title = "Accuracy kept" + ("" if drawn is related else f", the best and worst {MAX_BARS // 2}")
-    return Figure(f"kept-{slug(operator)}", title, takeaway, alt, data, layout, 130 + (50 if several else 38) * len(drawn))
+    return Figure(
+        f"kept-{slug(operator)}", title, takeaway, alt, data, layout, 130 + (50 if several else 38) * len(drawn)
+    )
 
 
 def _weak(material: Material, faults: Sequence[tuple[Record, str]]) -> Iterator[Block]:

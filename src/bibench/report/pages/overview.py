@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bibench.operators import FULL_PRECISION
-from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, Tiles, listed, number, slug
+from bibench.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Figure,
+    Heading,
+    Multiples,
+    Table,
+    Text,
+    Tiles,
+    listed,
+    number,
+    slug,
+)
 from bibench.report.figures import radar
 from bibench.report.material import Material
 from bibench.report.page import Document, page
@@ -103,13 +116,19 @@ def tracks_table(material: Material) -> Table:
                 cells.append(Cell(None, "–", f"tracks/{name}.html", note=note, tone="missing"))
                 continue
             partial = score.cells < score.expected or bool(score.note)
-            cell = number(score.value, TRACKS[name].digits, score.std_error, href=f"tracks/{name}.html", note=score.note)
+            cell = number(
+                score.value, TRACKS[name].digits, score.std_error, href=f"tracks/{name}.html", note=score.note
+            )
             tone = "best" if best.get(name) == operator else "weak" if partial else ""
             text = cell.shown + ("*" if partial else "")
             cells.append(Cell(cell.value, text, cell.href, cell.note, tone))
         rows.append(cells)
     columns = [
-        Column(material.track_title(name), numeric=True, note=f"{TRACKS[name].equation}, {TRACKS[name].unit}" if name in TRACKS else "")
+        Column(
+            material.track_title(name),
+            numeric=True,
+            note=f"{TRACKS[name].equation}, {TRACKS[name].unit}" if name in TRACKS else "",
+        )
         for name in material.tracks
     ]
     caption = "Overall metric of every track, in percent of full precision (complexity and hardware: times). "
@@ -136,7 +155,9 @@ def _radars(material: Material) -> list[Figure]:
         data, layout = radar(material, operator, list(labels.values()), {labels[n]: v for n, v in values.items()})
         strong, weak = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
         takeaway = f"Strongest in {material.track_title(strong).lower()} ({known[strong]:.0f} % of the best)"
-        takeaway += f", weakest in {material.track_title(weak).lower()} ({known[weak]:.0f} %)." if weak != strong else "."
+        takeaway += (
+            f", weakest in {material.track_title(weak).lower()} ({known[weak]:.0f} %)." if weak != strong else "."
+        )
         alt = f"Radar of {material.title(operator)}, percent of the best operator: " + "; ".join(
             f"{material.track_title(n)} {v:.0f}" if v is not None else f"{material.track_title(n)} not measured"
             for n, v in values.items()

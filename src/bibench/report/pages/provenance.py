@@ -40,7 +40,9 @@ def _blocks(material: Material) -> Iterator[Block]:
     yield Heading("Seeds", "seeds")
     yield _seeds(records)
     yield Heading("Fingerprints of code and data", "code")
-    yield Text("Records with different fingerprints of the same thing were made by different code, or on different data.")
+    yield Text(
+        "Records with different fingerprints of the same thing were made by different code, or on different data."
+    )
     yield from _code(records)
     yield _counted("provenance-data", "Data as read", ("task", "data"), records)
 
@@ -79,7 +81,9 @@ def _fairness(material: Material) -> Iterator[Block]:
         return
     yield Text(f"{len(lines)} differences in {checked} comparisons: those operators did not start alike.", "warning")
     columns = [Column("task"), Column("model"), Column("recipe"), Column("seed", numeric=True), Column("what differs")]
-    yield Table("provenance-fairness", "Comparisons that are not fair", [*columns, Column("operators")], lines[:MAX_ROWS])
+    yield Table(
+        "provenance-fairness", "Comparisons that are not fair", [*columns, Column("operators")], lines[:MAX_ROWS]
+    )
 
 
 def _open(material: Material) -> Iterator[Block]:

@@ -26,7 +26,9 @@ def tracks(material: Material) -> Iterator[Document]:
     items = [(material.track_title(n), f"tracks/{n}.html", _summary(material, n)) for n in material.tracks]
     yield Document("tracks/index.html", "Tracks", "What is compared, one page each.", [Links(items)])
     for name in material.tracks:
-        lead = f"{TRACKS[name].equation}. {TRACKS[name].unit[0].upper()}{TRACKS[name].unit[1:]}." if name in TRACKS else ""
+        lead = (
+            f"{TRACKS[name].equation}. {TRACKS[name].unit[0].upper()}{TRACKS[name].unit[1:]}." if name in TRACKS else ""
+        )
         yield Document(f"tracks/{name}.html", material.track_title(name), lead, list(_blocks(material, name)))
 
 
@@ -69,7 +71,9 @@ def _overall_figure(material: Material, name: str) -> Figure:
     takeaway += f" ({unit})."
     partial = [material.title(r.operator) for r in rows if r.note or r.cells < r.expected]
     if partial:
-        takeaway += " Averages over incomplete cells: " + ("all." if len(partial) == len(rows) else f"{listed(partial)}.")
+        takeaway += " Averages over incomplete cells: " + (
+            "all." if len(partial) == len(rows) else f"{listed(partial)}."
+        )
     alt = "Dot plot of the overall metric: " + "; ".join(f"{material.title(r.operator)} {r.value:.2f}" for r in ranking)
     return Figure(f"overall-{name}", "Overall metric", takeaway, alt, data, layout, dots_height(len(rows)))
 
@@ -115,4 +119,6 @@ def _score(material: Material, name: str, score: Score | None) -> Cell:
     href = own or f"{material.operator_href(score.operator)}#numbers"
     partial = score.value is not None and score.cells < score.expected
     note = f"{score.cells} of {score.expected} cells" + (f"; {score.note}" if score.note else "")
-    return number(score.value, TRACKS[name].digits, score.std_error, href=href, note=note, **({"tone": "weak"} if partial else {}))
+    return number(
+        score.value, TRACKS[name].digits, score.std_error, href=href, note=note, **({"tone": "weak"} if partial else {})
+    )

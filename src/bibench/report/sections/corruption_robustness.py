@@ -49,7 +49,9 @@ def _heat_map(material: Material, place: Place, rows: Sequence[CorruptedAccuracy
     names = [c.replace("_", " ") if c != CLEAN else "clean" for c in conditions]
     data, layout = heat_map([material.title(o) for o in operators], names, values, "%")
     costs = {
-        c: mean([by_key[o, CLEAN] - by_key[o, c] for o in operators if (o, c) in by_key and (o, CLEAN) in by_key] or [0])
+        c: mean(
+            [by_key[o, CLEAN] - by_key[o, c] for o in operators if (o, c) in by_key and (o, CLEAN) in by_key] or [0]
+        )
         for c in conditions
         if c != CLEAN
     }
@@ -62,7 +64,9 @@ def _heat_map(material: Material, place: Place, rows: Sequence[CorruptedAccuracy
         )
         alt += " " + takeaway
     title = f"{place[0]}, {place[1]}"
-    return Figure(f"corruptions-{slug(' '.join(place))}", title, takeaway, alt, data, layout, dots_height(len(values)) + 60)
+    return Figure(
+        f"corruptions-{slug(' '.join(place))}", title, takeaway, alt, data, layout, dots_height(len(values)) + 60
+    )
 
 
 def _table(material: Material, place: Place, rows: Sequence[CorruptedAccuracy]) -> Table:
@@ -92,8 +96,11 @@ def _curve(material: Material, place: Place, rows: Sequence[CorruptedAccuracy]) 
             lost[operator] = own[0].accuracy - own[-1].accuracy
         data.append(
             {
-                **{"type": "scatter", "mode": "lines+markers", "name": plain(material.title(operator))},
-                **{"x": [int(r.condition) for r in own], "y": [round(r.accuracy, 3) for r in own]},
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": plain(material.title(operator)),
+                "x": [int(r.condition) for r in own],
+                "y": [round(r.accuracy, 3) for r in own],
                 "line": {"color": material.colour(operator), "width": 2},
                 "marker": {"symbol": material.symbol(operator), "size": 7},
                 "hovertemplate": "severity %{x}: %{y:.1f} %<extra>%{fullData.name}</extra>",

@@ -89,9 +89,8 @@ def relative_figure(material: Material, found: list[Standing]) -> Figure:
             by_operator.setdefault(s.accuracy.operator, []).append(s.relative)
     means = {operator: sum(v) / len(v) for operator, v in by_operator.items()}
     count = max(map(len, by_operator.values()), default=0)
-    rows = [(o, v, min(by_operator[o]), max(by_operator[o])) for o, v in means.items()]
-    if count < 2:
-        rows = [(o, v, None, None) for o, v, _, _ in rows]
+    ends = {o: (min(v), max(v)) if count > 1 else (None, None) for o, v in by_operator.items()}
+    rows = [(o, v, *ends[o]) for o, v in means.items()]
     data, layout = dots(material, rows, "percent of full precision")
     ranking = sorted(means, key=lambda o: -means[o])
     short = [o for o in means if len(by_operator[o]) < count]

@@ -36,9 +36,7 @@ def neural_architecture(material: Material) -> Iterator[Block]:
         alt = f"Dot plot of relative accuracy of {NAMES[family]}: " + "; ".join(
             f"{material.title(r.operator)} {r.value:.1f} percent" for r in ranking
         )
-        figures.append(
-            Figure(f"family-{family}", NAMES[family], takeaway, alt, data, layout, dots_height(len(rows)))
-        )
+        figures.append(Figure(f"family-{family}", NAMES[family], takeaway, alt, data, layout, dots_height(len(rows))))
     if figures:
         yield Heading("By family of architectures", "families")
         yield Multiples(figures)

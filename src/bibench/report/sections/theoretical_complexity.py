@@ -33,7 +33,9 @@ def theoretical_complexity(material: Material) -> Iterator[Block]:
         yield Heading("Where the bytes and operations are", "layers")
         yield Multiples(layers)
         if len(_models(material)) > MAX_MODELS:
-            yield Text(f"The first {MAX_MODELS} models are drawn; for others: bibench complexity MODEL --layers.", "note")
+            yield Text(
+                f"The first {MAX_MODELS} models are drawn; for others: bibench complexity MODEL --layers.", "note"
+            )
 
 
 def _fronts(material: Material) -> list[Figure]:
@@ -63,10 +65,10 @@ def _models(material: Material) -> list[tuple[str, str]]:
 
 def _layers(material: Material) -> Iterator[Figure]:
     """Each model counted anew on the meta device, which takes no data and no weights."""
-    from bibench.errors import BiBenchError
-    from bibench.measure.complexity import compare
     from bibench.cell import Cell
     from bibench.complexity import BIBENCH
+    from bibench.errors import BiBenchError
+    from bibench.measure.complexity import compare
 
     for task, model in _models(material)[:MAX_MODELS]:
         operator = _example(material, task, model)
@@ -98,7 +100,9 @@ def _layer_figure(
     for place, (label, index, total) in enumerate((("storage", 2, total_bytes), ("operations", 3, total_operations))):
         data.append(
             {
-                **{"type": "bar", "orientation": "h", "name": label},
+                "type": "bar",
+                "orientation": "h",
+                "name": label,
                 "y": [plain(f"{r[0]} ({r[1]})") for r in drawn],
                 "x": [round(100 * float(r[index]) / total, 4) for r in drawn],  # type: ignore[arg-type]
                 "marker": {"color": "@1" if place == 0 else "@6"},

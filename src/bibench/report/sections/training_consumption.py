@@ -45,8 +45,14 @@ def _distribution(material: Material, place: tuple[str, str, str], runs: Sequenc
             spreads[operator] = stdev(values)
         data.append(
             {
-                **{"type": "box", "name": plain(material.title(operator)), "x": [round(v, 3) for v in values]},
-                **{"boxpoints": "all", "jitter": 0.5, "pointpos": 0, "orientation": "h", "boxmean": True},
+                "type": "box",
+                "name": plain(material.title(operator)),
+                "x": [round(v, 3) for v in values],
+                "boxpoints": "all",
+                "jitter": 0.5,
+                "pointpos": 0,
+                "orientation": "h",
+                "boxmean": True,
                 "text": [plain(f"{setting_of(r)}, seed {r.seed}" + (f" ({r.flags})" if r.flags else "")) for r in own],
                 "marker": {"color": material.colour(operator), "size": 5, "opacity": 0.65},
                 "line": {"color": material.colour(operator), "width": 1.5},
@@ -58,7 +64,9 @@ def _distribution(material: Material, place: tuple[str, str, str], runs: Sequenc
     binary = {o: s for o, s in spreads.items() if o != FULL_PRECISION}
     if binary:
         calm, wild = min(binary, key=lambda o: binary[o]), max(binary, key=lambda o: binary[o])
-        takeaway = f"{material.title(calm)} varies least with the settings (standard deviation {binary[calm]:.1f} points)"
+        takeaway = (
+            f"{material.title(calm)} varies least with the settings (standard deviation {binary[calm]:.1f} points)"
+        )
         takeaway += f", {material.title(wild)} most ({binary[wild]:.1f})" if calm != wild else ""
         if FULL_PRECISION in spreads:
             takeaway += f"; full precision {spreads[FULL_PRECISION]:.1f}"
