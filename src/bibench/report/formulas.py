@@ -40,6 +40,8 @@ def checked(mathml: str) -> str:
         element.tag = element.tag.removeprefix(f"{{{NAMESPACE}}}")
         if element.tag not in ELEMENTS:
             raise ValueError(f"{element.tag} is no element of a formula")
+        if element.tag == "mo" and len(element.text or "") > 1 and (element.text or "").isalpha():
+            element.tag = "mi"  # a function's name, which takes no space around it
         for name in set(element.attrib) - ATTRIBUTES:
             del element.attrib[name]
     return ElementTree.tostring(root, encoding="unicode")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from functools import cache
 
-from bibench.choice import choice
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, OPERATORS
 from bibench.records import Record
@@ -65,14 +64,14 @@ def _summary(material: Material, operator: str, found: Sequence[Standing]) -> st
 
 
 def _paper(operator: str) -> str:
-    name = choice(operator).name
+    name = operator.partition("[")[0]
     return OPERATORS[name].paper if name in OPERATORS else "An operator that this installation does not know."
 
 
 @cache
 def _definition(operator: str) -> list[Block]:
     """Formula, description, techniques and surrogate, from the operator's class."""
-    name = choice(operator).name
+    name = operator.partition("[")[0]
     if name not in OPERATORS:
         return [Text("Load the file that defines it (--load) to see its formula.", "note")]
     cls = OPERATORS[name]
