@@ -99,7 +99,7 @@ def test_every_cell_has_its_records(site: Path) -> None:
 def test_gaps_are_said(site: Path, tmp_path: Path) -> None:
     overview = Html(site / "index.html").text
     assert "Incomplete:" in overview
-    assert "training consumption" in re.search(r"Nothing was scored in ([^.]*)\.", overview)[1]  # type: ignore[index]
+    assert "training consumption" in re.search(r"There is no overall score in ([^.]*)\.", overview)[1]  # type: ignore[index]
     assert "Nothing was measured for this track" in Html(site / "tracks" / "training_consumption.html").text
     weak = Html(site / "operators" / "fda.html").text
     assert "collapsed" in weak

@@ -148,7 +148,11 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
                 "marker": {"color": material.colour(operator), "symbol": material.symbol(operator), "size": 10},
             }
         )
-    return traces, {"xaxis": axis(cost, type="log"), "yaxis": axis(merit), "legend": below()}
+    return traces, {
+        "xaxis": axis(cost, type="log", minorloglabels="complete", tickangle=0),
+        "yaxis": axis(merit),
+        "legend": below(),
+    }
 
 
 def below() -> dict[str, Any]:

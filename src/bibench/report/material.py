@@ -35,6 +35,7 @@ MEASURED = {
 }
 """The kind of records that each of the paper's tracks is about."""
 
+OVERALL = "om"
 RECORDS_PER_PAGE = 1500
 
 GroupKey = tuple[str, str, str, str]
@@ -155,14 +156,16 @@ class Material:
     def _scored(self, name: str, records: Sequence[Record]) -> list[Score]:
         return TRACKS[name].score(read_by(name, records), self.protocol) if name in TRACKS else []
 
+    def headline(self, name: str) -> str:
+        """The metric that stands for a track: the overall one, or its first where it has none."""
+        metrics = [row.metric for row in self.scores[name] if not row.part]
+        return OVERALL if OVERALL in metrics or not metrics else metrics[0]
+
     def overall(self, name: str) -> dict[str, Score]:
-        """The overall metric of each operator in a track; where several recipes have one, the most complete."""
-        found: dict[str, Score] = {}
-        recipe = self.main_recipe(name)
-        for row in self.scores[name]:
-            if row.metric == "om" and row.recipe == recipe and not row.part:
-                found[row.operator] = row
-        return found
+        """The headline of each operator in a track; where several recipes have one, the most complete."""
+        metric, recipe = self.headline(name), self.main_recipe(name)
+        rows = [row for row in self.scores[name] if row.metric == metric and row.recipe == recipe and not row.part]
+        return {row.operator: row for row in rows}
 
     def main_recipe(self, name: str) -> str:
         """The recipe (or study) of a track with most overall values; ties go to the first."""
@@ -177,11 +180,15 @@ class Material:
         if name not in TRACKS or not any(r.value is not None for r in self.overall(name).values()):
             return []
         records = read_by(name, self.records)
-        return [r for r in ranks(records, name, protocol=self.protocol) if r.recipe == recipe]
+        found = ranks(records, name, metric=self.headline(name), protocol=self.protocol)
+        return [r for r in found if r.recipe == recipe]
 
     def left_out(self, name: str) -> list[LeaveOneOut]:
         """The ranking of all tasks and without each."""
-        return leave_one_out(read_by(name, self.records), name, protocol=self.protocol) if name in TRACKS else []
+        if name not in TRACKS:
+            return []
+        metric = self.headline(name)
+        return leave_one_out(read_by(name, self.records), name, metric=metric, protocol=self.protocol)
 
     def only_model(self, task: str) -> str:
         """The model of a task that has only one, else an empty string."""

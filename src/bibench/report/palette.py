@@ -62,7 +62,18 @@ SCHEMES: dict[str, dict[str, str]] = {
         "0": "#aab3bf",
     },
 }
-SYMBOLS: tuple[str, ...] = ("circle-open", "circle", "square", "diamond", "triangle-up", "x", "cross", "star", "pentagon", "hexagram")
+SYMBOLS: tuple[str, ...] = (
+    "circle-open",
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "x",
+    "cross",
+    "star",
+    "pentagon",
+    "hexagram",
+)
 SYMBOLS += ("triangle-down", "bowtie", "hourglass")
 SEQUENTIAL = ((0.0, "#f3ead7"), (0.25, "#c7d4c0"), (0.5, "#7fb0b4"), (0.75, "#3c7ea3"), (1.0, "#1d3f72"))
 """From little to much; also readable without colour, since lightness falls throughout."""

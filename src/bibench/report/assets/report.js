@@ -35,6 +35,9 @@
     const { data, layout } = coloured(plot.spec, getComputedStyle(root));
     const touch = matchMedia("(pointer: coarse)").matches;
     if (touch) layout.dragmode = false; // a finger scrolls the page
+    for (const trace of data) { // numbers in fields that are too narrow for them only blur
+      if (trace.type === "heatmap" && plot.clientWidth - 180 < 24 * trace.x.length) delete trace.texttemplate;
+    }
     plot.drawn = true;
     Plotly.react(plot, data, layout, { ...CONFIG, displayModeBar: touch ? false : "hover", modeBarButtonsToAdd: [svgButton] });
   }

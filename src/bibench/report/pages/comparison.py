@@ -92,8 +92,7 @@ def _cells(material: Material) -> Iterator[Block]:
     pairs = [
         (own, other)
         for own in material.accuracies
-        if own.mean is not None
-        and (other := theirs.get((own.task, model_name(own.model), own.operator))) is not None
+        if own.mean is not None and (other := theirs.get((own.task, model_name(own.model), own.operator))) is not None
     ]
     if not pairs:
         tasks = ", ".join(sorted({a.task for a in material.accuracies})[:8])

@@ -66,7 +66,7 @@ def covered(material: Material) -> str:
 
 def _counts(material: Material) -> list[tuple[str, str]]:
     records = material.records
-    measured = sum(1 for name in material.tracks if material.overall(name))
+    measured = len(best_by_track(material))
     counted = [
         (f"{len(records):,}", "records"),
         (f"{len({r.cell for r in records}):,}", "cells"),
@@ -100,7 +100,7 @@ def _takeaway(material: Material) -> str:
     parts = [f"{material.title(o)} leads in {listed(names)}" for o, names in by_operator.items()]
     text = "; ".join(parts) + "."
     empty = [material.track_title(n).lower() for n in material.tracks if n not in best]
-    return text + (f" Nothing was scored in {listed(empty)}." if empty else "")
+    return text + (f" There is no overall score in {listed(empty, 'or')}." if empty else "")
 
 
 def tracks_table(material: Material) -> Table:
