@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import math
+import re
+import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bibench.errors import StoreError
-from bibench.records import COLUMNS, Record, parse, read, read_file
+from bibench.records import COLUMNS, Record, distinct, parse, read, read_file
 
 
 def make(**changes: object) -> Record:
@@ -118,6 +121,7 @@ class TestRefusals:
             (line(status="great"), "unknown status 'great'"),
             (line(value=None), "status 'ok' with value None"),
             (line(division="ajar"), "unknown division 'ajar'"),
+            (line()[:-1] + ', "value": 0.9}', "field 'value' is there twice"),
             (line(low=math.inf), "Infinity is no number of JSON"),
             (line(samples=1.5), "field 'samples' is 1.5, expected int"),
             (line(status="failed"), "status 'failed' with value 0.5"),
@@ -163,6 +167,70 @@ class TestRefusals:
         assert parse(json.dumps(data), "file:1") == make()
 
 
+class TestDistinct:
+    def test_the_latest_started_counts_whatever_the_order(self) -> None:
+        old, new = make(value=0.1, started="2026-01-01"), make(value=0.9, started="2026-02-01")
+        assert distinct([old, new]) == distinct([new, old]) == ([new], [old])
+
+    def test_of_equal_times_the_last_read_counts(self) -> None:
+        first, last = make(value=0.1), make(value=0.9)
+        assert distinct([first, last]) == ([last], [first])
+
+    def test_equal_records_are_one(self) -> None:
+        assert distinct([make(), make(), make(seed=1)]) == ([make(), make(seed=1)], [])
+
+    def test_a_later_failure_displaces_an_earlier_number(self) -> None:
+        """A number that could not be had again is not to be trusted more than the failure."""
+        failed = make(value=None, status="failed", started="2026-02-01")
+        assert distinct([make(started="2026-01-01"), failed])[0] == [failed]
+
+
+class TestPublished:
+    def test_the_papers_results_are_read_by_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = read([Path("published")])
+        assert len(found) > 2000
+        assert {r.source for r in found} == {"published"}
+
+    @pytest.mark.parametrize("kind", ["folder", "file"])
+    def test_a_path_of_that_name_goes_first(self, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        file = tmp_path / "published"
+        if kind == "folder":
+            file.mkdir()
+            file /= "records.jsonl"
+        file.write_text(line())
+        with pytest.warns(UserWarning, match=r"^published: took .*published, not the paper's results"):
+            assert read([Path("published")]) == [make()]
+
+
+whole = "\n".join(line(seed=seed) for seed in range(3)).encode()
+
+
+@given(
+    st.binary(max_size=300)
+    | st.integers(0, len(whole)).map(lambda n: whole[:n])  # truncated
+    | st.tuples(st.integers(0, len(whole) - 1), st.binary(max_size=4)).map(
+        lambda t: whole[: t[0]] + t[1] + whole[t[0] :]
+    )
+    | st.lists(jsons.map(json.dumps), max_size=3).map(lambda texts: "\n".join([line(), *texts]).encode())
+)
+def test_a_damaged_file_is_read_whole_or_refused_with_its_place(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "records.jsonl"
+        file.write_bytes(content)
+        try:
+            found = read([Path(folder)])
+        except StoreError as error:
+            assert re.match(rf"{re.escape(str(file))}(:\d+: | cannot be read: )", str(error))
+        else:
+            lines = [text for text in content.decode().split("\n") if text.strip()]
+            assert [r.seed for r in found] == [json.loads(text)["seed"] for text in lines]
+            assert all(r.value is None or math.isfinite(r.value) for r in found)
+
+
 class TestFiles:
     def test_all_records_below_a_folder_but_not_the_superseded(self, tmp_path: Path) -> None:
         for place, seed in (("b/seed0", 0), ("a/seed1", 1), ("a/seed1/superseded/2020", 2)):
@@ -193,7 +261,7 @@ class TestFiles:
         (tmp_path / "records.jsonl").write_bytes(b"\xff")
         with pytest.raises(StoreError, match=r"records\.jsonl cannot be read: 'utf-8'"):
             read([tmp_path])
-        with pytest.raises(StoreError, match="none does not exist; expected a run folder or a records file"):
+        with pytest.raises(StoreError, match="none does not exist; expected a run folder, a records file or published"):
             read([tmp_path / "none"])
 
     @pytest.fixture

@@ -45,14 +45,28 @@ def test_only_test_scores_count() -> None:
 
 def test_training_time_is_the_mean_of_the_cells_that_have_one() -> None:
     found = scores(0.5, 0.6, 0.7)
-    times = [make(kind="training", metric="train_seconds", value=s, cell=r.cell) for s, r in zip((10.0, 20.0), found)]
+    times = [
+        make(kind="training", metric="train_seconds", value=s, cell=r.cell, seed=r.seed)
+        for s, r in zip((10.0, 20.0), found, strict=False)
+    ]
     assert accuracies(found + times)[0].seconds == 15.0
     assert accuracies(found)[0].seconds is None
 
 
 def test_flags_are_counted_over_seeds() -> None:
-    found = scores(0.5, 0.6, flags="collapsed,diverged") + scores(0.7, flags="diverged")
+    found = [*scores(0.5, 0.6, flags="collapsed,diverged"), make(seed=2, value=0.7, flags="diverged")]
     assert accuracies(found)[0].flags == "collapsed 2×, diverged 3×"
+
+
+def test_sources_are_never_mixed_and_a_cell_counts_once() -> None:
+    runs, papers = scores(0.5, started="2026-02"), scores(0.9, source="published")
+    rows = accuracies([*runs, *papers, *scores(0.1, started="2026-01")])
+    assert [(a.source, a.mean, a.seeds) for a in rows] == [("", 50.0, 1), ("published", 90.0, 1)]
+    both = [*study("lr=0.1", 0.5, 0.7), *study("lr=0.1", 0.9, source="published")]
+    assert [(s.source, s.mean) for s in settings(both) if s.setting == "all"] == [
+        ("", pytest.approx(60)),
+        ("published", pytest.approx(90)),
+    ]
 
 
 def test_groups_are_never_mixed_and_operators_follow_the_paper() -> None:
@@ -102,7 +116,7 @@ class TestSettings:
 
     def test_share_of_collapsed_runs(self) -> None:
         flagged = study(self.SGD, 0.1, flags="collapsed,diverged")
-        rows = settings([*flagged, *study(self.SGD, 0.5, 0.6, 0.7, flags="diverged")])
+        rows = settings([*flagged, *study(self.SGD, 0.1, 0.5, 0.6, 0.7, flags="diverged")[1:]])
         assert {s.collapsed for s in rows} == {25.0}
 
     def test_only_failed_runs_have_no_numbers(self) -> None:

@@ -17,6 +17,7 @@ import sys
 import types
 import typing
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -144,7 +145,7 @@ COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for na
 def parse(line: str, where: str) -> Record:
     """Read one line; `StoreError` naming `where` when it is no valid record of this schema."""
     try:
-        data = json.loads(line, parse_constant=_refuse)
+        data = json.loads(line, parse_constant=_refuse, object_pairs_hook=_fields)
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{where}: not JSON ({error}); the file is damaged, delete the cell's folder and run it again"
@@ -167,6 +168,15 @@ def parse(line: str, where: str) -> Record:
         return Record(**data)
     except StoreError as error:
         raise StoreError(f"{where}: {error}") from error
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; of a name that is there twice nobody knows which value is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"field {reprlib.repr(twice)} is there twice")
+    return found
 
 
 def _refuse(constant: str) -> None:

@@ -1,6 +1,9 @@
 """The paper's tables as records: complete, under our names, and refused with file and line when damaged."""
 
 import csv
+import subprocess
+import sys
+import tomllib
 import zipfile
 from collections import Counter
 from importlib.resources import files
@@ -23,6 +26,7 @@ from bibench.tasks import TASKS
 
 RAW = files("bibench.published") / "raw"
 RECORDS = published.records()
+ROOT = Path(__file__).parents[2]
 
 
 def raw(name: str) -> list[dict[str, str]]:
@@ -108,18 +112,26 @@ def test_tables_are_in_the_package() -> None:
 
 
 def test_the_build_takes_them_into_the_wheel() -> None:
-    """Every file below `wheel.packages` is packed; nothing excludes CSV, in the build or in git."""
-    import tomllib
+    """Every file below `wheel.packages` is packed unless git ignores it or the build excludes it."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
+    assert build["wheel"]["packages"] == ["src/bibench"]
+    assert "exclude" not in build["wheel"]
+    assert not [pattern for pattern in build["sdist"]["exclude"] if "csv" in pattern or "src" in pattern]
+    tables_ = [str(file) for file in (ROOT / "src/bibench/published/raw").glob("*.csv")]
+    ignored = subprocess.run(["git", "check-ignore", *tables_], cwd=ROOT, capture_output=True, text=True)
+    assert (len(tables_), ignored.stdout) == (6, "")
 
-    root = Path(__file__).parents[2]
-    build = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["scikit-build"]
-    assert "src/bibench" in build["wheel.packages"] if "wheel.packages" in build else build["wheel"]["packages"]
-    assert not [k for k in build.get("wheel", {}) if k == "exclude"]
-    ignored = (root / ".gitignore").read_text().split()
-    assert "*.csv" not in ignored
-    for wheel in (root / "dist").glob("*.whl"):  # where one was built
-        packed = set(zipfile.ZipFile(wheel).namelist())
-        assert {f"bibench/published/raw/{file.name}" for file in RAW.iterdir()} <= packed
+
+@pytest.mark.slow
+def test_an_installed_wheel_has_them(tmp_path: Path) -> None:
+    """The wheel itself, where what builds it is installed; the compiled core takes minutes."""
+    pytest.importorskip("scikit_build_core")
+    pytest.importorskip("nanobind")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"bibench/published/raw/{file.name}" for file in RAW.iterdir()} <= packed
 
 
 HEADER = ",".join(accuracy.COLUMNS)

@@ -23,7 +23,7 @@ def circles(svg: str) -> dict[str, tuple[float, float]]:
 def test_every_run_is_drawn_where_its_operator_and_accuracy_say() -> None:
     found = circles(distribution_svg(published()))
     assert len(found) == 360
-    high, low = found["fp32, sgd 0.1 cosine, seed 2: 95.05"], found["bnn, sgd 0.01 step, seed 4: 53.14"]
+    high, low = found["fp32, sgd 0.1 cosine, seed 2: 95.05"], found["bnn, sgd 0.01 step momentum=0.0, seed 4: 53.14"]
     middle = found["bnn, adam 0.001 cosine, seed 0: 88.76"]
     assert high[1] < middle[1] < low[1]
     assert (low[1] - middle[1]) / (middle[1] - high[1]) == pytest.approx((88.76 - 53.14) / (95.05 - 88.76), rel=0.01)

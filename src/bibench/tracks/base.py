@@ -208,7 +208,7 @@ def _ratio(record: Record, baseline: Record | None) -> Ratio:
     value = corrected = None
     problem = ""
     if record.value is None:
-        problem = f"{record.status}: {record.reason}" if record.reason else record.status
+        pass  # it failed, or cannot be: the accuracies and `bibench status` say why
     elif not is_score(record.value):
         problem = f"a score of {record.value}, expected -1 to 1"
     elif baseline is None or baseline.value is None:
