@@ -112,10 +112,10 @@ def coverage(seeds: int, tasks: str, trials: int, over: str, spread: float) -> f
     """How often the interval of bnn's metric covers the truth."""
     random, hits = np.random.default_rng(seeds), 0
     for trial in range(trials):
-        means = {B: {t: 0.8 + spread * float(random.standard_normal()) for t in tasks}}
+        means = {B: {t: 0.6 + spread * float(random.standard_normal()) for t in tasks}}
         (row,) = intervals(world(means, seeds, 0.02, of=trial), "learning_task", over=over, samples=200, seed=trial)
         truth = math.sqrt(np.mean(np.square([100 * m for m in means[B].values()])))
-        hits += row.low <= (truth if over == "seeds" else math.sqrt(0.8**2 + spread**2) * 100) <= row.high
+        hits += row.low <= (truth if over == "seeds" else math.sqrt(0.6**2 + spread**2) * 100) <= row.high
     return hits / trials
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bibench.cell import Cell
 from bibench.choice import choice
@@ -17,6 +16,7 @@ from bibench.cli.options import (
     Load,
     Models,
     Operators,
+    Protocol,
     RecipeName,
     Seeds,
     Tasks,
@@ -24,23 +24,24 @@ from bibench.cli.options import (
     flat,
     load_files,
 )
-from bibench.cli.output import console, number, table
-from bibench.cli.rendering import check_rows_format, print_rows
-from bibench.cli.scoring import select
+from bibench.cli.output import console, number, print_json, table
+from bibench.cli.scoring import read_runs, select
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import BiBenchError
 from bibench.files import read_json
 from bibench.operators import FULL_PRECISION
 from bibench.plan import PlanRow, make_plan
-from bibench.records import Record, read
+from bibench.records import Record
+from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
 from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage, leave_one_out, ranks
 from bibench.statistics.intervals import SAMPLES
 from bibench.statistics.layout import KINDS
 from bibench.store import CELL, SUPERSEDED
 from bibench.suite import SUITES, Filters, cells
 from bibench.tracks import TRACKS
+from bibench.tracks.base import BIBENCH, check_protocol
 
-Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex")]
+Format = Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")]
 RecordsOf = Annotated[list[Path], typer.Argument(help="Run folders, records files, or: published")]
 OfSuite = Annotated[
     str | None, typer.Option("--suite", help="Count the cells of this suite, not those that the records span.")
@@ -54,7 +55,7 @@ def rank(
     runs: RecordsOf,
     track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
-    protocol: Annotated[str, typer.Option("--protocol", help="How scores are averaged: bibench or paper.")] = "bibench",
+    protocol: Protocol = BIBENCH,
     over: Annotated[str, typer.Option("--over", help="What intervals are over: auto, seeds or tasks.")] = "auto",
     level: Annotated[float, typer.Option("--level", help="Confidence of the intervals.")] = 0.95,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
@@ -70,8 +71,9 @@ def rank(
     format: Format = "table",
 ) -> None:
     """Rank operators with intervals, ties and the ranking without each task; coverage comes first."""
-    check_rows_format(format)
+    _check_format(format)
     load_files(load)
+    check_protocol(protocol)
     names = flat(track) or list(TRACKS)
     for name in names:
         TRACKS[name]
@@ -86,15 +88,15 @@ def rank(
     covered = {name: _coverage_of(name, records, plan) for name in names if found[name]}
     left = {name: leave_one_out(records, name, **asked) for name in covered}
     if format == "json":
-        print_rows(format, [_whole(name, covered[name], found[name], left[name]) for name in covered])
-    elif format == "table":
-        for name, said in covered.items():
-            _print_track(console(), name, said, found[name], left[name])
-    else:
+        print_json([_whole(name, covered[name], found[name], left[name]) for name in covered])
+    elif format in DATA:
         for name, said in covered.items():  # not among the rows, and not lost where they are piped
             for line in said:
                 sys.stderr.write(f"{name}: {line.line}\n")
-        print_rows(format, [row.to_dict() for rows in found.values() for row in rows])
+        sys.stdout.write(render([row.to_dict() for rows in found.values() for row in rows], format))
+    else:
+        shown = [t for name, said in covered.items() for t in _tables(name, said, found[name], left[name])]
+        _show(format, shown)
 
 
 def cover(
@@ -110,29 +112,41 @@ def cover(
     format: Format = "table",
 ) -> None:
     """Show which cells are done, failed, cannot work, are stale or never ran."""
-    check_rows_format(format)
+    _check_format(format)
     load_files(load)
     wanted = filters(tasks, models, operators, seeds, recipe)
     found = coverage(_records(runs, wanted, empty=suite is not None), _plan(runs, suite, wanted, data_root))
     if format == "json":
-        print_rows(format, [found.to_dict()])
-    elif format == "table":
-        _print_coverage(console(), found)
-    else:
+        print_json(found.to_dict())
+    elif format in DATA:
         sys.stderr.write(found.line + "\n")
-        states = list(found.states)
-        print_rows(
-            format,
-            [
-                {"task": r.task, "model": r.model, "operator": r.operator, "recipe": r.recipe}
-                | {"cells": r.expected, **{s: r.states.get(s, 0) for s in states}, "reasons": "; ".join(r.reasons)}
-                for r in found.rows
-            ],
-        )
+        sys.stdout.write(render(_coverage_rows(found), format))
+    else:
+        rows = _coverage_rows(found)
+        columns = list(rows[0]) if rows else []
+        lines = [[row[name] if row[name] != 0 else "" for name in columns] for row in rows]
+        _show(format, [Table(f"{found.line} ({found.basis})", columns, lines)])
+
+
+def _check_format(format: str) -> None:
+    if format not in ("table", *FORMATS):
+        raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
+
+
+def _show(format: str, tables: Sequence[Table]) -> None:
+    """Tables for people: on the console, in Markdown or in LaTeX."""
+    if format != "table":
+        sys.stdout.write(render_tables(tables, format))
+        return
+    out = console()
+    for shown in tables:
+        lines = [[number(v, shown.digits or 0) if isinstance(v, float) else v for v in row] for row in shown.rows]
+        right = [c for n, c in enumerate(shown.columns) if any(isinstance(row[n], int | float) for row in shown.rows)]
+        out.print(table(shown.title, shown.columns, lines, numeric=right))
 
 
 def _records(runs: Sequence[Path], wanted: Filters, *, empty: bool = False) -> list[Record]:
-    records = read(runs)
+    records = read_runs(runs)
     if not records and not empty:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
     return select(records, wanted) if records else []
@@ -207,73 +221,55 @@ def _whole(name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: S
     }
 
 
-def _print_track(
-    out: Console, name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]
-) -> None:
-    for found in covered:
-        out.print(f"{TRACKS[name].title}: {found.line} ({found.basis}).", markup=False)
+def _tables(
+    name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]
+) -> Iterator[Table]:
+    """Coverage, then for every recipe the ranks and the positions without each task."""
+    title = f"{TRACKS[name].title} track: cells that there are"
+    yield Table(title, ("cells", "of"), [(found.line, found.basis) for found in covered])
     for place in dict.fromkeys((row.recipe, row.source) for row in rows):
         own = [row for row in rows if (row.recipe, row.source) == place]
         if all(row.rank is None for row in own):
             notes = "; ".join(dict.fromkeys(row.note for row in own))
-            out.print(f"No operator has the metric {own[0].metric} under {place[0]}: {notes}.\n", markup=False)
+            yield Table(f"No operator has the metric {own[0].metric} under {place[0]}", ("why",), [(notes,)])
             continue
-        _print_ranks(out, name, own)
-        _print_left_out(out, [row for row in left if (row.recipe, row.source) == place])
+        yield _ranks_table(name, own)
+        yield _left_out_table([row for row in left if (row.recipe, row.source) == place])
 
 
-def _print_ranks(out: Console, name: str, rows: Sequence[Rank]) -> None:
+def _ranks_table(name: str, rows: Sequence[Rank]) -> Table:
     digits, first = TRACKS[name].digits, rows[0]
     lines = [
         [
-            number(row.rank, 0),
+            row.rank,
             "-" if row.best is None else f"{row.best}-{row.worst}",
             row.groups,
             row.operator,
-            number(row.value, digits),
+            row.value,
             "-" if row.low is None else f"{number(row.low, digits)} to {number(row.high, digits)}",
             row.note,
         ]
         for row in rows
     ]
     told = any(row.low is not None for row in rows)
-    interval = f"{100 * first.level:g} % interval over {first.over}"
+    interval = f"{100 * first.level:g} % intervals over {first.over}, one letter: not told apart"
     source = f" of {first.source}" if first.source else ""
     title = f"{TRACKS[name].title} track, {first.metric}, recipe {first.recipe}{source}, protocol {first.protocol}, "
     title += f"{TRACKS[name].unit}; {interval if told else 'no intervals'}"
-    columns = ("rank", "ranks", "ties", "operator", "score", "interval", "incomplete")
-    out.print(table(title, columns, lines, numeric=("rank", "score")))
-    if told:
-        out.print("rank: 1 + operators that are better for sure; those that share a letter cannot be told apart.\n")
+    return Table(title, ("rank", "ranks", "ties", "operator", "score", "interval", "incomplete"), lines, digits)
 
 
-def _print_left_out(out: Console, rows: Sequence[LeaveOneOut]) -> None:
-    if len(rows) < 2:
-        out.print("Without each task: there is one task only.\n")
-        return
+def _left_out_table(rows: Sequence[LeaveOneOut]) -> Table:
     operators = list(rows[0].ranks)
-    lines = [
-        [row.left_out or "(all tasks)", *(row.ranks.get(o, "-") for o in operators), number(row.tau, 2), row.note]
-        for row in rows
-    ]
-    columns = ("without", *operators, "τ", "note")
-    out.print(table("Position of each operator without one task, τ to the full ranking", columns, lines, columns[1:-1]))
+    lines = [[row.left_out or "(all tasks)", *(row.ranks.get(o) for o in operators), row.tau, row.note] for row in rows]
+    alone = "; there is one task only" if len(rows) == 1 else ""
+    title = f"Position of each operator without one task, τ to the full ranking{alone}"
+    return Table(title, ("without", *operators, "τ", "note"), lines, 2)
 
 
-def _print_coverage(out: Console, found: Coverage) -> None:
-    states = list(found.states)
-    lines = [
-        [
-            r.task,
-            r.model,
-            r.recipe,
-            r.operator,
-            r.expected,
-            *(r.states.get(s) or "" for s in states),
-            "; ".join(r.reasons),
-        ]
+def _coverage_rows(found: Coverage) -> list[dict[str, Any]]:
+    return [
+        {"task": r.task, "model": r.model, "recipe": r.recipe, "operator": r.operator, "source": r.source}
+        | {"cells": r.expected, **{s: r.states.get(s, 0) for s in found.states}, "reasons": "; ".join(r.reasons)}
         for r in found.rows
     ]
-    columns = ("task", "model", "recipe", "operator", "cells", *states, "why")
-    out.print(table("", columns, lines, numeric=("cells", *states)))
-    out.print(f"{found.line} ({found.basis}).", markup=False)

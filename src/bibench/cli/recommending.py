@@ -12,9 +12,10 @@ from rich.console import Console
 from bibench.choice import choice
 from bibench.cli.options import Format, Load, check_format, load_files
 from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.scoring import read_runs
 from bibench.errors import BiBenchError
 from bibench.recommend import Advice, Candidate, Sizes, Wishes, in_order, recommend
-from bibench.records import Record, read
+from bibench.records import Record
 
 
 def recommend_(
@@ -43,7 +44,7 @@ def recommend_(
     if not task:
         raise BiBenchError("--task is missing: which task is to be solved? See: bibench list tasks")
     wishes = Wishes(task, device, max_ms, max_mb, min_accuracy, threads, engine)
-    records = read(runs or [Path("runs")])
+    records = read_runs(runs or [Path("runs")])
     sizes = _sizes(records, task) if count_sizes else {}
     advice = recommend(records, wishes, sizes=sizes)
     if format == "json":

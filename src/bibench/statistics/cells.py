@@ -38,6 +38,7 @@ class CellMean:
     seeds: int
     missing: int
     note: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON and CSV."""
@@ -74,6 +75,7 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
                 seeds=a.seeds,
                 missing=a.missing,
                 note="; ".join(filter(None, notes)),
+                source=a.source,
             )
         )
     return rows

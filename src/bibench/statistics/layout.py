@@ -2,23 +2,22 @@
 
 All tracks but for the sensitivity of training are means of means: over seeds, over the cells of a part (a task,
 a family of architectures), and at last the quadratic mean over parts. The number of one cell and seed is asked
-of the track itself, by scoring the records of that cell with every seed as an operator of its own, so that
-nothing of a track is computed twice in two ways.
+of the track itself, by scoring the records of that cell and seed alone, so that nothing of a track is computed
+twice in two ways.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bibench.choice import choice
-from bibench.operators import FULL_PRECISION, paper_order
+from bibench.operators import paper_order
 from bibench.records import OVERALL_METRIC, TIMED, Record, distinct
 from bibench.statistics.spread import Spread, spreads
 from bibench.statistics.weights import nested_weights, probed_weights
@@ -246,17 +245,15 @@ Found = dict[tuple[str, Place], dict[tuple[str, int], float]]
 
 def _replicates(records: Sequence[Record], track: str, protocol: str) -> dict[tuple[str, str], Found]:
     """(recipe, source) → (part, place) → (operator, seed) → the track's number of that cell and seed alone."""
-    chunks: dict[Hashable, list[Record]] = defaultdict(list)
+    chunks: dict[tuple[Place, int], list[Record]] = defaultdict(list)
     for r in records:
         if not (track == "training_consumption" and r.kind == "score"):
-            chunks[_place(r)].append(r)
+            chunks[_place(r), r.seed].append(r)
     found: dict[tuple[str, str], Found] = defaultdict(lambda: defaultdict(dict))
-    for place, chunk in chunks.items():
-        names = {_alone(r.operator, r.seed): (r.operator, r.seed) for r in chunk if r.operator != FULL_PRECISION}
-        single = [r if r.operator == FULL_PRECISION else replace(r, operator=_alone(r.operator, r.seed)) for r in chunk]
-        for row in score_of(track, single, protocol):
-            if row.value is not None and row.operator in names:
-                found[row.recipe, row.source][row.metric, place][names[row.operator]] = row.value  # type: ignore[index]
+    for (place, seed), chunk in chunks.items():
+        for row in score_of(track, chunk, protocol):
+            if row.value is not None:
+                found[row.recipe, row.source][row.metric, place][row.operator, seed] = row.value
     return found
 
 
@@ -266,12 +263,6 @@ def _place(record: Record) -> Place:
         conditions = tuple(str(getattr(record, name)) for name in _MEASURED_WITH)
     metric = record.metric if record.metric == OVERALL_METRIC else ""
     return Place(record.task, record.model, record.counts_as, record.family, metric, record.device, conditions)
-
-
-@cache
-def _alone(operator: str, seed: int) -> str:
-    """A name for one seed of an operator."""
-    return str(choice(operator, replicate=seed))
 
 
 def _layout(scores: list[Score], found: Found, metric: str, protocol: str, spread: dict[Any, Spread]) -> Layout:

@@ -10,118 +10,20 @@ import difflib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
+from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
 from bibench.records import Record
 from bibench.statistics import CellMean, cells
 
 SAMPLES = 1000
-MISSES = 5
-_GOALS = (("accuracy", -1), ("latency_ms", 1), ("megabytes", 1))
-"""What a candidate is judged by, and the sign with which less is better."""
-
 Sizes = Mapping[tuple[str, str, str], tuple[float, str]]
 """(task, model, operator) → bytes, and where the number comes from."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What is asked for: `max_ms` per input on `device`, `max_mb` of 10⁶ bytes, `min_accuracy` in percent."""
-
-    task: str
-    device: str = ""
-    max_ms: float | None = None
-    max_mb: float | None = None
-    min_accuracy: float | None = None
-    threads: int | None = None
-    engine: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("max_ms", "max_mb", "min_accuracy"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise BiBenchError(f"{name} must be a positive number; got {value}")
-        if self.threads is not None and self.threads < 1:
-            raise BiBenchError(f"threads must be at least 1; got {self.threads}")
-        if not self.device and (self.max_ms is not None or self.engine or self.threads is not None):
-            raise BiBenchError("max_ms, engine and threads ask for a latency, which belongs to a device: give device")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One operator on one model, as it would be deployed.
-
-    `accuracy` is the task's metric in percent, mean over `seeds`, with standard error and t-interval; `latency_ms`
-    with the quartiles of its measurement. `front` is the share of bootstrap samples in which it fulfils the wishes
-    and nothing dominates it (None when nothing varies). `excess` is by how much, relative to the limit, it misses
-    the constraint it misses most. `evidence`, `missing` and `broken` are sentences.
-    """
-
-    model: str
-    operator: str
-    recipe: str
-    engine: str
-    threads: int | None
-    accuracy: float | None
-    accuracy_error: float | None
-    accuracy_low: float | None
-    accuracy_high: float | None
-    seeds: int
-    latency_ms: float | None
-    latency_low: float | None
-    latency_high: float | None
-    latency_samples: int | None
-    megabytes: float | None
-    verdict: str
-    front: float | None
-    excess: float
-    evidence: tuple[str, ...]
-    missing: tuple[str, ...]
-    broken: tuple[str, ...]
-    caution: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """For sentences."""
-        return f"{self.operator} on {self.model}" + (f" with {self.engine}" if self.engine else "")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The answer. Every candidate is in exactly one list; `said` are the sentences to print."""
-
-    wishes: Wishes
-    metric: str
-    recommended: tuple[Candidate, ...]
-    dominated: tuple[Candidate, ...]
-    excluded: tuple[Candidate, ...]
-    unknown: tuple[Candidate, ...]
-    said: tuple[str, ...]
-
-    @property
-    def nearest(self) -> tuple[Candidate, ...]:
-        """The nearest misses: what breaks a constraint by least."""
-        return tuple(sorted(self.excluded, key=lambda c: (c.excess, len(c.missing), -(c.accuracy or 0)))[:MISSES])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        lists = ("recommended", "dominated", "excluded", "unknown")
-        return {
-            "wishes": asdict(self.wishes),
-            "metric": self.metric,
-            "said": list(self.said),
-            **{name: [c.to_dict() for c in getattr(self, name)] for name in lists},
-        }
 
 
 def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None = None, seed: int = 0) -> Advice:
@@ -151,15 +53,6 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     recommended = tuple(sorted(lists.pop("recommended"), key=lambda c: -(c.accuracy or 0)))
     said = _said(wishes, recommended, judged, latencies)
     return Advice(wishes, scored[0].metric, recommended, **lists, said=tuple(said))
-
-
-def dominates(one: Candidate, other: Candidate) -> bool:
-    """Whether `one` is nowhere worse and somewhere better; what only one of them has cannot be compared."""
-    pairs = [(getattr(one, name), getattr(other, name), sign) for name, sign in _GOALS]
-    if any((a is None) != (b is None) for a, b, _ in pairs):
-        return False
-    differences = [sign * (a - b) for a, b, sign in pairs if a is not None]
-    return all(d <= 0 for d in differences) and any(d < 0 for d in differences)
 
 
 def _candidates(

@@ -1,0 +1,142 @@
+"""``bibench rank`` and ``bibench coverage`` as a user meets them."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bibench.records import Record
+
+from ..statistics.worlds import B, D, X, cell, world
+from ..worlds import TINY
+from .test_cli import Call, call, runs
+
+__all__ = ["call", "runs"]
+
+
+def written(folder: Path, records: list[Record]) -> Path:
+    file = folder / "records.jsonl"
+    file.write_text("".join(r.to_line() + "\n" for r in records))
+    return file
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    means = {B: {"t": 0.5, "u": 0.6}, X: {"t": 0.7, "u": 0.8}, D: {"t": 0.7, "u": 0.8}}
+    return written(tmp_path, world(means, 3, 0.02))
+
+
+def test_coverage_stands_before_the_ranks_and_tells_of_failures(call: Call, tmp_path: Path) -> None:
+    records = [*world({B: {"t": 0.5}, X: {"t": 0.7}}, 3), *cell(D, 0.6, None, 0.6)]
+    out = call("rank", written(tmp_path, records), "--track", "learning_task").out
+    assert "11 of 12 cells: 1 failed" in out
+    assert out.index("11 of 12 cells") < out.index("Learning task track, om")
+    assert "95 % intervals over seeds" in out and "without one task" in out
+
+
+def test_json_has_everything(call: Call, file: Path) -> None:
+    (found,) = call("rank", file, "--track", "learning_task", "--format", "json").json
+    assert found["coverage"][0]["line"] == "24 of 24 cells"
+    ranks = {row["operator"]: row for row in found["ranks"]}
+    assert (ranks[X]["rank"], ranks[D]["rank"], ranks[B]["rank"]) == (1, 1, 3)
+    assert ranks[X]["ties"] == D
+    assert [row["left_out"] for row in found["leave_one_out"]] == ["", "t", "u"]
+
+
+def test_rows_in_csv_and_tables_for_papers(call: Call, file: Path) -> None:
+    ended = call("rank", file, "--track", "learning_task", "--format", "csv")
+    assert [row["operator"] for row in csv.DictReader(io.StringIO(ended.out))][-1] == B
+    assert "learning_task: 24 of 24 cells" in ended.err
+    assert "| 3 | 3-3 |" in call("rank", file, "--track", "learning_task", "--format", "markdown").out
+    assert r"\begin{tabular}" in call("rank", file, "--track", "learning_task", "--format", "latex").out
+
+
+def test_filters_and_options(call: Call, file: Path) -> None:
+    (found,) = call(
+        *("rank", file, "--track", "learning_task", "--format", "json", "--tasks", "t", "--operators", "bnn,xnor"),
+        *("--level", "0.5", "--samples", "200", "--random-seed", "3"),
+    ).json
+    assert {row["operator"] for row in found["ranks"]} == {B, X}
+    assert {row["level"] for row in found["ranks"]} == {0.5}
+    assert [row["left_out"] for row in found["leave_one_out"]] == [""]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--format", "xml"], "--format must be table"),
+        (["--track", "learning"], "learning_task"),
+        (["--protocol", "papre"], "paper"),
+        (["--metric", "nothing"], "has the metric 'nothing'"),
+        (["--over", "luck"], "seeds, tasks"),
+        (["--samples", "3"], "at least 100"),
+        (["--level", "95"], "between 0 and 1"),
+        (["--suite", "quick"], "one run folder"),
+    ],
+)
+def test_errors_say_what_to_do(call: Call, file: Path, arguments: list[str], said: str) -> None:
+    ended = call("rank", file, *arguments)
+    assert ended.code == 2
+    assert said in ended.err and "Traceback" not in ended.err
+
+
+def test_coverage_of_a_run_folder_is_what_is_on_disk(call: Call, runs: Path) -> None:
+    (found,) = [call("coverage", runs, "--load", TINY, "--format", "json").json]
+    assert found["states"] == {"done": 6, "failed": 2}
+    assert found["basis"] == "the cells of the plan"
+    (failed,) = (row for row in found["rows"] if row["operator"] == "raises")
+    assert any("boom" in reason for reason in failed["reasons"])
+    out = call("coverage", runs, "--load", TINY, "--operators", "bnn").out
+    assert "4 of 4 cells" in out
+
+
+def test_coverage_of_a_suite_counts_what_never_ran(call: Call, runs: Path) -> None:
+    found = call("coverage", runs, "--suite", "tiny", "--load", TINY, "--seeds", "0-2", "--format", "json").json
+    assert found["states"] == {"done": 6, "never ran": 3}
+    assert call("coverage", runs, "--load", TINY, "--format", "csv").err == "6 of 8 cells: 2 failed\n"
+
+
+def test_a_cell_of_unknown_making_is_an_error(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "nothing" / "m" / "bnn" / "quick" / "seed0"
+    folder.mkdir(parents=True)
+    who = {"task": "nothing", "model": "m", "operator": "bnn", "recipe": "quick", "seed": 0}
+    (folder / "cell.json").write_text(json.dumps({"cell": who}))
+    written(folder, cell(B, 0.5))
+    ended = call("coverage", tmp_path)
+    assert ended.code == 2 and "--load" in ended.err
+
+
+def test_recommend_in_every_format(call: Call, tmp_path: Path) -> None:
+    asked = ("recommend", "published", "--task", "cifar10", "--device", "Kirin 970", "--threads", "1")
+    out = call(*asked, "--max-ms", "30", "--max-mb", "2").out
+    assert "2 of 36 candidates are recommended" in out
+    assert "Kirin 970, larq, 1 thread(s), batch 1, measured with vgg_small as cifar10 uses it" in out
+    assert "Not judged, for want of a measurement" in out
+    found = call(*asked, "--max-ms", "30", "--no-count-sizes", "--format", "json").json
+    assert [c["operator"] for c in found["recommended"]] == ["reactnet", "bnn"]
+    rows = list(csv.DictReader(io.StringIO(call(*asked, "--no-count-sizes", "--format", "csv").out)))
+    assert {row["verdict"] for row in rows} == {"recommended", "unknown"}
+
+
+def test_recommend_says_that_nothing_qualifies(call: Call) -> None:
+    ended = call(
+        "recommend", "published", "--task", "imagenet", "--device", "Kirin 970", "--max-ms", "1", "--max-mb", "2"
+    )
+    assert ended.code == 0
+    assert "Nothing qualifies" in ended.out and "Nearest misses" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--task is missing"),
+        (["--task", "cifar"], "Did you mean cifar10?"),
+        (["--task", "cifar10", "--max-ms", "3"], "give device"),
+        (["--task", "cifar10", "--format", "latex"], "table, json or csv"),
+    ],
+)
+def test_errors_of_recommend(call: Call, arguments: list[str], said: str) -> None:
+    ended = call("recommend", "published", *arguments)
+    assert ended.code == 2 and said in ended.err
