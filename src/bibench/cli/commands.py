@@ -12,6 +12,7 @@ from bibench.cli import (
     planning,
     ranking,
     recommending,
+    reporting,
     running,
     scoring,
     structures,
@@ -32,6 +33,7 @@ app.command("plan")(planning.plan)
 app.command("run")(running.run)
 app.command("status")(planning.status)
 app.command("score")(scoring.score)
+app.command("report")(reporting.report)
 app.command("rank")(ranking.rank)
 app.command("coverage")(ranking.cover)
 app.command("recommend")(recommending.recommend_)

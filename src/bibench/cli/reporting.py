@@ -1,0 +1,65 @@
+"""``bibench report``: a site of all tracks from records, that works offline in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bibench.cli.options import Load, Models, Operators, Protocol, RecipeName, Seeds, Tasks, filters, load_files
+from bibench.cli.output import console
+from bibench.errors import BiBenchError
+from bibench.tracks.base import BIBENCH, check_protocol
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders or records files; published is the paper's tables.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the site; an older report there is replaced.")
+    ] = Path("site"),
+    against: Annotated[
+        list[Path] | None, typer.Option("--against", help="Records to compare with: published, or run folders.")
+    ] = None,
+    protocol: Protocol = BIBENCH,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also write every figure as SVG and PNG (takes Chrome or Chromium).")
+    ] = False,
+    tasks: Tasks = None,
+    models: Models = None,
+    operators: Operators = None,
+    seeds: Seeds = None,
+    recipe: RecipeName = None,
+    load: Load = None,
+) -> None:
+    """Build the report of some records: a folder of pages to open in a browser."""
+    from bibench.cli.scoring import select
+    from bibench.records import read
+    from bibench.report.build import build, check_target
+    from bibench.report.material import Material
+
+    load_files(load)
+    check_protocol(protocol)
+    check_target(out)
+    records = read(runs)
+    if not records:
+        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
+    material = Material(
+        select(records, filters(tasks, models, operators, seeds, recipe)),
+        runs=[run for run in runs if run.is_dir()],
+        against=read(against) if against else (),
+        protocol=protocol,
+        against_name=", ".join(map(_called, against or ())),
+    )
+    news = console(stderr=True)
+    made = build(material, out, figures=figures, note=lambda text: news.print(f"  {text}", markup=False))
+    files = f", {made.images} image files" if made.images else ""
+    console().print(
+        f"{made.folder / 'index.html'}: {made.pages} pages, {made.tables} tables (CSV, Markdown, LaTeX), "
+        f"{made.figures} figures{files}, from {len(material.records)} records.",
+        markup=False,
+    )
+
+
+def _called(path: Path) -> str:
+    return "the paper" if str(path) == "published" else path.name or str(path)

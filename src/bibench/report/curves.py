@@ -1,0 +1,78 @@
+"""Training curves, from the ``curve.csv`` that every trained cell leaves in its folder."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from bibench.operators import paper_order
+from bibench.report.blocks import Figure, slug
+from bibench.report.figures import axis, below, plain
+from bibench.report.material import Material
+from bibench.store import CURVE
+
+MAX_FIGURES, MAX_BYTES = 24, 4_000_000
+
+
+def curve_figures(material: Material) -> list[Figure]:
+    """Validation score by epoch, one figure per task × model × recipe, one line per operator (mean over seeds)."""
+    places: dict[tuple[str, str, str], dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+    if not material.runs:
+        return []
+    for record in material.test_scores:
+        place = record.task, record.model, record.recipe
+        if record.study or (place not in places and len(places) == MAX_FIGURES):
+            continue
+        if (folder := material.folder_of(record.cell)) and (values := read_curve(folder / CURVE)):
+            places[place][record.operator].append(values)
+    several = len({recipe for _, _, recipe in places}) > 1
+    return [_figure(material, place, curves, several) for place, curves in places.items()]
+
+
+def read_curve(path: Path) -> list[float]:
+    """Validation scores by epoch, in percent; none where the file is absent or not what a training wrote."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return []
+        with path.open(encoding="utf-8", newline="") as stream:
+            values = [float(row["validation"]) for row in csv.DictReader(stream) if row.get("validation")]
+    except (OSError, ValueError, KeyError, csv.Error):
+        return []
+    return [100 * value for value in values] if all(map(math.isfinite, values)) else []
+
+
+def _figure(
+    material: Material, place: tuple[str, str, str], curves: dict[str, list[list[float]]], several: bool
+) -> Figure:
+    task, model, recipe = place
+    data, last = [], {}
+    for operator in sorted(curves, key=paper_order):
+        runs = curves[operator]
+        length = max(map(len, runs))
+        values = [mean(run[epoch] for run in runs if epoch < len(run)) for epoch in range(length)]
+        last[operator] = values[-1]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if length <= 12 else "lines",
+                "x": list(range(1, length + 1)),
+                "y": [round(v, 3) for v in values],
+                "name": plain(material.title(operator)),
+                "line": {"color": material.colour(operator), "width": 2},
+                "marker": {"symbol": material.symbol(operator), "size": 6},
+                "hovertemplate": "epoch %{x}: %{y:.1f}<extra>%{fullData.name}</extra>",
+            }
+        )
+    ranking = sorted(last, key=lambda o: -last[o])
+    takeaway = f"{material.title(ranking[0])} ends highest, at {last[ranking[0]]:.1f}"
+    if len(ranking) > 1:
+        takeaway += f"; {material.title(ranking[-1])} lowest, at {last[ranking[-1]]:.1f}"
+    title = f"{task}, {model}" + (f", {recipe}" if several else "")
+    alt = f"Line plot of the validation score by epoch on {title}. Final values: " + "; ".join(
+        f"{material.title(o)} {last[o]:.1f}" for o in ranking
+    )
+    layout = {"xaxis": axis("epoch"), "yaxis": axis("validation score, percent"), "legend": below()}
+    return Figure(f"curve-{slug(' '.join(place))}", title, takeaway + ".", alt, data, layout, 400)

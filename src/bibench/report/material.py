@@ -1,0 +1,288 @@
+"""What all pages draw on: the records, what follows from them, and where in the site each cell is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from bibench.choice import choice
+from bibench.operators import FULL_PRECISION, OPERATORS, paper_order
+from bibench.records import Record
+from bibench.report import palette
+from bibench.statistics import LeaveOneOut, Rank, leave_one_out, ranks
+from bibench.stats import Accuracy, accuracies
+from bibench.tracks import TRACKS, Score
+
+SIX = (
+    *("learning_task", "neural_architecture", "corruption_robustness", "training_consumption"),
+    *("theoretical_complexity", "hardware_inference"),
+)
+"""The paper's tracks, in its order; those of others follow by name."""
+
+TITLES = {"hardware_inference": "Hardware inference"}
+"""Titles of tracks of the paper whose measurements are not in this version."""
+
+MEASURED = {
+    "learning_task": "score",
+    "neural_architecture": "score",
+    "corruption_robustness": "corruption",
+    "training_consumption": "cost",
+    "theoretical_complexity": "complexity",
+    "hardware_inference": "latency",
+}
+"""The kind of records that each of the paper's tracks is about."""
+
+OVERALL = "om"
+RECORDS_PER_PAGE = 1500
+
+GroupKey = tuple[str, str, str, str]
+
+
+@dataclass
+class Group:
+    """The cells of one task × model × recipe × operator, one per seed, and where the site shows them."""
+
+    key: GroupKey
+    cells: dict[str, list[Record]] = field(default_factory=dict)
+    page: int = 0
+    number: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many records it has."""
+        return sum(map(len, self.cells.values()))
+
+    @property
+    def href(self) -> str:
+        """Page and anchor, from the site's root."""
+        return f"{cells_page(self.page)}#g{self.number}"
+
+
+def cells_page(number: int) -> str:
+    """The file of a page of cells."""
+    return f"cells/{number:04d}.html"
+
+
+class Material:
+    """Records and everything that pages derive from them, each thing once.
+
+    Args:
+        records: what the report is about.
+        runs: folders they came from, for the training curves.
+        against: records to compare with (the paper's), and `against_name` what to call them.
+        protocol: how tracks average (see the documentation of scores).
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        *,
+        runs: Sequence[Path] = (),
+        against: Sequence[Record] = (),
+        against_name: str = "",
+        protocol: str = "bibench",
+    ) -> None:
+        self.records, self.runs = list(records), list(runs)
+        self.against, self.against_name, self.protocol = list(against), against_name, protocol
+        self.tables: list[tuple[str, str, str]] = []
+        """Tables written so far: file name, caption, page."""
+        self.figures: list[tuple[str, str, str]] = []
+        """Figures likewise, with their titles."""
+        self.figure_files = False
+        """Whether figures are written as files too."""
+
+    # -- names ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def operators(self) -> list[str]:
+        """All operators but full precision, the paper's first."""
+        return sorted({r.operator for r in self.records} - {FULL_PRECISION}, key=paper_order)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return palette.ranks([*self.operators, *(r.operator for r in self.against)])
+
+    def colour(self, operator: str) -> str:
+        """The operator's colour, as a token."""
+        return palette.token(self._places.get(operator, 0))
+
+    def symbol(self, operator: str) -> str:
+        """The operator's symbol in scatter plots."""
+        return palette.symbol(self._places.get(operator, 0))
+
+    def title(self, operator: str) -> str:
+        """The operator's name as it is printed, with its options."""
+        base, bracket, options = operator.partition("[")
+        return (OPERATORS[base].title if base in OPERATORS else base) + bracket + options
+
+    def operator_href(self, operator: str) -> str:
+        """The operator's page."""
+        return f"operators/{self._files[operator]}.html" if operator in self._files else ""
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        from bibench.report.blocks import slug
+
+        found: dict[str, str] = {}
+        for operator in (FULL_PRECISION, *self.operators):
+            name = slug(operator)
+            found[operator] = name if name not in found.values() else f"{name}-{len(found)}"
+        return found
+
+    # -- tracks ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def tracks(self) -> list[str]:
+        """The paper's six tracks, whether or not anything was measured, then any others."""
+        return [*SIX, *(name for name in TRACKS if name not in SIX)]
+
+    def track_title(self, name: str) -> str:
+        """The track's title."""
+        return TRACKS[name].title if name in TRACKS else TITLES.get(name, name)
+
+    @cached_property
+    def scores(self) -> dict[str, list[Score]]:
+        """The scores of every track; none where the track or its measurements do not exist."""
+        return {name: self._scored(name, self.records) for name in self.tracks}
+
+    @cached_property
+    def against_scores(self) -> dict[str, list[Score]]:
+        """The same of the records to compare with."""
+        return {name: self._scored(name, self.against) for name in self.tracks} if self.against else {}
+
+    def _scored(self, name: str, records: Sequence[Record]) -> list[Score]:
+        return TRACKS[name].score(read_by(name, records), self.protocol) if name in TRACKS else []
+
+    def headline(self, name: str) -> str:
+        """The metric that stands for a track: the overall one, or its first where it has none."""
+        metrics = [row.metric for row in self.scores[name] if not row.part]
+        return OVERALL if OVERALL in metrics or not metrics else metrics[0]
+
+    def overall(self, name: str) -> dict[str, Score]:
+        """The headline of each operator in a track; where several recipes have one, the most complete."""
+        metric, recipe = self.headline(name), self.main_recipe(name)
+        rows = [row for row in self.scores[name] if row.metric == metric and row.recipe == recipe and not row.part]
+        return {row.operator: row for row in rows}
+
+    def main_recipe(self, name: str) -> str:
+        """The recipe (or study) of a track with most overall values; ties go to the first."""
+        counts: dict[str, int] = defaultdict(int)
+        for row in self.scores[name]:
+            counts[row.recipe] += row.cells if row.value is not None and not row.part else 0
+        return max(counts, key=lambda recipe: counts[recipe]) if counts else ""
+
+    def ranks(self, name: str) -> list[Rank]:
+        """Ranks of the overall metric under the track's main recipe, best first."""
+        recipe = self.main_recipe(name)
+        if name not in TRACKS or not any(r.value is not None for r in self.overall(name).values()):
+            return []
+        records = read_by(name, self.records)
+        found = ranks(records, name, metric=self.headline(name), protocol=self.protocol)
+        return [r for r in found if r.recipe == recipe]
+
+    def left_out(self, name: str) -> list[LeaveOneOut]:
+        """The ranking of all tasks and without each."""
+        if name not in TRACKS:
+            return []
+        metric = self.headline(name)
+        return leave_one_out(read_by(name, self.records), name, metric=metric, protocol=self.protocol)
+
+    def only_model(self, task: str) -> str:
+        """The model of a task that has only one, else an empty string."""
+        models = self._models.get(task, set())
+        return next(iter(models)) if len(models) == 1 else ""
+
+    @cached_property
+    def _models(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = defaultdict(set)
+        for record in self.records:
+            found[record.task].add(record.model)
+        return found
+
+    @cached_property
+    def accuracies(self) -> list[Accuracy]:
+        """Mean accuracies over seeds of what is no setting of a study."""
+        return accuracies(r for r in self.records if not r.study)
+
+    # -- where cells are -------------------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> dict[GroupKey, Group]:
+        """All cells, in order, spread over pages of a bounded size."""
+        found: dict[GroupKey, Group] = {}
+        ordered = sorted(self.records, key=lambda r: (r.task, r.model, r.recipe, paper_order(r.operator), r.seed))
+        for record in ordered:
+            key = (record.task, record.model, record.recipe, record.operator)
+            group = found.setdefault(key, Group(key))
+            group.cells.setdefault(record.cell, []).append(record)
+        page = filled = 0
+        for number, group in enumerate(found.values()):
+            if filled and filled + group.size > RECORDS_PER_PAGE:
+                page, filled = page + 1, 0
+            group.page, group.number = page, number
+            filled += group.size
+        return found
+
+    def href(self, task: str, model: str, recipe: str, operator: str) -> str:
+        """Where the cells of a group are shown, or an empty string."""
+        group = self.groups.get((task, model, recipe, operator))
+        return group.href if group else ""
+
+    def href_of(self, record: Record) -> str:
+        """Where the record's cell is shown."""
+        return self.href(record.task, record.model, record.recipe, record.operator)
+
+    # -- single things ----------------------------------------------------------------------------------
+
+    def of_kind(self, *kinds: str) -> list[Record]:
+        """Records of some kinds."""
+        return [r for kind in kinds for r in self._by_kind.get(kind, [])]
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Record]]:
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in self.records:
+            found[record.kind].append(record)
+        return dict(found)
+
+    @cached_property
+    def test_scores(self) -> list[Record]:
+        """The tasks' own metrics on the test splits."""
+        return [r for r in self.of_kind("score") if r.split == "test"]
+
+    @cached_property
+    def embedded_only(self) -> bool:
+        """Whether nothing was measured on a published data set."""
+        return all(r.embedded for r in self.records)
+
+    def folder_of(self, cell: str) -> Path | None:
+        """The folder of a cell below the run folders, if it is one of them and not outside."""
+        for run in self.runs:
+            folder = (run / cell).resolve()
+            if folder.is_relative_to(run.resolve()) and folder.is_dir():
+                return folder
+        return None
+
+
+def read_by(track: str, records: Sequence[Record]) -> Sequence[Record]:
+    """What a track of the paper may read: most records are corrupted accuracies, which only one of them does."""
+    if track not in SIX:
+        return records
+    robustness = track == "corruption_robustness"
+    return [r for r in records if (r.kind == "corruption") == robustness]
+
+
+def model_name(model: str) -> str:
+    """A model without its options."""
+    try:
+        return choice(model).name
+    except ValueError:
+        return model
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Values in the order of their first appearance."""
+    return list(dict.fromkeys(values))

@@ -1,0 +1,1 @@
+"""The pages of the report, one file each, or one for all pages of a kind."""

@@ -1,0 +1,228 @@
+"""A page per operator: what it computes, where it wins and fails, and its weak cells."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from functools import cache
+
+from bibench.errors import BiBenchError
+from bibench.operators import FULL_PRECISION, OPERATORS
+from bibench.records import Record
+from bibench.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Facts,
+    Figure,
+    Heading,
+    Links,
+    Table,
+    Text,
+    listed,
+    number,
+    slug,
+)
+from bibench.report.figures import axis, plain
+from bibench.report.formulas import formula
+from bibench.report.material import Material
+from bibench.report.page import Document, page
+from bibench.report.standings import WEAK, Standing, standings, weak_cells
+from bibench.report.surrogates import surrogate_figure
+from bibench.tracks import TRACKS
+
+MAX_BARS, MAX_WEAK = 40, 500
+
+
+@page("operators", label="Operators", order=30, href="operators/index.html")
+def operators(material: Material) -> Iterator[Document]:
+    """operators/index.html and one page per operator, full precision included."""
+    found = standings(material.accuracies)
+    names = [FULL_PRECISION, *material.operators]
+    items = [(material.title(o), material.operator_href(o), _summary(material, o, found)) for o in names]
+    yield Document(
+        "operators/index.html", "Operators", "How each binarizes, and where it wins and fails.", [Links(items)]
+    )
+    weak = weak_cells(material.test_scores)
+    for name in names:
+        own = [s for s in found if s.accuracy.operator == name]
+        faults = [(r, why) for r, why in weak if r.operator == name]
+        blocks = [*_definition(name), *_scores(material, name), *_standing(material, name, own)]
+        blocks += _weak(material, faults) if name != FULL_PRECISION else []
+        yield Document(material.operator_href(name), material.title(name), _paper(name), blocks)
+
+
+def _summary(material: Material, operator: str, found: Sequence[Standing]) -> str:
+    if operator == FULL_PRECISION:
+        return "The baseline that all others are compared with."
+    own = [s for s in found if s.accuracy.operator == operator]
+    wins = sum(s.rank == 1 and s.of > 1 for s in own)
+    kept = [s.relative for s in own if s.relative is not None]
+    mean = f"; keeps {sum(kept) / len(kept):.0f} % of full precision on average" if kept else ""
+    return f"Best in {wins} of {len(own)} task × model{mean}." if own else "No accuracy was measured."
+
+
+def _paper(operator: str) -> str:
+    name = operator.partition("[")[0]
+    return OPERATORS[name].paper if name in OPERATORS else "An operator that this installation does not know."
+
+
+@cache
+def _definition(operator: str) -> list[Block]:
+    """Formula, description, techniques and surrogate, from the operator's class."""
+    name = operator.partition("[")[0]
+    if name not in OPERATORS:
+        return [Text("Load the file that defines it (--load) to see its formula.", "note")]
+    cls = OPERATORS[name]
+    blocks: list[Block] = [Heading("What it computes", "definition")]
+    if cls.formula:
+        blocks.append(formula(cls.formula))
+    about = (inspect.getdoc(cls) or "").partition("Args:")[0].replace("``", "").strip()
+    blocks += [Text(" ".join(paragraph.split())) for paragraph in about.split("\n\n") if paragraph.strip()]
+    if cls.full_precision:
+        return blocks
+    techniques = [(f.name.replace("_", " "), getattr(cls.techniques, f.name)) for f in fields(cls.techniques)]
+    blocks.append(Facts(techniques))
+    try:
+        figure = surrogate_figure(operator)
+    except (BiBenchError, NotImplementedError) as error:  # options or an estimator of a stranger
+        return [*blocks, Text(f"Its surrogate gradient cannot be drawn: {error}", "note")]
+    return [*blocks, *([figure] if figure else [])]
+
+
+def _scores(material: Material, operator: str) -> Iterator[Block]:
+    if operator == FULL_PRECISION:
+        return
+    rows = []
+    for name in material.tracks:
+        score = material.overall(name).get(operator)
+        values = sorted((r.value for r in material.overall(name).values() if r.value is not None), reverse=True)
+        value = score.value if score else None
+        digits = TRACKS[name].digits if name in TRACKS else 1
+        rows.append(
+            [
+                Cell(material.track_title(name), href=f"tracks/{name}.html"),
+                number(value, digits, score.std_error if score else None, href=f"tracks/{name}.html"),
+                Cell(TRACKS[name].unit if name in TRACKS else None),
+                Cell(f"{1 + values.index(value)} of {len(values)}" if value is not None else None),
+                Cell((score.note if score else "not measured") or None),
+            ]
+        )
+    columns = [Column("track"), Column("overall", numeric=True), Column("unit"), Column("order by value")]
+    yield Heading("Tracks", "tracks")
+    yield Table(
+        f"operator-{slug(operator)}-tracks", "Overall metric of every track", [*columns, Column("incomplete")], rows
+    )
+
+
+def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Iterator[Block]:
+    rows = [a for a in material.accuracies if a.operator == operator]
+    yield Heading("Where it wins and fails" if operator != FULL_PRECISION else "Accuracies", "numbers")
+    if not rows:
+        yield Text("No accuracy of it was measured.", "note")
+        return
+    related = sorted((s for s in own if s.relative is not None), key=lambda s: -(s.relative or 0))
+    if len(related) > 1:
+        yield _bars(material, operator, related)
+    by_place = {(s.accuracy.task, s.accuracy.model, s.accuracy.recipe): s for s in own}
+    lines = []
+    for a in rows:
+        s = by_place.get((a.task, a.model, a.recipe))
+        href = material.href(a.task, a.model, a.recipe, operator)
+        rank = (
+            Cell(s.rank, f"{s.rank} of {s.of}", tone="best" if s.rank == 1 and s.of > 1 else "")
+            if s and s.rank
+            else Cell(None)
+        )
+        lines.append(
+            [
+                *(Cell(a.task), Cell(a.model), Cell(a.recipe)),
+                number(a.mean, 1, a.std, href=href, note=a.flags or (f"{a.missing} failed" if a.missing else "")),
+                number(
+                    s.relative if s else None,
+                    1,
+                    tone="weak" if s and s.relative is not None and s.relative < WEAK else "",
+                ),
+                *(rank, Cell(a.seeds), Cell(a.flags or None)),
+            ]
+        )
+    columns = [
+        *(Column("task"), Column("model"), Column("recipe"), Column("score", numeric=True)),
+        Column("% of full precision", numeric=True),
+        *(Column("rank", numeric=True), Column("seeds", numeric=True), Column("flags")),
+    ]
+    caption = "Every task × model: test score in percent ± standard deviation over seeds"
+    yield Table(f"operator-{slug(operator)}-numbers", caption, columns, lines)
+
+
+def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Figure:
+    drawn = related if len(related) <= MAX_BARS else [*related[: MAX_BARS // 2], *related[-MAX_BARS // 2 :]]
+    several = len({s.accuracy.recipe for s in related}) > 1
+    labels = [
+        "<br>".join(map(plain, (s.accuracy.task, s.accuracy.model, *([s.accuracy.recipe] if several else []))))
+        for s in drawn
+    ]
+    values = [round(s.relative or 0, 3) for s in drawn]
+    data = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "x": values,
+            "y": labels,
+            "marker": {"color": material.colour(operator)},
+            "hovertemplate": "%{y}: %{x:.1f} %<extra></extra>",
+        },
+    ]
+    best, worst = related[0], related[-1]
+    wins = [s for s in related if s.rank == 1 and s.of > 1]
+    takeaway = (
+        f"It keeps most on {best.accuracy.task} with {best.accuracy.model} ({best.relative:.0f} % of full precision) "
+        f"and least on {worst.accuracy.task} with {worst.accuracy.model} ({worst.relative:.0f} %). "
+    )
+    takeaway += f"It is the best operator in {len(wins)} of {len(related)}"
+    takeaway += f": {listed(list(dict.fromkeys(s.accuracy.task for s in wins))[:6])}." if wins else "."
+    layout = {
+        "xaxis": axis("percent of full precision"),
+        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category", "tickfont": {"size": 10}},
+        "showlegend": False,
+        "shapes": [
+            {
+                "type": "line",
+                "x0": 100,
+                "x1": 100,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": "@muted", "dash": "dot"},
+            }
+        ],
+    }
+    alt = f"Bar chart of accuracy relative to full precision by task and model. {takeaway}"
+    title = "Accuracy kept" + ("" if drawn is related else f", the best and worst {MAX_BARS // 2}")
+    return Figure(
+        f"kept-{slug(operator)}", title, takeaway, alt, data, layout, 130 + (50 if several else 38) * len(drawn)
+    )
+
+
+def _weak(material: Material, faults: Sequence[tuple[Record, str]]) -> Iterator[Block]:
+    yield Heading("Weak cells", "weak")
+    if not faults:
+        yield Text(f"None failed, collapsed, diverged or fell below {WEAK:.0f} % of full precision.")
+        return
+    yield Text(f"{len(faults)} cells failed, collapsed, diverged or fell below {WEAK:.0f} % of full precision.")
+    lines = []
+    for record, why in faults[:MAX_WEAK]:
+        lines.append(
+            [
+                *(Cell(record.task, href=material.href_of(record)), Cell(record.model), Cell(record.recipe)),
+                *(Cell(record.seed), number(100 * record.value if record.value is not None else None, 1), Cell(why)),
+            ]
+        )
+    columns = [
+        *(Column("task"), Column("model"), Column("recipe"), Column("seed", numeric=True)),
+        *(Column("score", numeric=True), Column("why")),
+    ]
+    caption = "Weak cells" + (f", the first {MAX_WEAK} of {len(faults)}" if len(faults) > MAX_WEAK else "")
+    record = faults[0][0]
+    yield Table(f"operator-{slug(record.operator)}-weak", caption, columns, lines)

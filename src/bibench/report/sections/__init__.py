@@ -1,0 +1,1 @@
+"""What is special to the page of a track, one file each."""
