@@ -33,7 +33,8 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
     rows = rows.detach()
     if native.serves(rows) and rows.is_contiguous() and rows.numel():
         return native.mean_magnitudes(rows)
-    return fold(rows.abs())[:, 0] / rows.shape[1]
+    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    return (fold(wide.abs())[:, 0] / rows.shape[1]).to(rows.dtype)
 
 
 def scaled_signs(w: Tensor, scale: Tensor) -> Tensor:

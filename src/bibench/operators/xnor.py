@@ -5,6 +5,7 @@ https://arxiv.org/abs/1603.05279
 
 import math
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -123,6 +124,6 @@ def box_filter(x: Tensor, spec: LayerSpec) -> Tensor:
         size, step, gap = spec.kernel_size[axis], spec.stride[axis], spec.dilation[axis]
         end = x.shape[axis] - gap * (size - 1)
         taps = (x.narrow(axis, gap * tap, end) for tap in range(size))
-        every = (..., slice(None, None, step), *(slice(None),) * (-1 - axis))
+        every: Any = (..., slice(None, None, step), *(slice(None),) * (-1 - axis))
         x = reduce(torch.add, (tap[every] for tap in taps))
     return x / math.prod(spec.kernel_size)
