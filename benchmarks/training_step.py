@@ -67,7 +67,7 @@ def step(model_name: str, operator: str, batch: int, memory: torch.memory_format
     model.to(memory_format=memory)  # type: ignore[call-overload]
     images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory)
     targets = torch.randint(10, (batch,))
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     return lambda: one(model, optimizer, images, targets)
 
 

@@ -176,63 +176,154 @@ float fold(float* values, int64_t n) {
   return values[0];
 }
 
-// See normalize.h. `buffer` has room for n values; stats = mean, factor, variance + eps, sum of |out|.
-void normalize_row(const float* x, int64_t n, const Normalization& how, float* __restrict out,
-                   float* __restrict buffer, float* stats) {
-  for (int64_t i = 0; i < n; ++i) buffer[i] = x[i];
-  const float mean = fold(buffer, n) / static_cast<float>(n);
-  for (int64_t i = 0; i < n; ++i) {
+// The fold of value(0) … value(n - 1): the first levels are added while the values are made. `buffer` has room for
+// n / 2 + 1 values.
+template <class Value>
+float fold_of(Value value, int64_t n, float* __restrict buffer) {
+  if (n % 8 == 0) {
+    const int64_t k = n / 8;
+    for (int64_t i = 0; i < k; ++i) {
+      const float even = (value(i) + value(i + 4 * k)) + (value(i + 2 * k) + value(i + 6 * k));
+      const float odd = (value(i + k) + value(i + 5 * k)) + (value(i + 3 * k) + value(i + 7 * k));
+      buffer[i] = even + odd;
+    }
+    return fold(buffer, k);
+  }
+  const int64_t half = (n + 1) / 2;
+  for (int64_t i = 0; i < n - half; ++i) buffer[i] = value(i) + value(half + i);
+  if (n % 2) buffer[half - 1] = value(half - 1);
+  return fold(buffer, half);
+}
+
+float fold_magnitudes(const float* __restrict x, int64_t n, float* __restrict buffer) {
+  return fold_of([=](int64_t i) { return std::fabs(x[i]); }, n, buffer);
+}
+
+// mean, factor and variance + eps of one row: the first three of its statistics.
+void describe_row(const float* __restrict x, int64_t n, const Normalization& how, float* __restrict buffer,
+                  float* stats) {
+  const float mean = fold_of([=](int64_t i) { return x[i]; }, n, buffer) / static_cast<float>(n);
+  const auto square = [=](int64_t i) {
     const float centred = x[i] - mean;
-    buffer[i] = centred * centred;
-  }
-  const float variance = fold(buffer, n) / how.degrees + how.eps;
-  const float factor = 1.0f / std::sqrt(variance) * how.deviation;
+    return centred * centred;
+  };
+  const float variance = fold_of(square, n, buffer) / how.degrees + how.eps;
+  stats[0] = mean, stats[1] = 1.0f / std::sqrt(variance) * how.deviation, stats[2] = variance;
+}
+
+// stats = mean, factor, variance + eps, sum of |out|.
+void normalize_row(const float* __restrict x, int64_t n, const Normalization& how, float* __restrict out,
+                   float* __restrict buffer, float* stats) {
+  describe_row(x, n, how, buffer, stats);
+  const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
+  for (int64_t i = 0; i < n; ++i) out[i] = (x[i] - origin) * factor;
+  stats[3] = fold_magnitudes(out, n, buffer);
+}
+
+// Gradient with respect to a row of what was made of it by `how`; passed(i) is the one with respect to the result.
+template <class Passed>
+void unscale_row(Passed passed, const float* __restrict x, const float* stats, int64_t n, const Normalization& how,
+                 float* __restrict out, float* __restrict buffer) {
+  const float mean = stats[0], factor = stats[1], variance = stats[2];
   const float origin = how.centre ? mean : 0.0f;
+  const auto product = [=](int64_t i) { return passed(i) * (x[i] - origin); };
+  const float spread = fold_of(product, n, buffer) * factor / (variance * how.degrees);
+  const float shift = how.centre ? fold_of(passed, n, buffer) * factor / static_cast<float>(n) : 0.0f;
   for (int64_t i = 0; i < n; ++i) {
-    out[i] = (x[i] - origin) * factor;
-    buffer[i] = std::fabs(out[i]);
+    const float along = spread * (x[i] - mean);
+    const float direct = passed(i) * factor - along;
+    out[i] = how.centre ? direct - shift : direct;
   }
-  stats[0] = mean, stats[1] = factor, stats[2] = variance, stats[3] = fold(buffer, n);
 }
 
 void normalize_row_backward(const float* __restrict grad, const float* __restrict x, const float* stats, int64_t n,
                             const Normalization& how, float limit, float* __restrict out, float* __restrict buffer) {
-  const float mean = stats[0], factor = stats[1], variance = stats[2];
-  const float origin = how.centre ? mean : 0.0f;
-  for (int64_t i = 0; i < n; ++i) {
-    const float value = x[i] - origin;
-    out[i] = grad[i] * (std::fabs(value * factor) < limit ? 1.0f : 0.0f);
-    buffer[i] = out[i] * value;
-  }
-  const float spread = fold(buffer, n) * factor / (variance * how.degrees);
-  float shift = 0.0f;
-  if (how.centre) {
-    for (int64_t i = 0; i < n; ++i) buffer[i] = out[i];
-    shift = fold(buffer, n) * factor / static_cast<float>(n);
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    const float along = spread * (x[i] - mean);
-    const float direct = out[i] * factor - along;
-    out[i] = direct - shift;
-  }
+  const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
+  const auto passed = [=](int64_t i) {
+    return grad[i] * (std::fabs((x[i] - origin) * factor) < limit ? 1.0f : 0.0f);
+  };
+  unscale_row(passed, x, stats, n, how, out, buffer);
+}
+
+// The gradient of the sign of a scaled row, by Bi-Real's polynomial, with respect to the row.
+void approx_sign_row(const float* __restrict grad, const float* __restrict x, int64_t n, const Normalization& how,
+                     float* __restrict out, float* __restrict buffer) {
+  float stats[3];
+  describe_row(x, n, how, buffer, stats);
+  const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
+  const auto passed = [=](int64_t i) {
+    const float slope = 2.0f - 2.0f * std::fabs((x[i] - origin) * factor);
+    return grad[i] * (slope < 0.0f ? 0.0f : slope);
+  };
+  unscale_row(passed, x, stats, n, how, out, buffer);
 }
 
 // Gradients of y = x * gamma over `count` rows of n values, `step` floats apart: out = grad * gamma, and, folded
-// over the rows, total = sum of grad * x. `buffer` has room for count * n values.
-void rescale_backward(const float* grad, const float* x, const float* __restrict gamma, int64_t count, int64_t n,
-                      int64_t step, float* out, float* __restrict total, float* __restrict buffer) {
-  for (int64_t r = 0; r < count; ++r) {
+// over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
+void rescale_backward(const float* __restrict grad, const float* __restrict x, const float* __restrict gamma,
+                      int64_t count, int64_t n, int64_t step, float* __restrict out, float* __restrict total,
+                      float* __restrict buffer) {
+  const int64_t half = (count + 1) / 2, far = half * step;
+  for (int64_t r = 0; r < half; ++r) {
     const float *g = grad + r * step, *v = x + r * step;
-    float *to = out + r * step, *products = buffer + r * n;
-    for (int64_t i = 0; i < n; ++i) {
-      products[i] = g[i] * v[i];
-      to[i] = g[i] * gamma[i];
-    }
+    float *__restrict to = out + r * step, *__restrict sum = buffer + r * n;
+    if (half + r < count)
+      for (int64_t i = 0; i < n; ++i) {
+        const float low = g[i] * v[i], high = g[i + far] * v[i + far];
+        sum[i] = low + high;
+        to[i] = g[i] * gamma[i];
+        to[i + far] = g[i + far] * gamma[i];
+      }
+    else
+      for (int64_t i = 0; i < n; ++i) {
+        sum[i] = g[i] * v[i];
+        to[i] = g[i] * gamma[i];
+      }
   }
-  for (int64_t rows = count; rows > 1;) {
-    const int64_t half = (rows + 1) / 2;
-    for (int64_t i = 0; i < (rows - half) * n; ++i) buffer[i] += buffer[half * n + i];
-    rows = half;
+  for (int64_t rows = half; rows > 1;) {
+    const int64_t upper = (rows + 1) / 2;
+    for (int64_t i = 0; i < (rows - upper) * n; ++i) buffer[i] += buffer[upper * n + i];
+    rows = upper;
   }
   for (int64_t i = 0; i < n; ++i) total[i] = buffer[i];
+}
+
+// out[r] = mean of |x| over n values, for `count` rows. Rows are short (the channels of a pixel): the last four levels
+// of the fold are written out.
+void mean_magnitudes(const float* __restrict x, int64_t count, int64_t n, float* __restrict out,
+                     float* __restrict buffer) {
+  for (int64_t r = 0; r < count; ++r, x += n) {
+    int64_t size = n;
+    const float* v = x;
+    if (n > 16 && n % 16 == 0 && (n & (n - 1)) == 0) {
+      size = n / 2;
+      for (int64_t i = 0; i < size; ++i) buffer[i] = std::fabs(x[i]) + std::fabs(x[size + i]);
+      for (; size > 16; size /= 2)
+        for (int64_t i = 0; i < size / 2; ++i) buffer[i] += buffer[size / 2 + i];
+      v = buffer;
+    }
+    float sum;
+    if (size == 16) {
+      float a[8], b[4];
+      for (int i = 0; i < 8; ++i) a[i] = std::fabs(v[i]) + std::fabs(v[i + 8]);
+      for (int i = 0; i < 4; ++i) b[i] = a[i] + a[i + 4];
+      sum = (b[0] + b[2]) + (b[1] + b[3]);
+    } else {
+      sum = fold_magnitudes(x, n, buffer);
+    }
+    out[r] = sum / static_cast<float>(n);
+  }
+}
+
+// Rows of n values times a factor each.
+void multiply_rows(const float* __restrict x, const float* __restrict factors, int64_t count, int64_t n,
+                   float* __restrict out) {
+  if (n % 16 == 0) {
+    for (int64_t r = 0; r < count; ++r, x += n, out += n)
+      for (int64_t i = 0; i < n; i += 16)
+        for (int k = 0; k < 16; ++k) out[i + k] = x[i + k] * factors[r];
+    return;
+  }
+  for (int64_t r = 0; r < count; ++r)
+    for (int64_t i = 0; i < n; ++i) out[r * n + i] = x[r * n + i] * factors[r];
 }

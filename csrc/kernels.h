@@ -124,9 +124,15 @@ struct Kernels {
   void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
   void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,
                                  const Normalization& how, float limit, float* out, float* buffer);
+  // A row's gradient through scaling, sign and Bi-Real's polynomial.
+  void (*approx_sign_row)(const float* grad, const float* x, int64_t n, const Normalization& how, float* out,
+                          float* buffer);
   // Gradients of rows times gamma; see elementwise.inl.
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);
+  // `count` rows of n values: the mean of their magnitudes; each times its factor.
+  void (*mean_magnitudes)(const float* x, int64_t count, int64_t n, float* out, float* buffer);
+  void (*multiply_rows)(const float* x, const float* factors, int64_t count, int64_t n, float* out);
   // `rounds` rounds of xor, count and add on registers alone, all units busy: what this processor can do at most.
   // Returns the number of bits counted; `sink` takes the sums, so that none is left out.
   int64_t (*probe)(int64_t rounds, uint32_t* sink);

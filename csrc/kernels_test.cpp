@@ -507,11 +507,41 @@ void check_rows(const Kernels& k) {
   }
   expect(back, wanted_back);
 
+  current = std::string(k.name) + " approx_sign_row n=" + text(n);
+  k.approx_sign_row(grad.data(), x.data(), n, how, back.data(), buffer.data());
+  for (int64_t i = 0; i < n; ++i) {
+    const float slope = 2.0f - 2.0f * std::fabs(wanted[i]);
+    passed[i] = grad[i] * (slope < 0.0f ? 0.0f : slope);
+    terms[i] = passed[i] * (how.centre ? x[i] - mean : x[i]);
+  }
+  const float along = folded(terms) * factor / (variance * how.degrees);
+  for (int64_t i = 0; i < n; ++i) {
+    wanted_back[i] = passed[i] * factor - along * (x[i] - mean);
+    if (how.centre) wanted_back[i] -= folded(passed) * factor / static_cast<float>(n);
+  }
+  expect(back, wanted_back);
+
+  const int64_t lines = between(1, 9);
+  current = std::string(k.name) + " mean_magnitudes, multiply_rows rows,n=" + text(lines, n);
+  const Floats many = normal(lines * n), factors = normal(lines);
+  Floats means(lines), wanted_means(lines), multiplied(lines * n), wanted_multiplied(lines * n);
+  k.mean_magnitudes(many.data(), lines, n, means.data(), buffer.data());
+  k.multiply_rows(many.data(), factors.data(), lines, n, multiplied.data());
+  for (int64_t r = 0; r < lines; ++r) {
+    for (int64_t i = 0; i < n; ++i) {
+      terms[i] = std::fabs(many[r * n + i]);
+      wanted_multiplied[r * n + i] = many[r * n + i] * factors[r];
+    }
+    wanted_means[r] = folded(terms) / static_cast<float>(n);
+  }
+  expect(means, wanted_means), expect(multiplied, wanted_multiplied);
+
   const int64_t rows = between(1, 12), columns = between(1, 80), step = columns + between(0, 3);
   current = std::string(k.name) + " rescale_backward rows,columns=" + text(rows, columns);
   const int64_t size = (rows - 1) * step + columns;
   const Floats g = normal(size), v = normal(size), gamma = normal(columns);
-  Floats to(size, 7.0f), total(columns), scratch(rows * columns), wanted_to(size, 7.0f), wanted_total(columns);
+  Floats to(size, 7.0f), total(columns), scratch((rows + 1) / 2 * columns), wanted_to(size, 7.0f),
+      wanted_total(columns);
   k.rescale_backward(g.data(), v.data(), gamma.data(), rows, columns, step, to.data(), total.data(), scratch.data());
   for (int64_t c = 0; c < columns; ++c) {
     std::vector<float> column(rows);

@@ -302,14 +302,71 @@ void rescale_backward(const Array& grad, const Array& x, const Array& gamma, con
   const Kernels& k = kernels();
   const float *g = grad.data(), *v = x.data(), *scale = gamma.data();
   float *to = out.data(), *sums = total.data();
-  constexpr int64_t kColumns = 256;  // columns of all rows are held in cache
+  // Columns of all rows are held in cache; the more of them, the longer the stretches of memory that are read.
+  const int64_t columns = std::clamp<int64_t>((1 << 17) / rows / 64 * 64, 64, 4096), half = (rows + 1) / 2;
   nb::gil_scoped_release release;
-  bibench::parallel_for((n + kColumns - 1) / kColumns, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(rows * kColumns);
+  bibench::parallel_for((n + columns - 1) / columns, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(half * columns);
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * kColumns, size = n - first < kColumns ? n - first : kColumns;
+      const int64_t first = block * columns, size = std::min(n - first, columns);
       k.rescale_backward(g + first, v + first, scale + first, rows, size, n, to + first, sums + first, buffer.data());
     }
+  });
+}
+
+void approx_sign_rows(const Array& grad, const Array& x, const Output& out, float eps, float deviation, bool centre,
+                      int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const Kernels& k = kernels();
+  const bibench::Normalization how = normalization(n, true, eps, deviation, centre);
+  const float *g = grad.data(), *v = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
+  });
+}
+
+// A loop over rows of n values, which runs on one thread where there is little to do.
+template <class Body>
+void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 15;
+  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
+  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
+}
+
+void mean_magnitudes(const Array& x, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(x, rows, n, "x");
+  check(out.ndim() == 1 && static_cast<int64_t>(out.shape(0)) == rows && (rows <= 1 || out.stride(0) == 1),
+        "out must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n / 2 + 1);
+    k.mean_magnitudes(from + begin * n, end - begin, n, to + begin, buffer.data());
+  });
+}
+
+void multiply_rows(const Array& x, const Array& factors, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float* f = channel_values(factors, rows, "factors");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    k.multiply_rows(from + begin * n, f + begin, end - begin, n, to + begin * n);
   });
 }
 
@@ -379,6 +436,11 @@ NB_MODULE(_core, m) {
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
         "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
+  m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
+        "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
+  m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");
+  m.def("multiply_rows", &multiply_rows, "x"_array, "factors"_array, "out"_array, "threads"_a,
+        "Rows of x, each times its factor.");
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
   m.def("count_only", &count_only, "pixels"_a, "channels"_a, "words"_a, "repeats"_a,
         "Counts for packed operands, without packing or layout. For benchmarks.");

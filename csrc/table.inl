@@ -37,7 +37,10 @@ constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks,
       .add_abs = add_abs,
       .normalize_row = normalize_row,
       .normalize_row_backward = normalize_row_backward,
+      .approx_sign_row = approx_sign_row,
       .rescale_backward = rescale_backward,
+      .mean_magnitudes = mean_magnitudes,
+      .multiply_rows = multiply_rows,
       .probe = probe,
   };
 }

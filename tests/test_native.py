@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bibench import layers, native
-from bibench.rows import Scaling, rescale, scale_rows, scaled_signs
+from bibench.rows import (
+    BehindScaling,
+    Scaling,
+    fold,
+    mean_magnitudes,
+    multiply_pixels,
+    rescale,
+    scale_rows,
+    scaled_signs,
+)
 from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, sign
+from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign
 
 from .native import ISAS, LAYOUTS, arrange, equal, identical, needs_core, values
 
@@ -365,6 +374,49 @@ def test_learned_scales(n: int, c: int, h: int, w: int, last: bool, seed: int) -
     for isa in ISAS:
         assert all(identical(a, b) for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
     assert torch.equal(found[native.NONE][0], y * values(c, h, 1, seed=seed + 1, special=False))
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 20), st.integers(1, 300), st.booleans(), seeds)
+def test_mean_magnitudes(rows: int, n: int, special: bool, seed: int) -> None:
+    n = 32 * n if seed % 2 else n
+    x = values(rows, n, seed=seed, special=special)
+    pure = fold(x.abs())[:, 0] / n
+    for isa in ISAS:
+        with native.using(isa):
+            assert identical(mean_magnitudes(x), pure), isa
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 6), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.booleans(), seeds)
+def test_factors_of_pixels(n: int, c: int, h: int, w: int, last: bool, seed: int) -> None:
+    y, factor = values(n, c, h, w, seed=seed, special=False), values(n, 1, h, w, seed=seed + 1)
+    y = y.contiguous(memory_format=torch.channels_last) if last else y
+    found = runs(lambda y: multiply_pixels(y, factor), y, seed=seed + 2)
+    for isa in ISAS:
+        assert all(identical(a, b) for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
+        assert all(a.stride() == b.stride() for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+@settings(max_examples=50)
+@given(st.integers(0, 5), st.integers(1, 40), st.integers(1, 12), st.booleans(), st.booleans(), seeds)
+def test_estimators_behind_scaling(by_token: bool, n: int, c: int, h: int, last: bool, centre: bool, seed: int) -> None:
+    x = values(n, c, h, 3, seed=seed, special=False)
+    x = x.contiguous(memory_format=torch.channels_last) if last and not by_token else x
+    estimator = BehindScaling(Scaling(centre=centre), Polynomial(), by_token=by_token)
+    found = runs(lambda x: binarize(x, estimator), x, seed=seed + 1)
+    for isa in ISAS:
+        assert all(identical(a, b) for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
+
+
+def test_an_estimator_behind_scaling_has_the_gradient_of_the_scaled_values() -> None:
+    x = values(3, 8, 4, 4, seed=2, special=False).mul(3).requires_grad_()
+    how, upstream = Scaling(centre=False), values(3, 8, 4, 4, seed=3, special=False)
+    (got,) = torch.autograd.grad(binarize(x, BehindScaling(how, Polynomial())), x, upstream)
+    scaled = binarize(x / x.flatten(1).std(1)[:, None, None, None], Polynomial())
+    (expected,) = torch.autograd.grad(scaled, x, upstream)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_kernels_are_chosen_by_name() -> None:

@@ -285,3 +285,13 @@ def test_rows_are_checked() -> None:
         _core.rescale_backward(x, x, T(2, 5), T(3, 5), T(1, 5), 1)
     with pytest.raises(ValueError, match="x must have rows"):
         _core.rescale_backward(T(0, 5), T(0, 5), T(1, 5), T(0, 5), T(1, 5), 1)
+    with pytest.raises(ValueError, match="rows must not be empty"):
+        _core.approx_sign_rows(T(3, 0), T(3, 0), T(3, 0), 1e-5, 1.0, True, 1)
+    with pytest.raises(ValueError, match=r"grad has the wrong shape \(3, 4\)"):
+        _core.approx_sign_rows(T(3, 4), x, T(3, 5), 1e-5, 1.0, True, 1)
+    with pytest.raises(ValueError, match="rows must not be empty"):
+        _core.mean_magnitudes(T(3, 0), T(3), 1)
+    with pytest.raises(ValueError, match="out must be contiguous with a value for each row"):
+        _core.mean_magnitudes(x, T(4), 1)
+    with pytest.raises(ValueError, match=r"factors must have shape \(3\), got \(4\)"):
+        _core.multiply_rows(x, T(4), T(3, 5), 1)

@@ -156,11 +156,32 @@ def normalize_backward(
     return out
 
 
+def approx_sign_rows(grad: Tensor, x: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
+    """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial."""
+    out = torch.empty_like(x)
+    _core.approx_sign_rows(grad.detach(), x.detach(), out, eps, deviation, centre, torch.get_num_threads())
+    return out
+
+
 def rescale_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of ``x · gamma``, x (R, N) and gamma (1, N), with respect to both."""
     out, total = torch.empty_like(x), torch.empty_like(gamma)
     _core.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
     return out, total
+
+
+def mean_magnitudes(x: Tensor) -> Tensor:
+    """Mean of |x| over each row of x (R, N), shape (R,)."""
+    out = x.new_empty(len(x))
+    _core.mean_magnitudes(x.detach(), out, torch.get_num_threads())
+    return out
+
+
+def multiply_rows(x: Tensor, factors: Tensor) -> Tensor:
+    """Rows of x (R, N), each times its factor (R,)."""
+    out = torch.empty_like(x)
+    _core.multiply_rows(x.detach(), factors.detach(), out, torch.get_num_threads())
+    return out
 
 
 def scores(q: Tensor, k: Tensor) -> Tensor:

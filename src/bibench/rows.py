@@ -1,4 +1,4 @@
-"""Row-wise standardization and learned scales, in an order of operations that PyTorch and the kernels share.
+"""Row-wise statistics, standardization and scales, in an order of operations that PyTorch and the kernels share.
 
 Sums are folded (the upper half is added to the lower until one is left), which is as accurate as pairwise
 summation and, unlike a library's reduction, the same everywhere.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
-from bibench.surrogate import sign
+from bibench.surrogate import Polynomial, Surrogate, sign
 
 
 def fold(values: Tensor) -> Tensor:
@@ -26,6 +26,15 @@ def fold(values: Tensor) -> Tensor:
         values[..., : size - half] += values[..., half:size]
         size = half
     return values[..., :1]
+
+
+def mean_magnitudes(rows: Tensor) -> Tensor:
+    """Mean of |x| over each row of x (R, N), detached; shape (R,)."""
+    rows = rows.detach()
+    if native.serves(rows) and rows.is_contiguous() and rows.numel():
+        return native.mean_magnitudes(rows)
+    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    return (fold(wide.abs())[:, 0] / rows.shape[1]).to(rows.dtype)
 
 
 def scaled_signs(w: Tensor, scale: Tensor) -> Tensor:
@@ -129,15 +138,55 @@ def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
     return out, torch.cat([mean, factor, variance, fold(out.abs())], -1)
 
 
-def _backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor) -> Tensor:
+def _backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor | None = None) -> Tensor:
     count = x.shape[-1]
     mean, factor, variance, _ = stats.split(1, -1)
     centred = x - mean
     value = centred if how.centre else x
-    passed = grad * ((value * factor).abs() < bound).to(grad.dtype)
+    passed = grad if bound is None else grad * ((value * factor).abs() < bound).to(grad.dtype)
     spread = fold(passed * value) * factor / (variance * how.degrees(count))
     out = passed * factor - spread * centred
     return out - fold(passed) * factor / count if how.centre else out
+
+
+@dataclass(frozen=True)
+class BehindScaling(Surrogate):
+    """`inner` at values that are scaled example by example before the sign (each token in linear layers).
+
+    Without centring, scaling moves no sign: it is done in the backward pass alone, and its own gradient with it.
+    """
+
+    scaling: Scaling
+    inner: Surrogate
+    by_token: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name in the documentation."""
+        return self.inner.label
+
+    @property
+    def formula(self) -> str:
+        """LaTeX of the factor."""
+        return self.inner.formula
+
+    def gradient(self, x: Tensor) -> Tensor:
+        rows = self._rows(x)
+        return self._shaped(self.inner.gradient(_forward(rows, self.scaling)[0]), x)
+
+    def backward(self, grad: Tensor, x: Tensor, *, own: bool = False) -> Tensor:
+        how, g, rows = self.scaling, self._rows(grad), self._rows(x)
+        plain = isinstance(self.inner, Polynomial) and native.serves(grad, x) and not torch.is_grad_enabled()
+        if plain and native.same_memory(grad, x) and x.numel():
+            return self._shaped(native.approx_sign_rows(g, rows, how.eps, how.deviation, how.centre), x)
+        out, stats = _forward(rows, how)
+        return self._shaped(_backward(g * self.inner.gradient(out), rows, stats, how), x)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, x.shape[-1]) if self.by_token else as_rows(x)
+
+    def _shaped(self, rows: Tensor, x: Tensor) -> Tensor:
+        return rows.view(x.shape) if self.by_token else from_rows(rows, x)
 
 
 def rescale(y: Tensor, gamma: Tensor) -> Tensor:
@@ -167,6 +216,37 @@ class _Rescale(torch.autograd.Function):
         g, x, row = as_rows(grad), as_rows(y), as_rows(ordered)
         scaled, total = native.rescale_backward(g, x, row) if native.serves(g, x, row) else (g * row, fold_first(g * x))
         return from_rows(scaled, y), from_rows(total, y)[0]
+
+
+def multiply_pixels(y: Tensor, factor: Tensor) -> Tensor:
+    """``y · factor`` for a constant factor, per pixel (B, 1, H, W) as a rule."""
+    out: Tensor = _MultiplyPixels.apply(y, factor)
+    return out
+
+
+class _MultiplyPixels(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, factor: Tensor) -> Tensor:
+        return _times_pixels(y, factor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return _times_pixels(grad, factor), None
+
+
+def _times_pixels(y: Tensor, factor: Tensor) -> Tensor:
+    per_pixel = _is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
+    if per_pixel and native.serves(y, factor) and not torch.is_grad_enabled():
+        rows = y.permute(0, 2, 3, 1)
+        return native.multiply_rows(rows.reshape(-1, y.shape[1]), factor.reshape(-1)).view(rows.shape).movedim(-1, 1)
+    return y * factor
 
 
 def _in_order_of(gamma: Tensor, y: Tensor) -> Tensor:

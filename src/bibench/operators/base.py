@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
 from bibench.registry import Registry
-from bibench.rows import as_rows
+from bibench.rows import as_rows, mean_magnitudes
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
 
@@ -227,6 +227,4 @@ def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
 
 def channel_mean_abs(w: Tensor) -> Tensor:
     """α_c = mean |w_c| over all axes but the first, detached; shape (C_o,) (Eq. 1)."""
-    rows = as_rows(w.detach())
-    # A norm reads the weight once, where abs and mean would write it first.
-    return torch.linalg.vector_norm(rows, 1, 1) / rows.shape[1]
+    return mean_magnitudes(as_rows(w.detach()))

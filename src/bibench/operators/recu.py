@@ -16,12 +16,13 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rows import Scaling, as_rows, from_rows, rescale, scale_rows
+from bibench.rows import BehindScaling, Scaling, as_rows, from_rows, rescale, scale_rows
 from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, Polynomial, sign
+from bibench.surrogate import IDENTITY, Polynomial, Surrogate, sign
 
 WEIGHTS = Scaling(deviation=2 * math.sqrt(2))
 ACTIVATIONS = Scaling(centre=False)
+POLYNOMIAL = Polynomial()
 TAU_START, TAU_END = 0.85, 0.99
 
 
@@ -48,7 +49,6 @@ class ReCU(Operator):
         activation_gradient="piecewise polynomial",
     )
     profiles = {"bibench": "sign(0) = 0"}
-    activation_estimator = Polynomial()
     weight_estimator = IDENTITY
 
     def __init__(self, spec: LayerSpec, *, profile: str = "default", scale_init: str = "paper") -> None:
@@ -56,6 +56,7 @@ class ReCU(Operator):
         self.scale_init = choice("scale_init", scale_init, ("paper", "weight"))
         self.alpha = nn.Parameter(torch.rand(spec.out_channels))
         self.tau = TAU_START
+        self._standardized = BehindScaling(ACTIVATIONS, POLYNOMIAL, by_token=spec.kind == "linear")
 
     def reset_parameters(self, w: Tensor) -> None:
         if self.scale_init == "weight":
@@ -64,12 +65,10 @@ class ReCU(Operator):
     def progress(self, t: float, dt: float) -> None:
         self.tau = tau_at(t)
 
-    def activation(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x  # a positive factor moves no sign
-        if self.spec.kind == "linear":
-            return scale_rows(x.reshape(-1, x.shape[-1]), ACTIVATIONS).view(x.shape)
-        return from_rows(scale_rows(as_rows(x), ACTIVATIONS), x)
+    @property
+    def activation_estimator(self) -> Surrogate:  # type: ignore[override]
+        """The polynomial, in training at the standardized activations; their sign is that of the input."""
+        return self._standardized if self.training else POLYNOMIAL
 
     def weight(self, w: Tensor) -> Tensor:
         # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.

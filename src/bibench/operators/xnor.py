@@ -4,6 +4,8 @@ https://arxiv.org/abs/1603.05279
 """
 
 import math
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.spec import LayerSpec, convolve
+from bibench.rows import as_rows, mean_magnitudes, multiply_pixels
+from bibench.spec import LayerSpec
 from bibench.surrogate import sign
 
 
@@ -82,7 +85,7 @@ class XNOR(Operator):
         factor = activation_scale(x.detach(), self.spec, self.act_scale)
         if self.profile == "bibench":
             return y + (y * factor - y).detach()
-        return y * factor
+        return multiply_pixels(y, factor)
 
     @property
     def scheduled(self) -> bool:
@@ -104,13 +107,23 @@ class XNOR(Operator):
 
 def activation_scale(x: Tensor, spec: LayerSpec, form: str) -> Tensor:
     """The factor K that multiplies a layer's output, from its input `x` (see `XNOR`)."""
-    magnitude = x.abs()
     if form == "sample":
-        return magnitude.mean(tuple(range(1, x.dim())), keepdim=True)
+        return mean_magnitudes(as_rows(x)).reshape(-1, *(1,) * (x.dim() - 1))
+    last = x.movedim(-1 - spec.spatial_axes, -1)  # (…, C_i)
+    by_group = last.unflatten(-1, (spec.groups, -1))
+    mean = mean_magnitudes(by_group.flatten(0, -2)).reshape(by_group.shape[:-1])
     if spec.kind == "linear":
-        return magnitude.mean(-1, keepdim=True)
-    groups = spec.groups
-    mean = magnitude.mean(1, keepdim=True) if groups == 1 else magnitude.unflatten(1, (groups, -1)).mean(2)
-    kernel = mean.new_full((groups, 1, *spec.kernel_size), 1 / math.prod(spec.kernel_size))
-    filtered = convolve(spec.pad(mean, 0.0), kernel, spec, groups=groups)
-    return filtered if groups == 1 else filtered.repeat_interleave(spec.out_channels // groups, 1)
+        return mean
+    filtered = box_filter(spec.pad(mean.movedim(-1, 1), 0.0), spec)
+    return filtered if spec.groups == 1 else filtered.repeat_interleave(spec.out_channels // spec.groups, 1)
+
+
+def box_filter(x: Tensor, spec: LayerSpec) -> Tensor:
+    """Mean over the layer's window at every output position of the padded `x`, axis by axis."""
+    for axis in range(-spec.spatial_axes, 0):
+        size, step, gap = spec.kernel_size[axis], spec.stride[axis], spec.dilation[axis]
+        end = x.shape[axis] - gap * (size - 1)
+        taps = (x.narrow(axis, gap * tap, end) for tap in range(size))
+        every: Any = (..., slice(None, None, step), *(slice(None),) * (-1 - axis))
+        x = reduce(torch.add, (tap[every] for tap in taps))
+    return x / math.prod(spec.kernel_size)
