@@ -17,8 +17,8 @@ from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
 from bibench.deploy.source import trained
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
-from bibench.worker import run_cell
 from bibench.train.cell import Hooks, Settings
+from bibench.worker import run_cell
 
 from ..cli.test_cli import Call, call
 from ..worlds import TINY, cell, tiny_world
