@@ -153,7 +153,7 @@ def parameters_exist_and_are_trained(name: str) -> None:
 @contract("operator")
 def gradients_are_those_of_the_declared_estimators(name: str) -> None:
     """The gradient through a sign is the upstream gradient times the declared surrogate."""
-    concerns(not OPERATORS[name].full_precision)
+    concerns(OPERATORS[name].weight_bits == 1)
     holder, x = build(name, "conv2d 3×3")
     holder.eval()
     op, weight = operator_of(holder), holder.layer.weight

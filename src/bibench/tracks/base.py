@@ -10,6 +10,7 @@ from functools import wraps
 from statistics import mean, stdev
 from typing import Any
 
+from bibench.compressor import is_comparator
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
 from bibench.registry import Registry
@@ -73,24 +74,33 @@ def track(
     title: str,
     equation: str,
     parts: Callable[[Sequence[Record]], dict[str, list[Record]]] = by_recipe,
+    comparators: bool = False,
     **shown: Any,
 ) -> Callable[..., Any]:
     """Decorator: enter a function from comparable records to scores into the catalogue.
 
     What it becomes takes any records: it scores each of `parts` alone, so that numbers of different
-    recipes are never averaged. `shown`: `unit` and `digits` of its scores.
+    recipes are never averaged. Records of comparators reach it only if it asks for `comparators`, so that
+    they are in no rank, average or overall metric. `shown`: `unit` and `digits` of its scores.
     """
 
     def enter(function: Callable[[Sequence[Record]], list[Score]]) -> Any:
         @wraps(function)
         def score(records: Sequence[Record]) -> list[Score]:
-            scored = {recipe: function(part) for recipe, part in parts(records).items()}
+            chosen = records if comparators else without_comparators(records)
+            scored = {recipe: function(part) for recipe, part in parts(chosen).items()}
             return [replace(row, recipe=recipe) for recipe, rows in scored.items() for row in rows]
 
         TRACKS.register(name, Track(name, title, equation, score, **shown), where=function)
         return score
 
     return enter
+
+
+def without_comparators(records: Sequence[Record]) -> list[Record]:
+    """The records of operators and baselines alone."""
+    others = {name for name in {r.operator for r in records} if is_comparator(name)}
+    return [r for r in records if r.operator not in others]
 
 
 @dataclass(frozen=True)
