@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -110,7 +111,8 @@ def compressor(name: str) -> Any:
 
 def method(name: str) -> type[Operator] | type[Compressor]:
     """What a cell means by its operator: a compressor, or an operator; `UnknownNameError` for any other name."""
-    return COMPRESSORS[name] if name in COMPRESSORS else OPERATORS[name]
+    meant = name in COMPRESSORS or (name not in OPERATORS and get_close_matches(name, list(COMPRESSORS), cutoff=0.7))
+    return COMPRESSORS[name] if meant else OPERATORS[name]
 
 
 def compressor_of(chosen: Choice) -> Compressor:

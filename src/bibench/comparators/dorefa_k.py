@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bibench.comparators.uniform import UniformQuantizer, exact, per_layer, to_levels, to_signed_levels
+from bibench.comparators.uniform import UniformQuantizer, clip, exact, per_layer, to_levels, to_signed_levels
 from bibench.operators.base import InferenceForm, Techniques, operator
 
 
@@ -43,8 +43,8 @@ class DoReFaK(UniformQuantizer):
     def quantize_activation(self, x: Tensor) -> Tensor:
         x = exact(x)
         if self.signed:
-            return to_signed_levels(x.clamp(-1, 1), self.steps)
-        return to_levels(x.clamp(0, 1), self.steps)
+            return to_signed_levels(clip(x, -1, 1), self.steps)
+        return to_levels(clip(x, 0, 1), self.steps)
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():

@@ -18,8 +18,8 @@ from bibench.comparators.filters import Filters, Products, fit_to, keep_filters,
 from bibench.compressor import Compressor, compressor
 from bibench.errors import BiBenchError, UnsupportedError
 
-FULL = 0.5
-"""The share of the training after which as many filters are marked as the target needs; the rest lets them vanish."""
+FULL, GONE = 0.25, 0.5
+"""When, as shares of the training, as many rows are marked as the target needs, and when marked rows are held at 0."""
 
 
 @compressor("resrep")
@@ -33,8 +33,10 @@ class ResRep(Compressor):
     Marked rows (m_j = 0) forget the loss and shrink towards 0, all others keep the performance. At the start of
     each epoch the rows with the smallest ‖Q_j‖ over the whole network are marked until the network without them
     has saved enough multiply-accumulates: a share of `reduction` that grows from 0 after the first epoch to all
-    of it at half the training. (The paper marks 4 more every 200 iterations; this is the same for a training of
-    any length.) Norms are read by the host once an epoch.
+    of it at a quarter of the training. (The paper marks 4 more every 200 iterations; this is the same for a
+    training of any length.) From half the training on the marks stay and marked rows are held at 0: in a long
+    training they are there by then, and in a short one the rest of the network has time to do without them.
+    Norms are read by the host once an epoch.
 
     After training the marked rows are removed, and conv, BN and what is left of Q become one convolution:
 
@@ -72,13 +74,18 @@ class ResRep(Compressor):
     def progress(self, model: nn.Module, t: float, dt: float) -> None:
         layers.progress(model, t, dt)
         compactors = self._compactors(model)
-        if not compactors or t < dt or compactors[0].marked_at >= t:
+        if not compactors or t < dt:
             return
-        self._mark(compactors, min(1.0, t / FULL))
-        compactors[0].marked_at = t
+        for one in compactors:
+            one.gone = t >= GONE
+        if compactors[0].marked_at < min(t, GONE):
+            self._mark(compactors, min(1.0, t / FULL))
+            compactors[0].marked_at = t
 
     def finish(self, model: nn.Module, example_inputs: Any) -> Audit:
-        self._mark(self._compactors(model), 1.0)
+        compactors = self._compactors(model)
+        if compactors[0].marked_at < GONE:  # a training of an epoch or none
+            self._mark(compactors, 1.0)
         for filters in self._found:
             merge(model, filters)
         return audit(model, example_inputs)
@@ -130,10 +137,11 @@ class Compactor(nn.Module):
         self.weight = nn.Parameter(torch.eye(count).reshape(count, count, 1, 1))
         self.register_buffer("mask", torch.ones(count))
         self.marked_at = 0.0
+        self.gone = False
 
     def forward(self, x: Tensor) -> Tensor:
         weight: Tensor = _Reset.apply(self.weight, self.mask, self.strength)
-        return F.conv2d(x, weight)
+        return F.conv2d(x, weight * self.mask[:, None, None, None] if self.gone else weight)
 
     @torch.no_grad()
     def norms(self) -> Tensor:

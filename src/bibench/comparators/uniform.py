@@ -88,6 +88,30 @@ def round_through(x: Tensor) -> Tensor:
     return rounded
 
 
+class _Clip(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, low: float, high: float) -> Tensor:
+        return x.clamp(low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.low, ctx.high = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return grad * ((x >= ctx.low) & (x <= ctx.high)), None, None
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """`x` clamped, with gradient 1 where low ≤ x ≤ high, the bounds included, as the estimators have it."""
+    clipped: Tensor = _Clip.apply(x, low, high)
+    return clipped
+
+
 def to_levels(r: Tensor, steps: int) -> Tensor:
     """quantize_k (DoReFa-Net, Eq. 5): r in [0, 1] to the nearest of i/steps, i = 0 … steps; gradient 1."""
     return round_through(r * steps) / steps
