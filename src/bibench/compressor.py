@@ -18,7 +18,7 @@ from bibench.auditing import Audit, Call
 from bibench.choice import Choice
 from bibench.conversion import binarize, resolve
 from bibench.errors import BiBenchError
-from bibench.operators import OPERATORS, Method, Operator, known_operators
+from bibench.operators import OPERATORS, Method, Operator
 from bibench.registry import Registry
 from bibench.spec import of_layer
 
@@ -132,8 +132,3 @@ def is_comparator(operator: str) -> bool:
     """Whether a record's operator (a name, options or not) is a comparator; one that is unknown here is not."""
     name = operator.partition("[")[0]
     return (name in COMPRESSORS or name in OPERATORS) and method(name).comparator
-
-
-def known_methods() -> list[str]:
-    """All that a cell can name: the operators, then the comparators."""
-    return known_operators() + known_comparators()

@@ -272,3 +272,20 @@ def test_products_and_the_weakest() -> None:
     strengths = {"a": [0.3, 0.1, 0.2], "b": [0.15, 0.01]}
     assert weakest(strengths, lambda left: sum(left.values()) <= 3) == {"a": {1}, "b": {1}}
     assert weakest(strengths, lambda left: False) == {"a": {1, 2}, "b": {1}}  # one of each stays
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet18", "vgg_small"])
+def test_removal_is_that_of_torch_pruning(name: str) -> None:
+    """Against the dependency graph of Fang et al. (CVPR 2023), where it is installed: the same tensors to the bit."""
+    tp = pytest.importorskip("torch_pruning")
+    ours, theirs = (create(name, width=8).eval() for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    graph = tp.DependencyGraph().build_dependency(theirs, example_inputs=X)
+    for filters in removable(ours):
+        conv = theirs.get_submodule(filters.conv)
+        keep = strongest(conv.weight, conv.out_channels // 2)
+        removed = sorted(set(range(conv.out_channels)) - set(keep.tolist()))
+        graph.get_pruning_group(conv, tp.prune_conv_out_channels, idxs=removed).prune()
+        keep_filters(ours, filters, keep)
+    pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
