@@ -86,6 +86,11 @@ class Audit:
             counts[row.weight_bits, row.activation_bits] += row.macs or 0
         return dict(counts)
 
+    @property
+    def quantized(self) -> list[AuditRow]:
+        """The rows with weights of 2 bits or more, but fewer than 32."""
+        return [row for row in self.rows if 1 < row.weight_bits < 32]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {"rows": [asdict(r) for r in self.rows], "other_parameters": self.other_parameters}
@@ -107,6 +112,9 @@ class Audit:
             f"{len(self.binarized)} of {len(self.rows)} weight layers binarized; "
             f"{bits.get(1, 0):,} of {self.parameters:,} parameters ({share:.1f} %)"
         )
+        if self.quantized:
+            kinds = ", ".join(dict.fromkeys(row.precision for row in self.quantized))
+            text += f"; {len(self.quantized)} quantized ({kinds})"
         total = sum(macs.values())
         if total:
             text += f", {macs.get((1, 1), 0):,} of {total:,} MACs ({100 * macs.get((1, 1), 0) / total:.1f} %)"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bibench.choice import Choice, choice
+from bibench.compressor import method
 from bibench.errors import BiBenchError
 from bibench.models import MODELS
-from bibench.operators import FULL_PRECISION, OPERATORS
+from bibench.operators import FULL_PRECISION
 from bibench.recipe import Recipe, division_of, study_of
 from bibench.tasks import TASKS
 
@@ -27,7 +28,7 @@ class Cell:
     @property
     def full_precision(self) -> bool:
         """Whether this is a full-precision baseline."""
-        return OPERATORS[self.operator.name].full_precision
+        return method(self.operator.name).full_precision
 
     @property
     def baseline(self) -> Cell | None:
@@ -69,7 +70,7 @@ class Cell:
         """Raise for unknown names and options, without building anything."""
         TASKS[self.task.name]
         MODELS[self.model.name].check_options(self.model.options)
-        OPERATORS[self.operator.name].check_options(self.operator.options)
+        method(self.operator.name).check_options(self.operator.options)
         self.resolved_recipe()
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def binarize(
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
     layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
     `bibench.attention.Attention` becomes bi-attention and `bibench.embedding.BinarizableEmbedding` gets
-    1-bit rows, the same for every operator (but stay as they are where the operator is ``fp32``).
+    1-bit rows, the same for every operator (but stay as they are where it is ``fp32`` or a comparator).
 
     Args:
         model: a plain module (not wrapped by DDP, compiled or scripted).
@@ -104,7 +104,7 @@ def resolve(
             reasons[module] = reason or "no operator chosen for it"
             continue
         if type(module) in FIXED_FORMS:
-            if cls.full_precision:
+            if cls.full_precision or cls.comparator:
                 reasons[module] = f"operator {cls.name}"
             else:
                 converted.append((module, None))

@@ -19,15 +19,12 @@ from torch.overrides import TorchFunctionMode
 from bibench.auditing import Call, build, on_meta, trace
 from bibench.cell import Cell
 from bibench.choice import Choice
-from bibench.conversion import resolve
+from bibench.compressor import compressor_of
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.files import read_json
-from bibench.layers import progress
-from bibench.operators import OPERATORS, Operator
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
 from bibench.records import Record, read
-from bibench.spec import of_layer
 from bibench.store import CELL, DONE, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.code import code_of
@@ -135,29 +132,15 @@ class _Traced:
         return sum(build(self.model, self.calls, {}).macs_by_bits().values())
 
     def unsupported(self, operator: Choice) -> str:
-        """Why the operator cannot serve the model, or an empty string; builds it once for equal layers."""
-        cls, seen = OPERATORS[operator.name], set()
-
-        def choose(name: str, module: nn.Module) -> type[Operator] | None:
-            geometry = self._geometry_of(module)
-            known = geometry in seen
-            seen.add(geometry)
-            return None if known else cls
-
+        """Why the operator cannot serve the model, or an empty string."""
         try:
             with torch.device("meta"):
-                resolve(self.model, choose, self.calls, options=operator.options)
+                compressor_of(operator).check(self.model, self.calls)
         except BiBenchError as error:
             return _by_nature(error, operator)
         except Exception:  # of a stranger's operator; training will tell
             pass
         return ""
-
-    def _geometry_of(self, module: nn.Module) -> Any:
-        call = self.calls.get(module)
-        if call is None or not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-            return module
-        return type(module), of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
 
 
 class _Geometry:
@@ -285,17 +268,18 @@ def _probed(cell: Cell) -> tuple[float | None, str]:
 
 def _probe(cell: Cell) -> float:
     """Hours for the whole cell, from a few training steps on inputs of the right shape."""
-    from bibench.train.cell import convert, float_model
+    from bibench.train.cell import compressor_for, convert, float_model
 
     task, recipe = TASKS[cell.task.name](), cell.resolved_recipe()
     model = float_model(cell, task)
-    convert(cell, model, task, recipe)
+    chosen = compressor_for(cell)
+    convert(cell, model, task, recipe, chosen)
     optimizer = make_optimizer(model, recipe)
     inputs = _repeat(task.example_inputs(), recipe.batch_size)
     times = []
     for _ in range(PROBE_STEPS + 1):
         start = time.perf_counter()
-        progress(model, 0.0, 1 / recipe.epochs)
+        chosen.progress(model, 0.0, 1 / recipe.epochs)
         loss = task.trial_loss(model, inputs)
         optimizer.zero_grad()
         loss.backward()

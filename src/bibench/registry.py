@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """One catalogue. `kind` is the singular noun of its error messages ("operator")."""
+    """One catalogue. `kind` is the singular noun of its error messages ("operator"); `packages` hold its entries."""
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self._package = package
+        self._packages = packages
         self._entries: dict[str, T] = {}
         self._sources: dict[str, str] = {}
         self._broken: list[str] = []
@@ -79,9 +79,9 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__, prefix=f"{self._package}."):
-            importlib.import_module(module.name)
+        for package in map(importlib.import_module, self._packages):
+            for module in pkgutil.iter_modules(package.__path__, prefix=f"{package.__name__}."):
+                importlib.import_module(module.name)
         for point in importlib.metadata.entry_points(group=f"bibench.{self.kind}s"):
             try:
                 point.load()

@@ -12,6 +12,7 @@ from bibench.cli.app import FAILED
 from bibench.cli.options import Json, Load, load_files
 from bibench.cli.output import console, print_json, table
 from bibench.errors import UnknownNameError
+from bibench.registry import Registry
 
 Row = dict[str, Any]
 
@@ -19,16 +20,25 @@ Row = dict[str, Any]
 def _operators() -> list[Row]:
     from bibench.operators import OPERATORS, known_operators
 
-    return [
-        {
-            "name": name,
-            "title": OPERATORS[name].title,
-            "profiles": ", ".join(["default", *OPERATORS[name].profiles]),
-            "options": _options({k: v for k, v in OPERATORS[name].options().items() if k != "profile"}),
-            "source": _place(OPERATORS.source(name)),
-        }
-        for name in known_operators()
-    ]
+    return [_method(OPERATORS, name) for name in known_operators()]
+
+
+def _comparators() -> list[Row]:
+    from bibench.compressor import COMPRESSORS, known_comparators
+    from bibench.operators import OPERATORS
+
+    return [_method(COMPRESSORS if name in COMPRESSORS else OPERATORS, name) for name in known_comparators()]
+
+
+def _method(registry: Registry[Any], name: str) -> Row:
+    entry = registry[name]
+    return {
+        "name": name,
+        "title": entry.title,
+        "profiles": ", ".join(["default", *getattr(entry, "profiles", ())]),
+        "options": _options({k: v for k, v in entry.options().items() if k != "profile"}),
+        "source": _place(registry.source(name)),
+    }
 
 
 def _models() -> list[Row]:
@@ -109,6 +119,7 @@ def _engines() -> list[Row]:
 
 CATALOGUES: dict[str, Callable[[], list[Row]]] = {
     "operators": _operators,
+    "comparators": _comparators,
     "models": _models,
     "tasks": _tasks,
     "suites": _suites,
@@ -119,11 +130,13 @@ CATALOGUES: dict[str, Callable[[], list[Row]]] = {
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks, engines or devices")],
+    what: Annotated[
+        str, typer.Argument(help="operators, comparators, models, tasks, suites, tracks, engines or devices")
+    ],
     load: Load = None,
     json: Json = False,
 ) -> None:
-    """List operators, models, tasks, suites, tracks, engines or devices."""
+    """List operators, comparators (other compression), models, tasks, suites, tracks, engines or devices."""
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")

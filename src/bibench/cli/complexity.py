@@ -28,9 +28,10 @@ from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.planning import RUNS
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
+from bibench.compressor import method
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.models import MODELS, create
-from bibench.operators import FULL_PRECISION, OPERATORS, known_operators
+from bibench.operators import FULL_PRECISION, known_operators
 from bibench.records import Record
 from bibench.suite import SUITES, Filters, cells
 from bibench.tasks import TASKS
@@ -63,11 +64,11 @@ def complexity(
         chosen = dataclasses.replace(chosen, operations_per_word=operations_per_word)
     names = [choice(o) for o in flat(operators) or known_operators()]
     for name in names:
-        OPERATORS[name.name].check_options(name.options)
+        method(name.name).check_options(name.options)
     asked, comparison = _comparison(choice(model), task, input_shape, classes, chosen)
     counted: dict[str, Complexity | str] = {FULL_PRECISION: comparison.full}
     for name in names:
-        if not OPERATORS[name.name].full_precision:
+        if not method(name.name).full_precision:
             counted[str(name)] = _under(comparison, name)
     if layers:
         _print_layers(asked, counted, chosen, format)

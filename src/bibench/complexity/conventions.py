@@ -17,6 +17,7 @@ KINDS = {
     "arithmetic": "sums, products and other functions of elements (residual connections, positions)",
     "bias": "bias of a layer, per output",
     "sign": "sign of an input of a binarized layer, or threshold of a score",
+    "quantize": "division, rounding and clamp of an input of a layer with 2 to 31 bits",
     "threshold": "shift before the sign, per input (ReActNet)",
     "channel_scale": "factor per output channel, per output",
     "spatial_scale": "factor per position, per output (XNOR-Net++)",
@@ -61,7 +62,17 @@ _LEFTOVERS = dict.fromkeys(LEFTOVERS, 1.0)
 BIBENCH = Convention(
     "bibench",
     "everything a forward pass computes: products by their bits (W1A1: 1/64), all else in full precision",
-    {"batch_norm": 2, "norm": 5, "activation": 1, "softmax": 5, "pool": 1, "arithmetic": 1, "bias": 1, "sign": 1}
+    {
+        "batch_norm": 2,
+        "norm": 5,
+        "activation": 1,
+        "softmax": 5,
+        "pool": 1,
+        "arithmetic": 1,
+        "bias": 1,
+        "sign": 1,
+        "quantize": 3,
+    }
     | _LEFTOVERS,
 )
 PAPER = Convention(

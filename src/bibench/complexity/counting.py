@@ -18,6 +18,7 @@ from bibench import auditing
 from bibench.attention import Attention, BinaryAttention
 from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
 from bibench.complexity.tracing import LayerCall, Work, trace
+from bibench.compressor import COMPRESSORS
 from bibench.conversion import Keep, OperatorChoice, resolve
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError
@@ -217,7 +218,12 @@ class Comparison:
     def under(
         self, operator: OperatorChoice, *, keep: Keep | None = None, pad_value: float = 0.0, **options: Any
     ) -> Complexity:
-        """The model as `bibench.binarize` would make it with these arguments; raises what that would raise."""
+        """The model as `bibench.binarize` would make it with these arguments; raises what that would raise.
+
+        The name of a compressor gives the model that it leaves, as far as that is known without training.
+        """
+        if isinstance(operator, str) and operator in COMPRESSORS:
+            return self._outlined(operator, options)
         try:
             return self._under(operator, keep, pad_value, options)
         except BiBenchError:
@@ -236,6 +242,12 @@ class Comparison:
             )
             forms = {module: op for module, op in converted if op is None or not op.full_precision}
             return count(self.model, self._work, forms, reasons)
+
+    def _outlined(self, compressor: str, options: dict[str, Any]) -> Complexity:
+        COMPRESSORS[compressor].check_options(options)
+        with torch.device("meta") if self._on_meta else nullcontext():
+            model = COMPRESSORS[compressor](**options).outline(copy.deepcopy(self.model), self._example_inputs)
+            return complexity(model, self._example_inputs)
 
     @property
     def _on_meta(self) -> bool:
@@ -330,7 +342,7 @@ def _form(module: nn.Module, op: Operator | None, calls: list[LayerCall], elemen
     for call in calls:
         elements.update(leftover_operations(form, op.spec, call))
         if op.activation_bits < 32:
-            elements["sign"] += call.inputs
+            elements["sign" if form.activation_step is None else "quantize"] += call.inputs
     return {
         "kind": op.spec.kind,
         "weight_bits": op.weight_bits,
@@ -352,6 +364,7 @@ def leftover_numbers(form: InferenceForm) -> dict[str, int]:
         "channel_scale": _distinct(form.channel_scale),
         "threshold": _distinct(form.threshold),
         "spatial_scale": sum(map(_distinct, form.spatial_scale or ())),
+        "activation_step": 0 if form.activation_step is None else 1,
     }
     return {name: n for name, n in found.items() if n}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bibench.compressor import COMPRESSORS
 from bibench.errors import BiBenchError
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
@@ -21,7 +22,12 @@ from bibench.tasks import TASKS
 
 Contract = Callable[[str], None]
 
-KINDS: dict[str, Registry[Any]] = {"operator": OPERATORS, "model": MODELS, "task": TASKS}
+KINDS: dict[str, Registry[Any]] = {
+    "operator": OPERATORS,
+    "compressor": COMPRESSORS,
+    "model": MODELS,
+    "task": TASKS,
+}
 _CONTRACTS: dict[str, dict[str, Contract]] = {kind: {} for kind in KINDS}
 
 
@@ -82,7 +88,8 @@ def check_file(path: str | Path) -> list[tuple[str, str]]:
     found = [(kind, name) for kind, registry in KINDS.items() for name in registry.names_from(file)]
     if not found:
         raise BiBenchError(
-            f"{file} defines no operator, model or task; decorate one, for instance with @bibench.operator('name')"
+            f"{file} defines no operator, compressor, model or task; decorate one, "
+            "for instance with @bibench.operator('name')"
         )
     return found
 

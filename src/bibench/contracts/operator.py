@@ -98,6 +98,33 @@ def values_are_exactly_plus_or_minus_one(name: str) -> None:
 
 
 @contract("operator")
+def levels_are_those_of_the_bits(name: str) -> None:
+    """Quantized weights and activations have at most 2^bits values, and the integers left at inference are such."""
+    concerns(1 < OPERATORS[name].weight_bits < 32)
+    for layer, profile in variants(name):
+        holder, x = build(name, layer, profile=profile)
+        op, weight = operator_of(holder), holder.layer.weight
+        assert isinstance(weight, Tensor)
+        with torch.no_grad():
+            holder(x)
+            holder.eval()
+            quantized = op.quantize_weight(weight)
+            for what, values, bits in (
+                ("weights", quantized, op.weight_bits),
+                ("activations", op.quantize_activation(3 * x), op.activation_bits),
+            ):
+                count = values.unique().numel()
+                expect(count <= 2**bits, f"{layer}: {what} have {count} values, {bits} bits tell {2**bits} apart")
+            integers = op.inference_form(weight).weight
+            whole = torch.allclose(integers, integers.round(), atol=1e-3)
+            expect(
+                whole and float(integers.abs().max()) < 2**op.weight_bits, f"{layer}: inference_form has no integers"
+            )
+            unit = quantized.abs().sum() / integers.abs().sum()
+            expect(torch.allclose(integers * unit, quantized, atol=1e-5), f"{layer}: inference_form has other weights")
+
+
+@contract("operator")
 def padding_follows_the_sign(name: str) -> None:
     """The border holds exactly the pad value (0, +1 or -1) when the product is taken."""
     concerns(OPERATORS[name].weight_bits == 1)
@@ -153,7 +180,7 @@ def parameters_exist_and_are_trained(name: str) -> None:
 @contract("operator")
 def gradients_are_those_of_the_declared_estimators(name: str) -> None:
     """The gradient through a sign is the upstream gradient times the declared surrogate."""
-    concerns(not OPERATORS[name].full_precision)
+    concerns(OPERATORS[name].weight_bits == 1)
     holder, x = build(name, "conv2d 3×3")
     holder.eval()
     op, weight = operator_of(holder), holder.layer.weight

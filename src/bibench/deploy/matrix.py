@@ -13,11 +13,11 @@ import torch
 
 from bibench.auditing import on_meta
 from bibench.choice import Choice
-from bibench.conversion import binarize
+from bibench.compressor import compressor_of
 from bibench.deploy.engine import ENGINES, Obstacle
 from bibench.deploy.statement import statements
 from bibench.errors import BiBenchError
-from bibench.operators import OPERATORS
+from bibench.operators import FULL_PRECISION
 from bibench.tasks import Task
 
 
@@ -62,9 +62,8 @@ def matrix(
             try:
                 with torch.device("meta"):
                     model = task.for_model(chosen.name).model(chosen.name, chosen.options)
-                    if not OPERATORS[operator.name].full_precision:
-                        inputs = on_meta(task.example_inputs())
-                        binarize(model, operator.name, example_inputs=inputs, **operator.options)
+                    if operator.name != FULL_PRECISION:
+                        model = compressor_of(operator).outline(model, on_meta(task.example_inputs()))
                 layers = len(statements(model))
                 found = {name: runner.supports(model) for name, runner in runners.items()}
             except BiBenchError as error:

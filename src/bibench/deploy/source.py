@@ -11,11 +11,11 @@ from torch import nn
 
 from bibench.cell import Cell
 from bibench.choice import choice
-from bibench.conversion import binarize
+from bibench.compressor import compressor_of
 from bibench.errors import BiBenchError, CheckpointError
 from bibench.files import load_checkpoint, read_json
 from bibench.models import MODELS
-from bibench.operators import FULL_PRECISION, OPERATORS
+from bibench.operators import FULL_PRECISION
 from bibench.store import CELL, MODEL
 from bibench.tasks import TASKS, Task
 
@@ -75,8 +75,8 @@ def _of_state(path: Path, state: dict[str, Any], named: Named, data_root: Path |
     MODELS[model_name.name].check_options(model_name.options)
     task = TASKS[named.task](data_root).for_model(model_name.name)
     model = task.model(model_name.name, model_name.options)
-    if not OPERATORS[operator.name].full_precision:
-        binarize(model, operator.name, example_inputs=task.example_inputs(), **operator.options)
+    if operator.name != FULL_PRECISION:
+        compressor_of(operator).restore(model, task.example_inputs(), state)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError) as error:

@@ -14,16 +14,26 @@ import torch
 from bibench.auditing import on_meta
 from bibench.cell import Cell
 from bibench.choice import Choice, choice
-from bibench.complexity import BIBENCH, CONVENTIONS, Comparison, Complexity, Convention, compression, speedup
+from bibench.complexity import (
+    BIBENCH,
+    CONVENTIONS,
+    Comparison,
+    Complexity,
+    Convention,
+    complexity,
+    compression,
+    speedup,
+)
+from bibench.compressor import Compressor, method
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.files import storing, write_text
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
 from bibench.records import Record
-from bibench.store import RECORDS
+from bibench.store import RECORDS, CellDirectory
 from bibench.tasks import TASKS
-from bibench.train.cell import identity_fields
+from bibench.train.cell import identity_fields, load_trained
 
 FOLDER = Path("measurements", "complexity")
 
@@ -32,13 +42,14 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
     """Count every task × model × operator of `cells` once, and write its records into the run folder.
 
     Seeds do not matter; recipes neither, but they label the rows. Models are built on the meta device:
-    no weight exists and nothing is computed. Measuring again replaces what was there.
+    no weight exists and nothing is computed; but where training decides what is left of a model, a trained
+    cell of the run folder is counted. Measuring again replaces what was there.
     """
     found: list[Record] = []
     compared: dict[tuple[Choice, Choice], Comparison] = {}
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in with_baselines(cells)):
         note(f"{cell.task} {cell.model} {cell.operator}")
-        rows = _measure(cell, compared)
+        rows = _measure(cell, compared, runs)
         folder = runs / FOLDER / cell.path.parent
         with storing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +79,7 @@ def prescribed(model: Choice, convention: Convention) -> Choice:
     return choice(model, **{k: v for k, v in convention.model_options.items() if k in known and k not in model.options})
 
 
-def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison]) -> list[Record]:
+def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison], runs: Path) -> list[Record]:
     began, start = datetime.datetime.now(datetime.UTC), time.perf_counter()
     numbers: dict[str, tuple[float, str]] = {}
     status = problem = ""
@@ -77,7 +88,7 @@ def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison]) -> l
             model = prescribed(cell.model, convention)
             if (cell.task, model) not in compared:
                 compared[cell.task, model] = compare(cell, convention)
-            numbers |= _numbers(cell, compared[cell.task, model], convention)
+            numbers |= _numbers(cell, compared[cell.task, model], convention, runs)
     except (UnsupportedError, ConversionError) as error:
         status, problem = "unsupported", str(error)
     except BiBenchError:  # a user's mistake, such as an option that does not fit
@@ -96,9 +107,9 @@ def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison]) -> l
     return [_record(metric, value=value, unit=unit, **facts) for metric, (value, unit) in numbers.items()]
 
 
-def _numbers(cell: Cell, comparison: Comparison, convention: Convention) -> dict[str, tuple[float, str]]:
+def _numbers(cell: Cell, comparison: Comparison, convention: Convention, runs: Path) -> dict[str, tuple[float, str]]:
     full = comparison.full
-    own = full if cell.full_precision else comparison.under(cell.operator.name, **cell.operator.options)
+    own = full if cell.full_precision else _compressed(cell, comparison, runs)
     suffix = "" if convention is BIBENCH else f"_{convention.name}"
     found = dict(_sizes(own)) if convention is BIBENCH else {}
     found[f"operations{suffix}"] = own.operations(convention), "MAC"
@@ -106,6 +117,24 @@ def _numbers(cell: Cell, comparison: Comparison, convention: Convention) -> dict
         found[f"compression{suffix}"] = compression(full, own), ""
         found[f"speedup{suffix}"] = speedup(full, own, convention), ""
     return found
+
+
+def _compressed(cell: Cell, comparison: Comparison, runs: Path) -> Complexity:
+    """The cell's model as inference runs it; the trained one of its first finished seed where training decides."""
+    try:
+        return comparison.under(cell.operator.name, **cell.operator.options)
+    except UnsupportedError:
+        trained = _trained(cell, runs) if issubclass(method(cell.operator.name), Compressor) else None
+        if trained is None:
+            raise
+        task = TASKS[cell.task.name]().for_model(cell.model.name)
+        return complexity(load_trained(runs, trained, task), task.example_inputs())
+
+
+def _trained(cell: Cell, runs: Path) -> Cell | None:
+    seeds = sorted(int(p.name[4:]) for p in (runs / cell.path.parent).glob("seed*") if p.name[4:].isdecimal())
+    cells = (replace(cell, seed=seed) for seed in seeds)
+    return next((c for c in cells if CellDirectory(runs, c).state == "done"), None)
 
 
 def _sizes(counted: Complexity) -> dict[str, tuple[float, str]]:

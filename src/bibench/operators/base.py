@@ -26,7 +26,7 @@ from bibench.rows import as_rows, mean_magnitudes
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
 
-OPERATORS: Registry[type[Operator]] = Registry("operator", "bibench.operators")
+OPERATORS: Registry[type[Operator]] = Registry("operator", "bibench.operators", "bibench.comparators")
 
 FULL_PRECISION = "fp32"
 PAPER_ORDER = (FULL_PRECISION, "bnn", "xnor", "dorefa", "bireal", "xnorpp", "reactnet", "recu", "fda")
@@ -54,6 +54,9 @@ class InferenceForm:
     axis of the output map (their outer product is S), `activation_scale` how K is computed from x at
     run time: "spatial" (box-filtered channel mean of |x|), "token" (mean of |x| per row of a linear
     layer) or "sample" (mean of |x| per example).
+
+    With more bits than one, `weight` holds integers, and in place of the sign each input is divided by
+    `activation_step` (a scalar), rounded and clamped to the levels of its bits.
     """
 
     weight: Tensor
@@ -61,9 +64,48 @@ class InferenceForm:
     threshold: Tensor | None = None
     spatial_scale: tuple[Tensor, ...] | None = None
     activation_scale: Literal["spatial", "token", "sample"] | None = None
+    activation_step: Tensor | None = None
 
 
-class Operator(nn.Module):
+class Method:
+    """What a cell may name as its operator: a catalogue entry with options, an `Operator` or a `Compressor`.
+
+    Class attributes:
+        name, title, paper, formula: how it is called, where it is from, and what it computes (LaTeX).
+        full_precision: whether it is a baseline that nothing is done to.
+        comparator: whether it is another kind of compression, which is run and reported beside the operators
+            (``bibench list comparators``) and never enters their ranks, averages and overall metrics.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    full_precision: ClassVar[bool] = False
+    comparator: ClassVar[bool] = False
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        """Names and defaults of the options its constructor takes."""
+        found: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            if issubclass(base, Method) and "__init__" in vars(base):
+                for p in inspect.signature(base.__init__).parameters.values():
+                    if p.kind is p.KEYWORD_ONLY:
+                        found[p.name] = None if p.default is p.empty else p.default
+        return found
+
+    @classmethod
+    def check_options(cls, options: dict[str, Any]) -> None:
+        """Raise `BiBenchError` for an option it does not have."""
+        known = cls.options()
+        unknown = [name for name in options if name not in known]
+        if unknown:
+            has = ", ".join(f"{k}={v!r}" for k, v in known.items())
+            raise BiBenchError(f"operator {cls.name!r} has no option {unknown[0]!r}; it has: {has}")
+
+
+class Operator(Method, nn.Module):
     """Base class of all operators.
 
     Args:
@@ -75,15 +117,10 @@ class Operator(nn.Module):
     Class attributes state what the operator is; the contract tests (``bibench check``) hold it to them.
     """
 
-    name: ClassVar[str] = ""
-    title: ClassVar[str] = ""
-    paper: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
     techniques: ClassVar[Techniques] = Techniques()
     profiles: ClassVar[dict[str, str]] = {}
-    full_precision: ClassVar[bool] = False
-    weight_bits: ClassVar[int] = 1
-    activation_bits: ClassVar[int] = 1
+    weight_bits: int = 1
+    activation_bits: int = 1
     activation_estimator: Surrogate = STE()
     weight_estimator: Surrogate = STE()
     # A scale that does not require grad is a statistic of the weight. By the convention of the
@@ -166,26 +203,6 @@ class Operator(nn.Module):
         cls = type(self)
         return cls.progress is not Operator.progress or cls.constrain_ is not Operator.constrain_
 
-    @classmethod
-    def options(cls) -> dict[str, Any]:
-        """Names and defaults of the options its constructor takes."""
-        found: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            if issubclass(base, Operator) and "__init__" in vars(base):
-                for p in inspect.signature(base.__init__).parameters.values():
-                    if p.kind is p.KEYWORD_ONLY:
-                        found[p.name] = None if p.default is p.empty else p.default
-        return found
-
-    @classmethod
-    def check_options(cls, options: dict[str, Any]) -> None:
-        """Raise `BiBenchError` for an option this operator does not have."""
-        known = cls.options()
-        unknown = [name for name in options if name not in known]
-        if unknown:
-            has = ", ".join(f"{k}={v!r}" for k, v in known.items())
-            raise BiBenchError(f"operator {cls.name!r} has no option {unknown[0]!r}; it has: {has}")
-
     def extra_repr(self) -> str:
         return self.name if self.profile == "default" else f"{self.name}, profile={self.profile}"
 
@@ -208,8 +225,8 @@ def operator(name: str) -> Any:
 
 
 def known_operators() -> list[str]:
-    """All operators: the paper's in its order, then the others by name."""
-    return sorted(OPERATORS, key=paper_order)
+    """All operators: the paper's in its order, then the others by name; comparators are none of them."""
+    return sorted((name for name in OPERATORS if not OPERATORS[name].comparator), key=paper_order)
 
 
 def paper_order(name: str) -> tuple[int, str]:

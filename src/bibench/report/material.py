@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bibench.choice import choice
+from bibench.compressor import COMPRESSORS, method
 from bibench.operators import FULL_PRECISION, OPERATORS, paper_order
 from bibench.records import Record
 from bibench.report import palette
@@ -116,7 +117,7 @@ class Material:
     def title(self, operator: str) -> str:
         """The operator's name as it is printed, with its options."""
         base, bracket, options = operator.partition("[")
-        return (OPERATORS[base].title if base in OPERATORS else base) + bracket + options
+        return (method(base).title if base in OPERATORS or base in COMPRESSORS else base) + bracket + options
 
     def operator_href(self, operator: str) -> str:
         """The operator's page."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bibench.choice import choice
+from bibench.compressor import is_comparator
 from bibench.operators import paper_order
 from bibench.records import OVERALL_METRIC, TIMED, Record, distinct
 from bibench.statistics.spread import Spread, spreads
@@ -230,14 +230,6 @@ def _parts(found: Found, metric: str, parts: Sequence[str]) -> Found:
         corrected = found.get((name + CORRECTED, place))
         chosen[name, place] = corrected or {key: max(value, 0.0) for key, value in values.items()}
     return chosen
-
-
-def is_comparator(operator: str) -> bool:
-    """Whether it is no binary operator but stands beside them for comparison; such have no rank."""
-    from bibench.operators import OPERATORS
-
-    name = choice(operator).name
-    return name in OPERATORS and bool(getattr(OPERATORS[name], "comparator", False))
 
 
 Found = dict[tuple[str, Place], dict[tuple[str, int], float]]

@@ -12,6 +12,7 @@ from functools import wraps
 from statistics import geometric_mean, mean, stdev
 from typing import Any
 
+from bibench.compressor import is_comparator
 from bibench.errors import UnknownNameError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record, distinct
@@ -127,20 +128,22 @@ def track(
     title: str,
     equation: str,
     parts: Callable[[Sequence[Record]], dict[str, list[Record]]] = by_recipe,
+    comparators: bool = False,
     **shown: Any,
 ) -> Callable[..., Any]:
     """Decorator: enter a function from comparable records and a protocol to scores into the catalogue.
 
     What it becomes takes any records. It scores each of `parts` of each source alone, so that numbers of
     different recipes, or of runs and of the paper, are never averaged; what was measured twice counts once, the
-    latest, and the scores say so. `shown`: `unit` and `digits` of its scores.
+    latest, and the scores say so. Records of comparators reach it only if it asks for `comparators`, so that
+    they are in no rank, average or overall metric. `shown`: `unit` and `digits` of its scores.
     """
 
     def enter(function: Callable[[Sequence[Record], str], list[Score]]) -> Any:
         @wraps(function)
         def score(records: Sequence[Record], protocol: str = BIBENCH) -> list[Score]:
             check_protocol(protocol)
-            counted, displaced = distinct(records)
+            counted, displaced = distinct(records if comparators else without_comparators(records))
             rows = []
             for source in dict.fromkeys(r.source for r in counted):
                 twice = parts([r for r in displaced if r.source == source])
@@ -173,6 +176,12 @@ def _marked(rows: Sequence[Score], displaced: Sequence[Record]) -> list[Score]:
 def joined_notes(*notes: str) -> str:
     """Notes that say something, each once."""
     return "; ".join(dict.fromkeys(filter(None, notes)))
+
+
+def without_comparators(records: Sequence[Record]) -> list[Record]:
+    """The records of operators and baselines alone."""
+    others = {name for name in {r.operator for r in records} if is_comparator(name)}
+    return [r for r in records if r.operator not in others]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from bibench.auditing import Audit, audit
 from bibench.cell import Cell
-from bibench.conversion import binarize
+from bibench.compressor import Compressor, compressor_of
 from bibench.data.location import checksum
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint, save_checkpoint
@@ -70,18 +70,17 @@ def float_model(cell: Cell, task: Task) -> nn.Module:
     return task.model(cell.model.name, cell.model.options)
 
 
-def convert(cell: Cell, model: nn.Module, task: Task, recipe: Recipe) -> Audit:
-    """Binarize the model of a cell as the cell says; the audit of a baseline has nothing binarized."""
-    if cell.full_precision:
-        return audit(model, task.example_inputs())
+def compressor_for(cell: Cell) -> Compressor:
+    """What a training does to the model of a cell; nothing to that of a baseline."""
+    return Compressor() if cell.full_precision else compressor_of(cell.operator)
+
+
+def convert(cell: Cell, model: nn.Module, task: Task, recipe: Recipe, compressor: Compressor | None = None) -> Audit:
+    """Prepare the model of a cell for training; the audit of a baseline has nothing binarized."""
+    compressor = compressor or compressor_for(cell)
     seed_all(cell.seed, OPERATOR_PARAMETERS)
-    audited = binarize(
-        model,
-        cell.operator.name,
-        example_inputs=task.example_inputs(),
-        pad_value=recipe.pad_value,
-        **cell.operator.options,
-    )
+    inputs = task.example_inputs()
+    audited = compressor.prepare(model, inputs, pad_value=recipe.pad_value) or audit(model, inputs)
     set_backward_precision(model, recipe.backward)
     return audited
 
@@ -100,9 +99,11 @@ def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
 
 def load_weights(path: Path, cell: Cell, task: Task) -> nn.Module:
     """The model of a cell with the trained weights of the file `path`, in evaluation mode."""
-    model = float_model(cell, task)
-    convert(cell, model, task, cell.resolved_recipe())
+    model, inputs = float_model(cell, task), task.example_inputs()
     saved = load_checkpoint(path)
+    recipe = cell.resolved_recipe()
+    compressor_for(cell).restore(model, inputs, saved.get("model", {}), pad_value=recipe.pad_value)
+    set_backward_precision(model, recipe.backward)
     try:
         model.load_state_dict(saved["model"])
         progress(model, *saved["progress"])
@@ -125,7 +126,8 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     model = float_model(cell, task)
     teacher, baseline = _start_from_baseline(cell, settings.runs, task, recipe, model)
     initial = digest(model)
-    audited = convert(cell, model, task, recipe)
+    compressor = compressor_for(cell)
+    audited = convert(cell, model, task, recipe, compressor)
     model = arrange(model, task)
     made_by = {"code": code, "initial_weights": initial, "baseline_weights": baseline}
     identity = {"cell": cell.to_dict(), **made_by}
@@ -143,11 +145,13 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         directory=directory.path,
         identity=identity,
         teacher=teacher,
+        compressor=compressor,
         report=hooks.report,
         stop=hooks.stop,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
     position = training.run()
+    audited = compressor.finish(model, fabric.to_device(task.example_inputs())) or audited
     judged = training.evaluate(_evaluation_batches(task, "test", recipe))
     save_checkpoint(
         directory.file(MODEL),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from bibench import conversion, layers
 from bibench.cell import Cell
+from bibench.compressor import method
 from bibench.models import MODELS
-from bibench.operators import OPERATORS
 from bibench.provenance import code_fingerprint
 from bibench.tasks import TASKS
 
@@ -33,6 +34,6 @@ def _training() -> str:
 
 @cache
 def _fingerprint(kind: str, name: str) -> str:
-    things = {"task": TASKS, "model": MODELS, "operator": OPERATORS}
-    entry = things[kind][name]  # type: ignore[index]
+    found = {"task": TASKS.__getitem__, "model": MODELS.__getitem__, "operator": method}
+    entry: Any = found[kind](name)  # type: ignore[operator]
     return code_fingerprint(entry.builder if kind == "model" else entry)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bibench.compressor import Compressor
 from bibench.data.batches import Batch, Batches
 from bibench.distillation import Distillation
 from bibench.errors import CheckpointError, TrainingError
 from bibench.files import load_checkpoint, save_checkpoint, write_text
-from bibench.layers import constrain_, progress
+from bibench.layers import constrain_
 from bibench.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks.base import Evaluation, Task
 from bibench.train.seeding import random_state, set_random_state
@@ -74,6 +75,7 @@ class Training:
     Args:
         validation: batches judged after every epoch, or None.
         teacher: the frozen model of a recipe with distillation.
+        compressor: told the progress of the training before each step.
         directory: where checkpoint and curve go.
         report: called about once a second with the position, for displays.
         stop: asked after every step; True saves a checkpoint and raises `Interrupted`.
@@ -88,6 +90,7 @@ class Training:
     directory: Path
     identity: dict[str, Any]
     teacher: nn.Module | None = None
+    compressor: Compressor = field(default_factory=Compressor)
     report: Callable[[dict[str, Any]], None] = lambda event: None
     stop: Callable[[], bool] = lambda: False
     checkpoint_seconds: float = 120.0
@@ -116,7 +119,7 @@ class Training:
                 self._epoch()
         finally:
             self._distilled.close()
-        progress(self.model, *last_progress(self.recipe))
+        self.compressor.progress(self.model, *last_progress(self.recipe))
         return self.position
 
     # -- one epoch ---------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ class Training:
         stream, fetched = self.batches.epoch(at.epoch, at.step), started
         for batch in stream:
             at.data_seconds += time.perf_counter() - fetched
-            progress(self.model, at.epoch / epochs, 1 / epochs)
+            self.compressor.progress(self.model, at.epoch / epochs, 1 / epochs)
             self._step(batch, (at.epoch * steps + at.step) / (epochs * steps))
             at.step += 1
             if at.step % CHECK_EVERY == 0 or at.step == steps:
