@@ -8,6 +8,7 @@ comparator among the records there is nothing to show. See docs/compression.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean
 
 from bibench.comparators.table21 import printed_accuracy
@@ -15,8 +16,7 @@ from bibench.compressor import is_comparator, known_comparators
 from bibench.operators import paper_order
 from bibench.records import Record
 from bibench.stats import accuracies
-from bibench.tracks.base import Score, ratios, track
-from bibench.tracks.base import average as average_ratio
+from bibench.tracks.base import Ratio, Score, joined_notes, nested_mean, ratios, relative_scores, track
 
 NAME = "other_compression"
 SAVINGS = ("compression", "speedup")
@@ -34,16 +34,18 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
     """Per operator and comparator: its accuracy relative to full precision by task and model, and its savings."""
     if not any(is_comparator(name) for name in {r.operator for r in records}):
         return []
-    found, _ = ratios(records)
-    places = list(dict.fromkeys((r.task, r.model) for r in found))
+    found = ratios(records)
+    places: dict[tuple[str, str], list[Ratio]] = {}
+    for r in found:
+        places.setdefault((r.task, r.model), []).append(r)
+    named = {f"{task} {model}": group for (task, model), group in places.items()}
+    related = [row for row in relative_scores(NAME, found, named, "networks", nested_mean) if row.metric in named]
     rows = []
     for operator in sorted({r.operator for r in found}, key=order):
         kind = "comparator" if is_comparator(operator) else ""
-        for task, model in places:
-            own = [r for r in found if (r.task, r.model, r.operator) == (task, model, operator)]
-            value, error, count = average_ratio(own)
-            note = "; ".join(filter(None, (kind, _beside(records, task, model, operator))))
-            rows.append(Score(NAME, f"{task} {model}", operator, value, error, count, len(own), note))
+        own = {row.metric: row for row in related if row.operator == operator}
+        for (task, model), row in zip(places, (own[name] for name in named), strict=True):
+            rows.append(replace(row, note=joined_notes(kind, row.note, _beside(records, task, model, operator))))
         rows += [_saving(records, operator, metric, len(places), kind) for metric in SAVINGS]
     return rows
 
