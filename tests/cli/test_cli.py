@@ -229,9 +229,7 @@ class TestScore:
             for operator in ("fp32", "bnn"):
                 run_cell(cell(operator, recipe), Settings(tmp_path, device="cpu"), Hooks(), anew=False)
         printed = call("score", tmp_path).out
-        assert re.search(
-            r"^operator +vgg_small\[width=2\] quick +vgg_small\[width=2\] quick\[epochs=1\] ", printed, re.M
-        )
+        assert re.search(r"^operator +vgg_small quick +vgg_small quick\[epochs=1\] ", printed, re.M)
         assert printed.count("Learning task track (Eq. 2), recipe quick, ") == 1
         assert printed.count("Learning task track (Eq. 2), recipe quick[epochs=1], ") == 1
 

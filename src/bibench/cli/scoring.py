@@ -138,11 +138,17 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
     operators = list(dict.fromkeys(a.operator for a in rows))
     by_key = {(a.model, a.recipe, a.operator): a for a in rows}
     several = len({recipe for _, recipe in models}) > 1
-    columns = ["operator", *(f"{model} {recipe}" if several else model for model, recipe in models), "flags"]
+    short = _short_names([model for model, _ in models])
+    headings = [f"{short[model]} {recipe}" if several else short[model] for model, recipe in models]
+    columns = ["operator", *headings, "flags"]
     lines = []
     for operator in operators:
         cells = [by_key.get((*key, operator)) for key in models]
-        flags = "; ".join(f"{a.model}: {a.flags}" for a in cells if a and a.flags)
+        flagged: dict[str, list[str]] = {}
+        for heading, cell in zip(headings, cells, strict=True):
+            if cell and cell.flags:
+                flagged.setdefault(cell.flags, []).append(heading)
+        flags = "; ".join(f"{flag}: {', '.join(names)}" for flag, names in flagged.items())
         lines.append([operator, *(_accuracy(a) for a in cells), flags])
     first = rows[0]
     embedded = " - embedded data, not comparable with published numbers" if first.embedded else ""
@@ -150,7 +156,16 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
     title = (
         f"{first.metric} on {first.task}, test split, percent: mean ± standard deviation over seeds{embedded}{source}"
     )
+    shortened = [model for model in short if short[model] != model]
+    if shortened:
+        title += f"\nmodels: {', '.join(shortened)}"
     out.print(table(title, columns, lines, numeric=columns[1:-1]))
+
+
+def _short_names(models: Sequence[str]) -> dict[str, str]:
+    """Each model without its options, unless that leaves two alike."""
+    bare = {model: choice(model).name for model in models}
+    return {model: name if list(bare.values()).count(name) == 1 else model for model, name in bare.items()}
 
 
 def _print_settings(out: Console, rows: Sequence[SettingAccuracy]) -> None:
