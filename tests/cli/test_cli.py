@@ -19,7 +19,7 @@ from bibench.cli.display import LineDisplay, LiveDisplay, make_display
 from bibench.cli.output import duration
 from bibench.cli.scoring import select
 from bibench.errors import BiBenchError
-from bibench.operators import OPERATORS, known_operators
+from bibench.operators import known_operators
 from bibench.records import Record
 from bibench.store import RECORDS, CellDirectory
 from bibench.suite import Filters
@@ -113,7 +113,8 @@ class TestList:
     def test_other_things_cannot_be_listed(self, call: Call) -> None:
         ended = call("list", "operator")
         assert (ended.code, ended.out) == (2, "")
-        assert ended.err == "error: cannot list 'operator'; choose from operators, models, tasks, suites, tracks\n"
+        kinds = "operators, comparators, models, tasks, suites, tracks, engines, devices"
+        assert ended.err == f"error: cannot list 'operator'; choose from {kinds}\n"
 
 
 class TestPlan:
@@ -286,7 +287,7 @@ class TestCheck:
             ("def f(:\n", "stranger.py cannot be imported: line 1: SyntaxError: "),
             ("import no_such_library\n", "line 1: ModuleNotFoundError: No module named 'no_such_library'"),
             ("import sys\nsys.exit(0)\n", "line 2: SystemExit: 0"),
-            ("x = 1\n", "stranger.py defines no operator, model or task; decorate one"),
+            ("x = 1\n", "stranger.py defines no operator, compressor, model or task; decorate one"),
             (
                 "import bibench\n@bibench.operator('bnn')\nclass B(bibench.Operator):\n    pass\n",
                 "operator 'bnn' is defined twice: in ",
@@ -484,7 +485,7 @@ class TestPipes:
         text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
         assert "…" not in text
         assert max(map(len, text.splitlines())) <= 60
-        for name in OPERATORS:
+        for name in known_operators():
             assert re.search(rf"^{name[:6]}", text, re.M)
 
     @pytest.mark.slow

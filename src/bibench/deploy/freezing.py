@@ -35,7 +35,10 @@ class Frozen(nn.Module):
 
 
 class FrozenConv(Frozen):
-    """A binarized convolution. A padding mode that copies values pads before the sign, which is the same."""
+    """A binarized convolution. A padding mode that copies values pads before the sign, which is the same.
+
+    Except for the mean of |x| per example, which is of x without its padding: it then follows the operator.
+    """
 
     def __init__(self, name: str, spec: LayerSpec, form: InferenceForm, bias: Tensor | None) -> None:
         super().__init__(name)
@@ -47,13 +50,20 @@ class FrozenConv(Frozen):
 
     def forward(self, x: Tensor) -> Tensor:
         spec = self.spec
-        pads = operations.sides(spec.padding)
-        if spec.padding_mode != "zeros":
-            x, pads = F.pad(x, spec.padding, mode=spec.padding_mode), [0] * len(pads)
+        if spec.padding_mode == "zeros":
+            return self._product(x, operations.sides(spec.padding), self.activation_scale, self.bias)
+        padded, pads = F.pad(x, spec.padding, mode=spec.padding_mode), [0] * len(spec.padding)
+        if self.activation_scale != "sample":
+            return self._product(padded, pads, self.activation_scale, self.bias)
+        y = self._product(padded, pads, "", None) * operations.scale_of_input(x, spec, "sample")
+        return y if self.bias is None else y + spec.per_output(self.bias)
+
+    def _product(self, x: Tensor, pads: list[int], activation_scale: str, bias: Tensor | None) -> Tensor:
+        spec = self.spec
         y: Tensor = torch.ops.bibench.binary_conv(
-            *(x, self.weight, self.scale, self.bias, self.threshold, self.rows, self.columns),
+            *(x, self.weight, self.scale, bias, self.threshold, self.rows, self.columns),
             *(list(spec.kernel_size), list(spec.stride), pads, list(spec.dilation)),
-            *(spec.groups, int(spec.pad_value), spec.in_channels, self.activation_scale, self.layer),
+            *(spec.groups, int(spec.pad_value), spec.in_channels, activation_scale, self.layer),
         )
         return y
 
