@@ -55,7 +55,7 @@ def between(text: str, marker: str, content: str) -> str:
 
 
 OTHER_FOLDERS = {
-    "examples": "an operator of your own",
+    "examples": "an operator of your own, the tutorial as a notebook, a program in C++",
     "docs": "pages on operators, tasks, data and records; generate.py writes those that come from the classes",
     "tests": "the tests, in the tree of the sources",
     "benchmarks": "measurements of speed beside a peer: python -m benchmarks",

@@ -25,7 +25,7 @@ KIND = "latency"
 LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "storage", "peak_memory", "process_memory"
 
 NEWS_SECONDS = 10.0
-"""Who is at work is told no more often."""
+"""Who is at work is told no more often, for each count of threads and batch size."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,15 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
     events: list[dict[str, Any]] = []
-    told = -NEWS_SECONDS
+    told: dict[tuple[Any, Any], float] = {}
     try:
         for event in transport.run(job, files):
             events.append(event)
-            if event["event"] == "at" and time.monotonic() - told < NEWS_SECONDS:
-                continue
-            told = time.monotonic() if event["event"] == "at" else told
+            if event["event"] == "at":
+                now, place = time.monotonic(), (event.get("threads"), event.get("batch"))
+                if now - told.get(place, -NEWS_SECONDS) < NEWS_SECONDS:
+                    continue
+                told[place] = now
             _tell(event, request, note)
     except BiBenchError as error:
         if not any(event["event"] in ("result", "session") for event in events):

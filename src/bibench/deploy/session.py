@@ -58,7 +58,7 @@ def open_session(content: bytes, options: Any, source: str) -> onnxruntime.Infer
 
 
 def library() -> str:
-    """Path of the library that ONNX Runtime registers, also for users of its C and C++ interface."""
+    """Path of the library that ONNX Runtime registers in Python; programs in C and C++ build `bibench_ort` instead."""
     try:
         path = importlib.import_module("bibench._core").__file__
     except ImportError as error:
