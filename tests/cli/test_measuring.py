@@ -137,7 +137,9 @@ class TestScoreOfAStudy:
         assert re.search(r"^bnn +all +78\.\d+ +11\.95 +89\.34 +51\.77 +40 +0 *$", accuracies, re.M)
         assert re.search(r"^fda +36\.6 +20\.6 +29\.7 *$", track, re.M)
         assert re.search(
-            r"^xnor +175\.5 +- +- +time_cost: not measured; om: needs time_cost \(bibench measure training-cost\)", track, re.M
+            r"^xnor +175\.5 +- +- +time_cost: not measured; om: needs time_cost \(bibench measure training-cost\)",
+            track,
+            re.M,
         )
         assert "Learning task" not in ended.out
 
