@@ -155,10 +155,10 @@ def surrogate_plot(name: str) -> str:
     x = torch.linspace(-2, 2, 401, dtype=torch.float64)
     curves = []
     for what, estimator in estimators(op):
-        curves.append((what, estimator.gradient(x).tolist()))
+        curves.append((what, estimator.curve(x).tolist()))
     op.progress(0.999, 0.001)
     for what, estimator in estimators(op):
-        late = estimator.gradient(x).tolist()
+        late = estimator.curve(x).tolist()
         if late not in [values for _, values in curves]:
             curves.append((f"{what}, end of training", late))
     if curves[0][1] == curves[1][1]:

@@ -174,6 +174,10 @@ class BehindScaling(Surrogate):
         rows = self._rows(x)
         return self._shaped(self.inner.gradient(_forward(rows, self.scaling)[0]), x)
 
+    def curve(self, x: Tensor) -> Tensor:
+        """That of `inner`."""
+        return self.inner.curve(x)
+
     def backward(self, grad: Tensor, x: Tensor, *, own: bool = False) -> Tensor:
         how, g, rows = self.scaling, self._rows(grad), self._rows(x)
         plain = isinstance(self.inner, Polynomial) and native.serves(grad, x) and not torch.is_grad_enabled()

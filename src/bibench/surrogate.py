@@ -43,6 +43,10 @@ class Surrogate:
         """The factor that multiplies the upstream gradient, elementwise, in the shape of `x`."""
         raise NotImplementedError
 
+    def curve(self, x: Tensor) -> Tensor:
+        """`gradient` at values right before the sign, as figures draw it; differs where the estimator scales first."""
+        return self.gradient(x)
+
     def kernel(self) -> tuple[Any, ...] | None:
         """Name and parameters of the compiled kernel that computes ``grad · gradient(x)``, if there is one."""
         return None

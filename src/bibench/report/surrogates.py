@@ -25,7 +25,7 @@ def surrogate_figure(operator: str) -> Figure | None:
 
     def gradients() -> dict[str, list[float]]:
         estimators = {"activations": op.activation_estimator, "weights": op.weight_estimator}
-        return {name: [round(v, 5) for v in e.gradient(x).tolist()] for name, e in estimators.items()}
+        return {name: [round(v, 5) for v in e.curve(x).tolist()] for name, e in estimators.items()}
 
     early = gradients()
     op.progress(0.999, 0.001)
