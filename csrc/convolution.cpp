@@ -3,157 +3,177 @@
 
 #include "convolution.h"
 
+#include "borders.h"
 #include "threads.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace bibench {
+
+// A packed image is [padded row][padded column][group][tap word].
+struct Plan {
+  Corrections corrections;
+  int64_t columns, pixel_words, row_words;
+  std::vector<int32_t> offsets;
+  Runs runs;
+
+  Plan(const Shape& s, const PackedWeight& weight) : corrections(bibench::corrections(s, weight)) {
+    columns = s.w + s.left + s.right;
+    pixel_words = s.groups * s.tap_words();
+    row_words = columns * pixel_words;
+    // Taps of a filter row are adjacent in memory unless dilation or groups part them.
+    const bool adjacent = s.dilation_w == 1 && s.groups == 1;
+    for (int64_t ky = 0; ky < s.kh; ++ky)
+      for (int64_t kx = 0; kx < (adjacent ? 1 : s.kw); ++kx)
+        offsets.push_back(static_cast<int32_t>(ky * s.dilation_h * row_words + kx * s.dilation_w * pixel_words));
+    runs = {offsets.data(), static_cast<int64_t>(offsets.size()), adjacent ? s.kw * s.tap_words() : s.tap_words()};
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+};
+
 namespace {
 
-constexpr int64_t kUnitPixels = 512;  // outputs of a unit: enough to fill tiles, few enough for the cache
+constexpr int64_t kUnitPixels = 512;      // outputs of a unit at most: enough to fill tiles, few enough for the cache
+constexpr int64_t kLeastPixels = 64;      // outputs of a unit at least, where there is a choice
+constexpr size_t kKeptBytes = 16 << 20;  // what a thread keeps of its buffers
 
-// Class of a filter position along one axis by which of its taps fall outside the input, and for each class
-// those taps. Interior positions share class 0.
-struct Border {
-  std::vector<int32_t> class_of;             // per output position
-  std::vector<std::vector<uint8_t>> outside;  // per class and tap
-};
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-Border border(int64_t out, int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t before) {
-  Border result;
-  result.outside.emplace_back(kernel, 0);
-  for (int64_t o = 0; o < out; ++o) {
-    std::vector<uint8_t> taps(kernel);
-    for (int64_t k = 0; k < kernel; ++k) {
-      const int64_t i = o * stride + k * dilation - before;
-      taps[k] = i < 0 || i >= in;
+// How outputs are cut into units: whole images, or bands of rows of one image, and these into parts by channels where
+// there would be too few. Parts of a band follow each other, so that mostly one thread has them all.
+struct Cut {
+  int64_t images, rows;  // of a unit; `rows` is all of them unless `images` is 1
+  int64_t bands, parts;
+  int64_t units;
+
+  Cut(const Shape& s, int64_t tiles, int64_t wanted) {
+    const int64_t high = s.out_h(), image = high * s.out_w();
+    images = bands = parts = 1, rows = high;
+    if (image >= kUnitPixels || s.n < wanted) {
+      bands = best_bands(high, image, divide_up(wanted, s.n));
+      rows = divide_up(high, bands);
+      bands = divide_up(high, rows);
+    } else {
+      images = std::clamp<int64_t>(divide_up(s.n, wanted), divide_up(kLeastPixels, image), kUnitPixels / image);
     }
-    auto found = std::find(result.outside.begin(), result.outside.end(), taps);
-    if (found == result.outside.end()) found = result.outside.insert(found, taps);
-    result.class_of.push_back(static_cast<int32_t>(found - result.outside.begin()));
+    const int64_t pieces = divide_up(s.n, images) * bands;
+    parts = std::clamp<int64_t>(divide_up(wanted, pieces), 1, tiles);
+    units = pieces * parts;
   }
-  return result;
-}
 
-// Padding is packed as zero bits, that is as +1. What the taps outside then contribute too much, by class:
-// their weights' signs once where padding is 0, twice where it is -1.
-struct Corrections {
-  Border rows, columns;
-  int64_t width = 0;           // values per class and group
-  std::vector<int32_t> table;  // [group][row class][column class][width], empty when nothing is padded
-
-  // The first column's values in an output row; those of column c are `columns.class_of[c] * width` further.
-  const int32_t* row(int64_t group, int64_t row) const {
-    const int64_t classes = static_cast<int64_t>(rows.outside.size());
-    return table.data() + (group * classes + rows.class_of[row]) * static_cast<int64_t>(columns.outside.size()) * width;
+  // As many bands as wanted, or fewer if those are more equal; more where they would be too large.
+  static int64_t best_bands(int64_t high, int64_t image, int64_t wanted) {
+    const int64_t needed = divide_up(image, kUnitPixels);
+    if (needed >= wanted) return std::min(high, divide_up(needed, wanted) * wanted);
+    const int64_t most = std::clamp<int64_t>(image / kLeastPixels, 1, std::min(high, wanted));
+    int64_t best = needed;
+    for (int64_t bands = most; bands >= needed; --bands)
+      if (20 * divide_up(high, bands) * bands <= 21 * high) return bands;
+    return best;
   }
 };
 
-Corrections corrections(const Shape& s, const PackedWeight& weight) {
-  Corrections result;
-  const bool padded = s.top || s.bottom || s.left || s.right;
-  if (!padded || s.pad_value == 1) return result;
-  result.rows = border(s.out_h(), s.h, s.kh, s.stride_h, s.dilation_h, s.top);
-  result.columns = border(s.out_w(), s.w, s.kw, s.stride_w, s.dilation_w, s.left);
-  result.width = s.blocks() * kLanes;
-  const int32_t factor = s.pad_value == 0 ? 1 : 2;
-  result.table.assign(s.groups * result.rows.outside.size() * result.columns.outside.size() * result.width, 0);
-  int32_t* entry = result.table.data();
-  for (int64_t g = 0; g < s.groups; ++g)
-    for (const auto& row : result.rows.outside)
-      for (const auto& column : result.columns.outside) {
-        for (int64_t ky = 0; ky < s.kh; ++ky)
-          for (int64_t kx = 0; kx < s.kw; ++kx)
-            if (row[ky] || column[kx]) {
-              const int32_t* sums = weight.tap_sums.data() + (g * s.taps() + ky * s.kw + kx) * result.width;
-              for (int64_t c = 0; c < result.width; ++c) entry[c] += factor * sums[c];
-            }
-        entry += result.width;
-      }
-  return result;
-}
+// What a thread keeps between the units of one convolution. The next unit often needs the same packed input (another
+// part of its channels) or starts with rows of the last one (where filters overlap).
+struct Scratch {
+  uint64_t owner = 0;  // the convolution whose input is packed here; 0 while that is incomplete
+  int64_t image = 0, images = 0, first = 0, rows = 0;
+  std::vector<uint32_t> bits;
+  std::vector<const uint32_t*> bases;
+  std::vector<const int32_t*> corrected;
+  std::vector<float> staged;
 
-// Geometry of a packed image: [padded row][padded column][group][tap word].
-struct Packed {
-  int64_t columns, pixel_words, row_words;
+  void trim() {
+    const size_t bytes = bits.capacity() * 4 + (bases.capacity() + corrected.capacity()) * 8 + staged.capacity() * 4;
+    if (bytes > kKeptBytes) *this = Scratch();
+  }
 };
+
+thread_local Scratch scratch;
+std::atomic<uint64_t> convolutions{0};
 
 class Convolution {
  public:
   Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs, const PackedWeight& weight,
-              const float* shift, const float* scale, const float* bias, float* out, Strides os)
-      : k_(kernels), s_(shape), x_(x), xs_(xs), weight_(weight), shift_(shift), scale_(scale), bias_(bias), out_(out),
-        os_(os), corrections_(corrections(shape, weight)) {
-    packed_.columns = s_.w + s_.left + s_.right;
-    packed_.pixel_words = s_.groups * s_.tap_words();
-    packed_.row_words = packed_.columns * packed_.pixel_words;
-    // Taps of a filter row are adjacent in memory unless dilation or groups part them.
-    const bool adjacent = s_.dilation_w == 1 && s_.groups == 1;
-    for (int64_t ky = 0; ky < s_.kh; ++ky)
-      for (int64_t kx = 0; kx < (adjacent ? 1 : s_.kw); ++kx)
-        offsets_.push_back(static_cast<int32_t>(ky * s_.dilation_h * packed_.row_words +
-                                                kx * s_.dilation_w * packed_.pixel_words));
-    runs_ = {offsets_.data(), static_cast<int64_t>(offsets_.size()), adjacent ? s_.kw * s_.tap_words() : s_.tap_words()};
-  }
+              const float* shift, const Finish& finish, float* out, Strides os, const Plan& plan)
+      : k_(kernels), s_(shape), x_(x), xs_(xs), weight_(weight), shift_(shift), finish_(finish), out_(out), os_(os),
+        plan_(plan), id_(++convolutions), group_tiles_(divide_up(shape.blocks(), kernels.tile_blocks)) {}
 
-  void run(int threads) {
-    const int64_t image = s_.out_h() * s_.out_w();
-    if (image >= kUnitPixels || s_.n < 2 * threads) {
-      int64_t rows = std::max<int64_t>(1, kUnitPixels / std::max<int64_t>(1, s_.out_w()));
-      rows = std::min(rows, (s_.out_h() * s_.n + threads - 1) / threads);  // leave no thread without work
-      rows = std::clamp<int64_t>(rows, 1, s_.out_h());
-      const int64_t bands = (s_.out_h() + rows - 1) / rows;
-      parallel_for(s_.n * bands, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t u = begin; u < end; ++u) {
-          const int64_t first = u % bands * rows;
-          unit(u / bands, 1, first, std::min(rows, s_.out_h() - first));
-        }
-      });
-    } else {
-      const int64_t images = std::max<int64_t>(1, kUnitPixels / image);
-      const int64_t units = (s_.n + images - 1) / images;
-      parallel_for(units, threads, [&](int64_t begin, int64_t end) {
-        for (int64_t u = begin; u < end; ++u)
-          unit(u * images, std::min(images, s_.n - u * images), 0, s_.out_h());
-      });
-    }
+  void run(const Threads& threads) const {
+    const Cut cut(s_, s_.groups * group_tiles_, std::max(1, threads.count));
+    parallel_for(cut.units, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t u = begin; u < end; ++u) {
+        const int64_t piece = u / cut.parts, part = u % cut.parts, tiles = s_.groups * group_tiles_;
+        const int64_t image = piece / cut.bands * cut.images, first = piece % cut.bands * cut.rows;
+        unit(image, std::min(cut.images, s_.n - image), first, std::min(cut.rows, s_.out_h() - first),
+             tiles * part / cut.parts, tiles * (part + 1) / cut.parts);
+      }
+      scratch.trim();
+    });
   }
 
  private:
-  // Output rows [first, first + rows) of `images` images.
-  void unit(int64_t image, int64_t images, int64_t first, int64_t rows) {
-    thread_local std::vector<uint32_t> bits;
-    thread_local std::vector<const uint32_t*> bases;
-    thread_local std::vector<const int32_t*> corrected;
-    const int64_t in_first = first * s_.stride_h;  // in padded rows
-    const int64_t in_rows = (rows - 1) * s_.stride_h + (s_.kh - 1) * s_.dilation_h + 1;
-    const int64_t image_words = in_rows * packed_.row_words;
-    bits.assign(images * image_words, 0);
-    bases.resize(images * rows * s_.out_w());
-    const uint32_t** base = bases.data();
-    const int64_t out_w = s_.out_w(), step = s_.stride_w * packed_.pixel_words;
+  // Output rows [first, first + rows) of `images` images, in these tiles of channels.
+  void unit(int64_t image, int64_t images, int64_t first, int64_t rows, int64_t tile, int64_t tiles) const {
+    gather(image, images, first, rows);
+    if (os_.c != 1) scratch.staged.resize(scratch.bases.size() * k_.tile_blocks * kLanes);
+    for (int64_t g = tile / group_tiles_; tile < tiles; ++g) {
+      const int64_t stop = std::min(tiles, (g + 1) * group_tiles_);
+      correct(g, images, first, rows);
+      const int64_t skipped = g * s_.tap_words();
+      for (auto& base : scratch.bases) base += skipped;
+      group(g, image, first, images, rows, tile - g * group_tiles_, stop - g * group_tiles_);
+      for (auto& base : scratch.bases) base -= skipped;
+      tile = stop;
+    }
+  }
+
+  // Packs the input of the unit, unless the last unit has.
+  void gather(int64_t image, int64_t images, int64_t first, int64_t rows) const {
+    Scratch& t = scratch;
+    const bool mine = t.owner == id_ && t.image == image && t.images == images;
+    if (mine && t.first == first && t.rows == rows) return;
+    const int64_t in_first = first * s_.stride_h, in_rows = input_rows(rows);  // padded
+    const int64_t image_words = in_rows * plan_.row_words;
+    int64_t kept = 0;
+    if (mine && images == 1 && t.first < first) {
+      const int64_t had_first = t.first * s_.stride_h, had = input_rows(t.rows);
+      kept = std::clamp<int64_t>(had_first + had - in_first, 0, in_rows);
+      if (kept) std::copy_n(t.bits.begin() + (in_first - had_first) * plan_.row_words, kept * plan_.row_words, t.bits.begin());
+    }
+    t.owner = 0;
+    t.bits.resize(images * image_words);
+    std::fill(t.bits.begin() + kept * plan_.row_words, t.bits.end(), 0u);
+    t.bases.resize(images * rows * s_.out_w());
+    const uint32_t** base = t.bases.data();
+    const int64_t out_w = s_.out_w(), step = s_.stride_w * plan_.pixel_words;
     for (int64_t i = 0; i < images; ++i) {
-      uint32_t* target = bits.data() + i * image_words;
-      pack(image + i, in_first, in_rows, target);
+      uint32_t* target = t.bits.data() + i * image_words;
+      pack(image + i, in_first + kept, in_rows - kept, target + kept * plan_.row_words);
       for (int64_t r = 0; r < rows; ++r) {
-        const uint32_t* start = target + r * s_.stride_h * packed_.row_words;
+        const uint32_t* start = target + r * s_.stride_h * plan_.row_words;
         for (int64_t c = 0; c < out_w; ++c) *base++ = start + c * step;
       }
     }
-    for (int64_t g = 0; g < s_.groups; ++g) {
-      corrected.clear();
-      if (!corrections_.table.empty()) {
-        corrected.resize(bases.size());
-        const int32_t** correction = corrected.data();
-        for (int64_t i = 0; i < images; ++i)
-          for (int64_t r = first; r < first + rows; ++r) {
-            const int32_t *start = corrections_.row(g, r), *classes = corrections_.columns.class_of.data();
-            for (int64_t c = 0; c < out_w; ++c) *correction++ = start + classes[c] * corrections_.width;
-          }
+    t.owner = id_, t.image = image, t.images = images, t.first = first, t.rows = rows;
+  }
+
+  int64_t input_rows(int64_t rows) const { return (rows - 1) * s_.stride_h + (s_.kh - 1) * s_.dilation_h + 1; }
+
+  void correct(int64_t g, int64_t images, int64_t first, int64_t rows) const {
+    auto& corrected = scratch.corrected;
+    corrected.clear();
+    const Corrections& table = plan_.corrections;
+    if (table.table.empty()) return;
+    corrected.resize(scratch.bases.size());
+    const int32_t** correction = corrected.data();
+    for (int64_t i = 0; i < images; ++i)
+      for (int64_t r = first; r < first + rows; ++r) {
+        const int32_t *start = table.row(g, r), *classes = table.columns.class_of.data();
+        for (int64_t c = 0; c < s_.out_w(); ++c) *correction++ = start + classes[c] * table.width;
       }
-      group(g, image, first, images, rows, bases, corrected);
-      for (auto& base : bases) base += s_.tap_words();
-    }
   }
 
   void pack(int64_t image, int64_t in_first, int64_t in_rows, uint32_t* target) const {
@@ -162,33 +182,38 @@ class Convolution {
       const int64_t y = in_first + r - s_.top;
       if (y < 0 || y >= s_.h) continue;
       const float* row = x_ + image * xs_.n + y * xs_.h;
-      uint32_t* words = target + r * packed_.row_words + s_.left * packed_.pixel_words;
+      uint32_t* words = target + r * plan_.row_words + s_.left * plan_.pixel_words;
       for (int64_t g = 0; g < s_.groups; ++g) {
         const float* shift = shift_ ? shift_ + g * s_.group_in() : nullptr;
         const float* x = row + g * s_.group_in() * xs_.c;
         if (xs_.c == 1) {
-          k_.pack_rows(x, shift, s_.group_in(), s_.w, xs_.w, words + g * tap_words, packed_.pixel_words);
+          k_.pack_rows(x, shift, s_.group_in(), s_.w, xs_.w, words + g * tap_words, plan_.pixel_words);
         } else {
           for (int64_t t = 0; t < tap_words; ++t) {
             const int64_t channel = t * kWordBits;
             const int channels = static_cast<int>(std::min<int64_t>(kWordBits, s_.group_in() - channel));
             k_.pack_plane(x + channel * xs_.c, shift ? shift + channel : nullptr, channels, xs_.c, s_.w,
-                          words + g * tap_words + t, packed_.pixel_words);
+                          words + g * tap_words + t, plan_.pixel_words);
           }
         }
       }
     }
   }
 
-  void group(int64_t g, int64_t image, int64_t first, int64_t images, int64_t rows,
-             const std::vector<const uint32_t*>& bases, const std::vector<const int32_t*>& corrected) {
-    thread_local std::vector<float> staged;
+  // These tiles of a group's channels.
+  void group(int64_t g, int64_t image, int64_t first, int64_t images, int64_t rows, int64_t tile, int64_t tiles) const {
+    const auto& bases = scratch.bases;
+    const auto& corrected = scratch.corrected;
     const int64_t pixels = static_cast<int64_t>(bases.size()), per_image = rows * s_.out_w();
-    const int64_t blocks = s_.blocks(), words = s_.words();
+    const int64_t blocks = s_.blocks(), words = s_.words(), size = divide_up(pixels, divide_up(pixels, k_.tile_pixels));
     // Channels-last output is written where it belongs (pixels of consecutive rows and images are evenly
     // spaced); planar output is staged with channels last and transposed.
-    const bool direct = os_.c == 1;
-    for (int64_t b = 0; b < blocks; b += k_.tile_blocks) {
+    const bool direct = os_.c == 1, late = finish_.late();
+    const float *scale = finish_.scale_early() ? finish_.scale : nullptr, *bias = finish_.bias_early() ? finish_.bias : nullptr;
+    const int64_t begin = g * s_.group_out() + tile * k_.tile_blocks * kLanes;
+    int64_t done = 0;
+    for (; tile < tiles; ++tile) {
+      const int64_t b = tile * k_.tile_blocks;
       const int tile_blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
       const int64_t channel = g * s_.group_out() + b * kLanes;
       const int channels = static_cast<int>(std::min<int64_t>(tile_blocks * kLanes, s_.group_out() - b * kLanes));
@@ -196,26 +221,30 @@ class Convolution {
       float* target = out_ + image * os_.n + first * os_.h + channel;
       int64_t stride = os_.w;
       if (!direct) {
-        staged.resize(pixels * tile_blocks * kLanes);
-        target = staged.data();
+        target = scratch.staged.data();
         stride = tile_blocks * kLanes;
       }
       Epilogue epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr,
-                           scale_ ? scale_ + channel : nullptr, bias_ ? bias_ + channel : nullptr};
+                           scale ? scale + channel : nullptr, bias ? bias + channel : nullptr};
       const int32_t* corrections[kMaxTilePixels];
-      for (int64_t p = 0; p < pixels; p += k_.tile_pixels) {
-        const int size = static_cast<int>(std::min<int64_t>(k_.tile_pixels, pixels - p));
+      for (int64_t p = 0; p < pixels; p += size) {
+        const int count = static_cast<int>(std::min<int64_t>(size, pixels - p));
         if (!corrected.empty()) {
-          for (int i = 0; i < size; ++i) corrections[i] = corrected[p + i] + b * kLanes;
+          for (int i = 0; i < count; ++i) corrections[i] = corrected[p + i] + b * kLanes;
           epilogue.corrections = corrections;
         }
-        k_.product_xor(bases.data() + p, size, w, tile_blocks, runs_, channels, epilogue, target + p * stride, stride);
+        k_.product_xor(bases.data() + p, count, w, tile_blocks, plan_.runs, channels, epilogue, target + p * stride, stride);
       }
-      if (!direct)
-        for (int64_t i = 0; i < images; ++i)
-          k_.transpose(staged.data() + i * per_image * stride, per_image, channels, stride,
-                       out_ + (image + i) * os_.n + channel * os_.c + first * os_.h, os_.c);
+      done += channels;
+      if (direct) continue;
+      for (int64_t i = 0; i < images; ++i) {
+        k_.transpose(scratch.staged.data() + i * per_image * stride, per_image, channels, stride,
+                     out_ + (image + i) * os_.n + channel * os_.c + first * os_.h, os_.c);
+        if (late) finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, channel, channels);
+      }
     }
+    if (direct && late)
+      for (int64_t i = 0; i < images; ++i) finish_rows(k_, s_, finish_, out_, os_, image + i, first, rows, begin, done);
   }
 
   const Kernels& k_;
@@ -223,14 +252,31 @@ class Convolution {
   const float* x_;
   Strides xs_;
   const PackedWeight& weight_;
-  const float *shift_, *scale_, *bias_;
+  const float* shift_;
+  const Finish& finish_;
   float* out_;
   Strides os_;
-  Corrections corrections_;
-  Packed packed_;
-  std::vector<int32_t> offsets_;
-  Runs runs_;
+  const Plan& plan_;
+  uint64_t id_;
+  int64_t group_tiles_;
 };
+
+// Sums of the signs under each tap, where padding needs them.
+void sum_taps(const Shape& s, PackedWeight& result) {
+  const int64_t words = s.words(), tap_words = s.tap_words(), taps = s.taps(), blocks = s.blocks();
+  const bool padded = s.top || s.bottom || s.left || s.right;
+  if (!padded || s.pad_value == 1) return;
+  result.tap_sums.assign(s.groups * taps * blocks * kLanes, 0);
+  for (int64_t g = 0; g < s.groups; ++g)
+    for (int64_t b = 0; b < blocks; ++b)
+      for (int64_t tap = 0; tap < taps; ++tap)
+        for (int64_t lane = 0; lane < kLanes; ++lane) {
+          const uint32_t* w = result.words.data() + ((g * blocks + b) * words + tap * tap_words) * kLanes + lane;
+          int32_t sum = static_cast<int32_t>(s.group_in());
+          for (int64_t t = 0; t < tap_words; ++t) sum -= 2 * bits_set(w[t * kLanes]);
+          result.tap_sums[(g * taps + tap) * blocks * kLanes + b * kLanes + lane] = sum;
+        }
+}
 
 }  // namespace
 
@@ -265,26 +311,38 @@ PackedWeight pack_weight(const Kernels& kernels, const Shape& s, const float* we
       uint32_t* target = result.words.data() + ((g * blocks + o / kLanes) * words) * kLanes + o % kLanes;
       for (int64_t i = 0; i < words; ++i) target[i * kLanes] = filter[i];
     }
-  const bool padded = s.top || s.bottom || s.left || s.right;
-  if (padded && s.pad_value != 1) {
-    result.tap_sums.assign(s.groups * taps * blocks * kLanes, 0);
-    for (int64_t g = 0; g < s.groups; ++g)
-      for (int64_t b = 0; b < blocks; ++b)
-        for (int64_t tap = 0; tap < taps; ++tap)
-          for (int64_t lane = 0; lane < kLanes; ++lane) {
-            const uint32_t* w = result.words.data() + ((g * blocks + b) * words + tap * tap_words) * kLanes + lane;
-            int32_t sum = static_cast<int32_t>(s.group_in());
-            for (int64_t t = 0; t < tap_words; ++t) sum -= 2 * bits_set(w[t * kLanes]);
-            result.tap_sums[(g * taps + tap) * blocks * kLanes + b * kLanes + lane] = sum;
-          }
-  }
+  sum_taps(s, result);
   return result;
 }
 
+PackedWeight pack_weight(const Shape& s, const uint8_t* bits) {
+  PackedWeight result;
+  const int64_t words = s.words(), tap_words = s.tap_words(), taps = s.taps(), blocks = s.blocks();
+  const int64_t bytes = (s.group_in() * taps + 7) / 8;
+  result.words.assign(s.groups * blocks * words * kLanes, 0);
+  for (int64_t g = 0; g < s.groups; ++g)
+    for (int64_t o = 0; o < s.group_out(); ++o) {
+      const uint8_t* row = bits + (g * s.group_out() + o) * bytes;
+      uint32_t* target = result.words.data() + ((g * blocks + o / kLanes) * words) * kLanes + o % kLanes;
+      for (int64_t c = 0, i = 0; c < s.group_in(); ++c)
+        for (int64_t tap = 0; tap < taps; ++tap, ++i)
+          target[(tap * tap_words + c / kWordBits) * kLanes] |= static_cast<uint32_t>(row[i / 8] >> (i % 8) & 1)
+                                                               << (c % kWordBits);
+    }
+  sum_taps(s, result);
+  return result;
+}
+
+std::shared_ptr<const Plan> make_plan(const Shape& shape, const PackedWeight& weight) {
+  return std::make_shared<const Plan>(shape, weight);
+}
+
 void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
-              const float* shift, const float* scale, const float* bias, float* out, Strides out_strides, int threads) {
+              const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads,
+              const Plan* plan) {
   if (shape.n == 0 || shape.co == 0 || shape.out_h() <= 0 || shape.out_w() <= 0) return;
-  Convolution(kernels, shape, x, x_strides, weight, shift, scale, bias, out, out_strides).run(threads);
+  const auto made = plan ? nullptr : make_plan(shape, weight);
+  Convolution(kernels, shape, x, x_strides, weight, shift, finish, out, out_strides, plan ? *plan : *made).run(threads);
 }
 
 }  // namespace bibench

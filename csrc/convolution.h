@@ -1,9 +1,12 @@
 // Binary convolution and matrix product of float tensors: sign, pack, count, scale.
 #pragma once
 
+#include "finish.h"
 #include "kernels.h"
+#include "threads.h"
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace bibench {
@@ -42,18 +45,36 @@ struct PackedWeight {
 };
 
 PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float* weight, Strides strides);
+// The same from bits: for each output channel ceil(n / 8) bytes, least significant bit first, over (c, kh, kw).
+PackedWeight pack_weight(const Shape& shape, const uint8_t* bits);
 
-// out = scale[co] * (sign(x + shift) conv sign(weight)) + bias[co]; scale, bias and shift may be null. x and out
-// are contiguous or channels-last; the strides of memory that is both (one channel, or one pixel) are those of
-// channels-last.
+// What a convolution needs beside its values, for one shape (of any n) and weight; made once, used often.
+struct Plan;
+std::shared_ptr<const Plan> make_plan(const Shape& shape, const PackedWeight& weight);
+
+// out = scale[co] * (sign(x + shift) conv sign(weight)) + bias[co], and what else `finish` says; shift may be null. x
+// and out are contiguous or channels-last; the strides of memory that is both (one channel, or one pixel) are those
+// of channels-last. A `plan` made for the shape saves making one.
 void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
-              const float* shift, const float* scale, const float* bias, float* out, Strides out_strides, int threads);
+              const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads,
+              const Plan* plan = nullptr);
 
-// Depthwise convolutions (one filter per channel) have a way of their own, straight from the float weight.
+// Depthwise convolutions (one filter per channel) have a way of their own, on signs as bytes.
 bool is_depthwise(const Shape& shape);
+
+struct DepthwiseWeight {
+  std::vector<int8_t> by_channel, by_tap;  // [channel][tap] and [tap][channel]
+};
+
+DepthwiseWeight pack_depthwise(const Shape& shape, const float* weight, Strides strides);
+DepthwiseWeight pack_depthwise(const Shape& shape, const uint8_t* bits);
+
 void convolve_depthwise(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
-                        const float* weight, Strides weight_strides, const float* shift, const float* scale,
-                        const float* bias, float* out, Strides out_strides, int threads);
+                        const DepthwiseWeight& weight, const float* shift, const Finish& finish, float* out,
+                        Strides out_strides, const Threads& threads);
+
+// The layout in which channels come before pixels, with the strides `convolve` expects of it.
+Strides planar(int64_t c, int64_t h, int64_t w);
 
 // Number of set bits.
 int32_t bits_set(uint32_t v);

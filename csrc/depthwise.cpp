@@ -23,8 +23,9 @@ struct Depthwise {
   const Shape& s;
   const float* x;
   Strides xs;
-  const std::vector<int8_t>& weight;  // [channel][tap] for planes, [tap][channel] for channels-last
-  const float *shift, *scale, *bias;
+  const DepthwiseWeight& weight;
+  const float* shift;
+  const Finish& finish;
   float* out;
   Strides os;
 
@@ -41,7 +42,7 @@ struct Depthwise {
       std::memcpy(signs.data() + (y + s.top) * columns + s.left, dense.data() + y * s.w, s.w);
     const int64_t positions = (s.out_h() - 1) * s.stride_h * columns + (s.out_w() - 1) * s.stride_w + 1;
     sums.assign(positions, 0);
-    const int8_t* w = weight.data() + channel * s.taps();
+    const int8_t* w = weight.by_channel.data() + channel * s.taps();
     for (int64_t ky = 0; ky < s.kh; ++ky)
       for (int64_t kx = 0; kx < s.kw; ++kx)
         k.add_tap(signs.data() + ky * s.dilation_h * columns + kx * s.dilation_w, 1, w[ky * s.kw + kx], positions,
@@ -55,8 +56,9 @@ struct Depthwise {
       else
         for (int64_t column = 0; column < s.out_w(); ++column) *to++ = from[column * s.stride_w];
     }
-    k.finish_sums(picked.data(), scale ? scale + channel : nullptr, bias ? bias + channel : nullptr, 0,
+    k.finish_sums(picked.data(), scale() ? scale() + channel : nullptr, bias() ? bias() + channel : nullptr, 0,
                   s.out_h() * s.out_w(), out + image * os.n + channel * os.c);
+    if (finish.late()) finish_rows(k, s, finish, out, os, image, 0, s.out_h(), channel, 1);
   }
 
   // Output rows [first, first + rows) of one image, all channels of a pixel adjacent.
@@ -80,10 +82,20 @@ struct Depthwise {
           for (int64_t kx = 0; kx < s.kw; ++kx)
             k.add_products(signs.data() + (row * s.stride_h + ky * s.dilation_h) * row_bytes +
                                (column * s.stride_w + kx * s.dilation_w) * s.c,
-                           weight.data() + (ky * s.kw + kx) * s.c, s.c, sums.data());
-        k.finish_sums(sums.data(), scale, bias, 1, s.c,
+                           weight.by_tap.data() + (ky * s.kw + kx) * s.c, s.c, sums.data());
+        k.finish_sums(sums.data(), scale(), bias(), 1, s.c,
                       out + image * os.n + (first + row) * os.h + column * os.w);
       }
+    if (finish.late()) finish_channels(image, first, rows);
+  }
+
+  const float* scale() const { return finish.scale_early() ? finish.scale : nullptr; }
+  const float* bias() const { return finish.bias_early() ? finish.bias : nullptr; }
+
+  // K of each group has its own values: then every channel, which is a group, is a line.
+  void finish_channels(int64_t image, int64_t first, int64_t rows) const {
+    const int64_t step = finish.pixel_groups > 1 ? 1 : s.c;
+    for (int64_t c = 0; c < s.c; c += step) finish_rows(k, s, finish, out, os, image, first, rows, c, step);
   }
 };
 
@@ -91,9 +103,36 @@ struct Depthwise {
 
 bool is_depthwise(const Shape& s) { return s.groups == s.c && s.co == s.c && s.taps() <= kMaxTaps; }
 
-void convolve_depthwise(const Kernels& kernels, const Shape& s, const float* x, Strides xs, const float* weight,
-                        Strides ws, const float* shift, const float* scale, const float* bias, float* out, Strides os,
-                        int threads) {
+DepthwiseWeight pack_depthwise(const Shape& s, const float* weight, Strides ws) {
+  DepthwiseWeight result;
+  result.by_channel.resize(s.c * s.taps());
+  result.by_tap.resize(s.c * s.taps());
+  for (int64_t c = 0; c < s.c; ++c)
+    for (int64_t tap = 0; tap < s.taps(); ++tap)
+      result.by_channel[c * s.taps() + tap] = result.by_tap[tap * s.c + c] =
+          weight[c * ws.n + tap / s.kw * ws.h + tap % s.kw * ws.w] >= 0.0f ? 1 : -1;
+  return result;
+}
+
+DepthwiseWeight pack_depthwise(const Shape& s, const uint8_t* bits) {
+  DepthwiseWeight result;
+  result.by_channel.resize(s.c * s.taps());
+  result.by_tap.resize(s.c * s.taps());
+  const int64_t bytes = (s.taps() + 7) / 8;
+  for (int64_t c = 0; c < s.c; ++c)
+    for (int64_t tap = 0; tap < s.taps(); ++tap)
+      result.by_channel[c * s.taps() + tap] = result.by_tap[tap * s.c + c] =
+          bits[c * bytes + tap / 8] >> (tap % 8) & 1 ? -1 : 1;
+  return result;
+}
+
+Strides planar(int64_t c, int64_t h, int64_t w) {
+  return c == 1 || h * w == 1 ? Strides{h * w * c, 1, w * c, c} : Strides{c * h * w, h * w, w, 1};
+}
+
+void convolve_depthwise(const Kernels& kernels, const Shape& s, const float* x, Strides xs,
+                        const DepthwiseWeight& weight, const float* shift, const Finish& finish, float* out, Strides os,
+                        const Threads& threads) {
   if (s.n == 0) return;
   const bool last = xs.c == 1 && os.c == 1 && s.c > 1;
   const bool planes = xs.w == 1 && os.w == 1;
@@ -105,22 +144,23 @@ void convolve_depthwise(const Kernels& kernels, const Shape& s, const float* x, 
           for (int64_t v = 0; v < s.w; ++v)
             copy[((n * s.c + c) * s.h + y) * s.w + v] = x[n * xs.n + c * xs.c + y * xs.h + v * xs.w];
     std::vector<float> result(s.n * s.co * s.out_h() * s.out_w());
-    const Strides planar = {s.c * s.h * s.w, s.h * s.w, s.w, 1};
+    const Strides dense = {s.c * s.h * s.w, s.h * s.w, s.w, 1};
     const Strides to = {s.co * s.out_h() * s.out_w(), s.out_h() * s.out_w(), s.out_w(), 1};
-    convolve_depthwise(kernels, s, copy.data(), planar, weight, ws, shift, scale, bias, result.data(), to, threads);
-    for (int64_t n = 0; n < s.n; ++n)
+    Finish early;  // the rest is done where the residual is
+    early.scale = finish.scale_early() ? finish.scale : nullptr;
+    early.bias = finish.bias_early() ? finish.bias : nullptr;
+    convolve_depthwise(kernels, s, copy.data(), dense, weight, shift, early, result.data(), to, threads);
+    const Depthwise work = {kernels, s, x, xs, weight, shift, finish, out, os};
+    for (int64_t n = 0; n < s.n; ++n) {
       for (int64_t c = 0; c < s.co; ++c)
         for (int64_t y = 0; y < s.out_h(); ++y)
           for (int64_t v = 0; v < s.out_w(); ++v)
             out[n * os.n + c * os.c + y * os.h + v * os.w] = result[n * to.n + c * to.c + y * to.h + v];
+      if (finish.late()) work.finish_channels(n, 0, s.out_h());
+    }
     return;
   }
-  std::vector<int8_t> signs(s.c * s.taps());
-  for (int64_t c = 0; c < s.c; ++c)
-    for (int64_t tap = 0; tap < s.taps(); ++tap)
-      signs[last ? tap * s.c + c : c * s.taps() + tap] =
-          weight[c * ws.n + tap / s.kw * ws.h + tap % s.kw * ws.w] >= 0.0f ? 1 : -1;
-  const Depthwise work = {kernels, s, x, xs, signs, shift, scale, bias, out, os};
+  const Depthwise work = {kernels, s, x, xs, weight, shift, finish, out, os};
   if (!last) {
     parallel_for(s.n * s.c, threads, [&](int64_t begin, int64_t end) {
       for (int64_t u = begin; u < end; ++u) work.plane(u / s.c, u % s.c);

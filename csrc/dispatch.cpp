@@ -2,6 +2,10 @@
 
 #include "dispatch.h"
 
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
 namespace bibench {
 
 std::vector<const Kernels*> available_kernels() {
@@ -25,5 +29,26 @@ const Kernels* find_kernels(const std::string& name) {
     if (name == kernels->name) return kernels;
   return nullptr;
 }
+
+namespace {
+std::atomic<const Kernels*> current{nullptr};
+}
+
+const Kernels& current_kernels() {
+  if (const Kernels* chosen = current.load()) return *chosen;
+  const Kernels* chosen = available_kernels().front();
+  if (const char* asked = std::getenv("BIBENCH_ISA"); asked && *asked && std::string(asked) != "none") {
+    chosen = find_kernels(asked);
+    if (!chosen) {
+      std::string names;
+      for (const Kernels* k : available_kernels()) names += std::string(names.empty() ? "" : ", ") + k->name;
+      throw std::invalid_argument("BIBENCH_ISA=" + std::string(asked) + ": this processor has " + names);
+    }
+  }
+  current.store(chosen);
+  return *chosen;
+}
+
+void use_kernels(const Kernels& kernels) { current.store(&kernels); }
 
 }  // namespace bibench

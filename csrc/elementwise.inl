@@ -98,6 +98,73 @@ void finish_sums(const int16_t* __restrict sums, const float* scale, const float
     for (int64_t i = 0; i < n; ++i) out[i] += bias[i * step];
 }
 
+template <class Body>
+void each(int64_t n, const Operand& operand, Body&& body) {
+  if (!operand.data) return;
+  const float one = *operand.data;
+  if (operand.step)
+    for (int64_t i = 0; i < n; ++i) body(i, operand.data[i]);
+  else
+    for (int64_t i = 0; i < n; ++i) body(i, one);
+}
+
+// The residual and the activation, in one pass over the line.
+template <bool add, Activation activation, bool slopes = false>
+void finish_last(float* __restrict out, int64_t n, const Line& line) {
+  const float *__restrict residual = line.residual, *__restrict slope = line.slope.data;
+  const float low = line.low, high = line.high, one = slope && !slopes ? *slope : 0.0f;
+  for (int64_t i = 0; i < n; ++i) {
+    float v = out[i];
+    if constexpr (add) v += residual[i];
+    if constexpr (activation == Activation::kRelu) v = v < 0.0f ? 0.0f : v;
+    if constexpr (activation == Activation::kPrelu) {
+      const float scaled = v * (slopes ? slope[i] : one);
+      v = v < 0.0f ? scaled : v;
+    }
+    if constexpr (activation == Activation::kClip) {
+      v = v < low ? low : v;
+      v = v > high ? high : v;
+    }
+    out[i] = v;
+  }
+}
+
+template <bool add>
+void finish_activation(float* out, int64_t n, const Line& line) {
+  switch (line.activation) {
+    case Activation::kNone:
+      if (add) finish_last<add, Activation::kNone>(out, n, line);
+      return;
+    case Activation::kRelu: return finish_last<add, Activation::kRelu>(out, n, line);
+    case Activation::kClip: return finish_last<add, Activation::kClip>(out, n, line);
+    case Activation::kPrelu:
+      if (line.slope.step) return finish_last<add, Activation::kPrelu, true>(out, n, line);
+      return finish_last<add, Activation::kPrelu>(out, n, line);
+  }
+}
+
+void finish_line(float* out, int64_t n, const Line& line) {
+  if (line.channel.data || line.column.data || line.row != 1.0f) {
+    const float one = 1.0f;
+    const Operand channel = line.channel.data ? line.channel : Operand{&one, 0};
+    const Operand column = line.column.data ? line.column : Operand{&one, 0};
+    const float row = line.row;
+    for (int64_t i = 0; i < n; ++i) {
+      const float factor = (channel.data[i * channel.step] * row) * column.data[i * column.step];
+      out[i] *= factor;
+    }
+  }
+  each(n, line.pixel, [&](int64_t i, float v) { out[i] *= v; });
+  each(n, line.post, [&](int64_t i, float v) { out[i] *= v; });
+  each(n, line.bias, [&](int64_t i, float v) { out[i] += v; });
+  if (line.residual) return finish_activation<true>(out, n, line);
+  finish_activation<false>(out, n, line);
+}
+
+void add_abs(const float* __restrict x, int64_t n, float* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) out[i] += std::fabs(x[i]);
+}
+
 // Sum of n values by folding: the upper half is added to the lower until one is left. The order is one that
 // PyTorch can follow with slices, so both give the same bits; `values` is overwritten.
 float fold(float* values, int64_t n) {

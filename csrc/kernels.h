@@ -46,6 +46,26 @@ struct Normalization {
   bool centre;
 };
 
+enum class Activation { kNone, kRelu, kPrelu, kClip };
+
+// Values along a line of outputs: one for each (step 1) or one for all (step 0); null where there are none.
+struct Operand {
+  const float* data;
+  int64_t step;
+};
+
+// What is done to a line of outputs that is in the cache: v * ((channel * row) * column) where `channel` or `column` is
+// given or `row` is not 1, then * pixel, * post, + bias, + residual, and the activation. NaN stays NaN.
+struct Line {
+  Operand channel, column;
+  float row;
+  Operand pixel, post, bias;
+  const float* residual;
+  Activation activation;
+  Operand slope;    // of kPrelu: v >= 0 ? v : slope * v
+  float low, high;  // of kClip
+};
+
 struct Kernels {
   const char* name;
   int tile_pixels;
@@ -82,6 +102,10 @@ struct Kernels {
   void (*add_tap)(const int8_t* a, int64_t step, int8_t w, int64_t n, int16_t* sums);
   void (*add_products)(const int8_t* a, const int8_t* w, int64_t n, int16_t* sums);
   void (*finish_sums)(const int16_t* sums, const float* scale, const float* bias, int64_t step, int64_t n, float* out);
+  // See `Line`; n values in place.
+  void (*finish_line)(float* out, int64_t n, const Line& line);
+  // out[i] += |x[i]|.
+  void (*add_abs)(const float* x, int64_t n, float* out);
   // One row of n values; see elementwise.inl. The gradient passes where |out| < limit.
   void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
   void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,

@@ -129,8 +129,16 @@ void finished(const int32_t* counts, int pixels, int count_stride, int channels,
     }
 }
 
+float activated(float v, const Finish& f, int64_t channel) {
+  if (f.activation == Activation::kRelu && v < 0.0f) return 0.0f;
+  if (f.activation == Activation::kPrelu && v < 0.0f) return v * f.slope[f.slope_per_channel ? channel : 0];
+  if (f.activation == Activation::kClip && v < f.low) v = f.low;
+  if (f.activation == Activation::kClip && v > f.high) v = f.high;
+  return v;
+}
+
 Floats convolution(const Shape& s, const Floats& x, const Strides& xs, const Floats& w, const Strides& ws,
-                   const float* shift, const float* scale, const float* bias, const Strides& os) {
+                   const float* shift, const Finish& f, const Strides& os) {
   Floats out(s.n * s.co * s.out_h() * s.out_w());
   const int64_t per_group = s.co / s.groups, inputs = s.c / s.groups;
   for (int64_t n = 0; n < s.n; ++n)
@@ -151,10 +159,17 @@ Floats convolution(const Shape& s, const Floats& x, const Strides& xs, const Flo
                 }
                 dot += a * sign_of(w[o * ws.n + i * ws.c + ky * ws.h + kx * ws.w]);
               }
-          float result = static_cast<float>(dot);
-          if (scale) result *= scale[o];
-          if (bias) result += bias[o];
-          out[n * os.n + o * os.c + y * os.h + v * os.w] = result;
+          float result = static_cast<float>(dot), factor = f.scale ? f.scale[o] : 1.0f;
+          if (f.rows) factor *= f.rows[y];
+          if (f.columns) factor *= f.columns[v];
+          result *= factor;
+          const int64_t plane = n * f.pixel_groups + (f.pixel_groups > 1 ? o / per_group : 0);
+          if (f.pixels) result *= f.pixels[(plane * s.out_h() + y) * s.out_w() + v];
+          if (f.post_scale) result *= f.post_scale[o];
+          if (f.bias) result += f.bias[o];
+          const int64_t at = n * os.n + o * os.c + y * os.h + v * os.w;
+          if (f.residual) result += f.residual[at];
+          out[at] = activated(result, f, o);
         }
   return out;
 }
@@ -196,6 +211,23 @@ Shape shape() {
   return s;
 }
 
+// Weights from bits are those from floats.
+void check_bits(const Shape& s, const Floats& w, const Strides& ws, const PackedWeight& packed) {
+  const int64_t size = s.group_in() * s.taps(), bytes = (size + 7) / 8;
+  Buffer<uint8_t> bits(s.co * bytes);
+  for (int64_t o = 0; o < s.co; ++o)
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t tap = i % s.taps();
+      const float v = w[o * ws.n + i / s.taps() * ws.c + tap / s.kw * ws.h + tap % s.kw * ws.w];
+      if (sign_of(v) < 0) bits[o * bytes + i / 8] = static_cast<uint8_t>(bits[o * bytes + i / 8] | 1u << (i % 8));
+    }
+  const PackedWeight same = pack_weight(s, bits.data());
+  if (same.words != packed.words || same.tap_sums != packed.tap_sums) fail("weights from bits");
+  if (!is_depthwise(s)) return;
+  const DepthwiseWeight a = pack_depthwise(s, bits.data()), b = pack_depthwise(s, w.data(), ws);
+  if (a.by_channel != b.by_channel || a.by_tap != b.by_tap) fail("depthwise weights from bits");
+}
+
 void check_convolution(const Kernels& k) {
   const Shape s = shape();
   const bool x_last = coin(), w_last = coin(), out_last = coin(), special = coin();
@@ -210,18 +242,41 @@ void check_convolution(const Kernels& k) {
   const Strides os = strides(s.co, s.out_h(), s.out_w(), out_last);
   const Floats x = special ? values(s.n * s.c * s.h * s.w) : normal(s.n * s.c * s.h * s.w);
   const Floats w = values(s.co * (s.c / s.groups) * s.kh * s.kw);
-  const Floats shift = normal(s.c), scale = normal(s.co), bias = normal(s.co);
-  const float *b = shifted ? shift.data() : nullptr, *f = scaled ? scale.data() : nullptr,
-              *o = biased ? bias.data() : nullptr;
-  Floats out(s.n * s.co * s.out_h() * s.out_w(), -12345.0f);
+  const int64_t size = s.n * s.co * s.out_h() * s.out_w();
+  const Floats shift = normal(s.c), scale = normal(s.co), bias = normal(s.co), rows = normal(s.out_h()),
+               columns = normal(s.out_w()), post = normal(s.co), slope = normal(s.co), residual = values(size);
+  const float* b = shifted ? shift.data() : nullptr;
+  Finish f;
+  if (scaled) f.scale = scale.data();
+  if (biased) f.bias = bias.data();
+  const bool more = coin();  // else what training asks for
+  f.pixel_groups = coin() ? s.groups : 1;
+  const Floats pixels = normal(s.n * f.pixel_groups * s.out_h() * s.out_w());
+  if (more) {
+    if (between(0, 3) == 0) f.rows = rows.data();
+    if (between(0, 3) == 0) f.columns = columns.data();
+    if (between(0, 3) == 0) f.pixels = pixels.data();
+    if (between(0, 3) == 0) f.post_scale = post.data();
+    if (coin()) f.residual = residual.data();
+    f.activation = static_cast<Activation>(between(0, 3));
+    f.slope = slope.data(), f.slope_per_channel = coin();
+    f.low = -1.5f, f.high = 2.5f;
+    current += " finish=" + text(f.rows != nullptr, f.columns != nullptr, f.pixels != nullptr, f.pixel_groups,
+                                 f.post_scale != nullptr, f.residual != nullptr, static_cast<int>(f.activation),
+                                 f.slope_per_channel);
+  }
+  const Floats wanted = convolution(s, x, xs, w, ws, b, f, os);
+  Floats out(size, -12345.0f);
   if (is_depthwise(s)) {
-    convolve_depthwise(k, s, x.data(), xs, w.data(), ws, b, f, o, out.data(), os, threads);
-    const Floats wanted = convolution(s, x, xs, w, ws, b, f, o, os);
+    convolve_depthwise(k, s, x.data(), xs, pack_depthwise(s, w.data(), ws), b, f, out.data(), os, threads);
     expect(out, wanted);
     std::fill(out.begin(), out.end(), -12345.0f);  // then the general way, which must agree
   }
-  convolve(k, s, x.data(), xs, pack_weight(k, s, w.data(), ws), b, f, o, out.data(), os, threads);
-  expect(out, convolution(s, x, xs, w, ws, b, f, o, os));
+  const PackedWeight packed = pack_weight(k, s, w.data(), ws);
+  const auto plan = coin() ? make_plan(s, packed) : nullptr;
+  convolve(k, s, x.data(), xs, packed, b, f, out.data(), os, threads, plan.get());
+  expect(out, wanted);
+  check_bits(s, w, ws, packed);
 }
 
 void check_matmul(const Kernels& k) {

@@ -88,12 +88,12 @@ class Matmul {
 }  // namespace
 
 void matmul(const Kernels& kernels, Product product, int64_t outer, int64_t inner, int64_t length, const Vectors& a,
-            const Vectors& b, float* out, int threads) {
+            const Vectors& b, float* out, const Threads& threads) {
   if (outer * inner * a.rows * b.rows == 0) return;
   const Matmul work(kernels, product, length, a, b);
   // Few elements of the batch are split by rows, so that every thread has some.
   const int64_t elements = outer * inner;
-  const int64_t parts = elements >= threads ? 1 : std::min<int64_t>(a.rows, (threads + elements - 1) / elements);
+  const int64_t parts = elements >= threads.count ? 1 : std::min<int64_t>(a.rows, (threads.count + elements - 1) / elements);
   const int64_t rows = (a.rows + parts - 1) / parts;
   parallel_for(elements * parts, threads, [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; ++u) {

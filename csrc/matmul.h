@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels.h"
+#include "threads.h"
 
 #include <cstdint>
 
@@ -22,6 +23,6 @@ enum class Product {
 
 // out[o][i][m][n] = a[o][i][m] . b[o][i][n], contiguous; the batch is outer x inner.
 void matmul(const Kernels& kernels, Product product, int64_t outer, int64_t inner, int64_t length, const Vectors& a,
-            const Vectors& b, float* out, int threads);
+            const Vectors& b, float* out, const Threads& threads);
 
 }  // namespace bibench

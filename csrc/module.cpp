@@ -14,8 +14,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -38,22 +36,7 @@ using MaybeArray = std::optional<Array>;
 // An argument that is taken as it is or not at all: a converted `out` would be a copy that nobody sees.
 auto operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
 
-std::atomic<const Kernels*> current{nullptr};
-
-const Kernels& kernels() {
-  if (const Kernels* chosen = current.load()) return *chosen;
-  const Kernels* chosen = bibench::available_kernels().front();
-  if (const char* asked = std::getenv("BIBENCH_ISA"); asked && *asked) {
-    chosen = bibench::find_kernels(asked);
-    if (!chosen) {
-      std::string names;
-      for (const Kernels* k : bibench::available_kernels()) names += std::string(names.empty() ? "" : ", ") + k->name;
-      throw std::invalid_argument("BIBENCH_ISA=" + std::string(asked) + ": this processor has " + names);
-    }
-  }
-  current.store(chosen);
-  return *chosen;
-}
+const Kernels& kernels() { return bibench::current_kernels(); }
 
 void check(bool condition, const std::string& message) {
   if (!condition) throw std::invalid_argument(message);
@@ -140,17 +123,19 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
         "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
             ", " + std::to_string(s.out_w()) + "), got " + shape_of(out));
   const Strides xs = layout(x, "x"), ws = layout(weight, "weight"), os = layout(out, "out");
-  const float *shift_data = channel_values(shift, s.c, "shift"), *scale_data = channel_values(scale, s.co, "scale"),
-              *bias_data = channel_values(bias, s.co, "bias");
+  const float* shift_data = channel_values(shift, s.c, "shift");
+  bibench::Finish finish;
+  finish.scale = channel_values(scale, s.co, "scale");
+  finish.bias = channel_values(bias, s.co, "bias");
   const Kernels& k = kernels();
   nb::gil_scoped_release release;
   if (bibench::is_depthwise(s)) {
-    bibench::convolve_depthwise(k, s, x.data(), xs, weight.data(), ws, shift_data, scale_data, bias_data, out.data(), os,
-                                threads);
+    bibench::convolve_depthwise(k, s, x.data(), xs, bibench::pack_depthwise(s, weight.data(), ws), shift_data, finish,
+                                out.data(), os, threads);
     return;
   }
   const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws);
-  bibench::convolve(k, s, x.data(), xs, packed, shift_data, scale_data, bias_data, out.data(), os, threads);
+  bibench::convolve(k, s, x.data(), xs, packed, shift_data, finish, out.data(), os, threads);
 }
 
 bibench::Vectors vectors(const Array& a, bool transposed, const char* name) {
@@ -381,7 +366,7 @@ NB_MODULE(_core, m) {
       [](const std::string& name) {
         const Kernels* found = bibench::find_kernels(name);
         check(found != nullptr, "no kernels named '" + name + "' for this processor");
-        current.store(found);
+        bibench::use_kernels(*found);
       },
       "name"_a, "Use these kernels from now on.");
   m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,

@@ -28,6 +28,8 @@ constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks) {
       .add_tap = add_tap,
       .add_products = add_products,
       .finish_sums = finish_sums,
+      .finish_line = finish_line,
+      .add_abs = add_abs,
       .normalize_row = normalize_row,
       .normalize_row_backward = normalize_row_backward,
       .rescale_backward = rescale_backward,

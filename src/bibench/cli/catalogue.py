@@ -81,21 +81,31 @@ def _tracks() -> list[Row]:
     return [{"name": name, "title": TRACKS[name].title, "equation": TRACKS[name].equation} for name in TRACKS]
 
 
+def _engines() -> list[Row]:
+    from bibench.deploy import ENGINES
+
+    return [
+        {"name": name, "title": engine.title, "file": engine.extension, "here": engine().available() or "yes"}
+        for name, engine in ((name, ENGINES[name]) for name in ENGINES)
+    ]
+
+
 CATALOGUES: dict[str, Callable[[], list[Row]]] = {
     "operators": _operators,
     "models": _models,
     "tasks": _tasks,
     "suites": _suites,
     "tracks": _tracks,
+    "engines": _engines,
 }
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites or tracks")],
+    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks or engines")],
     load: Load = None,
     json: Json = False,
 ) -> None:
-    """List operators, models, tasks, suites or tracks."""
+    """List operators, models, tasks, suites, tracks or engines."""
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")

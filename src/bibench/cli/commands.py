@@ -2,7 +2,7 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, measuring, planning, running, scoring, structures
+from bibench.cli import catalogue, complexity, data, deploying, measuring, planning, running, scoring, structures
 
 app = typer.Typer(
     name="bibench",
@@ -22,6 +22,9 @@ app.command("score")(scoring.score)
 app.command("complexity")(complexity.complexity)
 measuring.measure.command("complexity")(complexity.measure)
 measuring.measure.command("structures")(structures.structures)
+app.command("export")(deploying.export)
+app.command("verify")(deploying.verify)
+app.add_typer(deploying.deploy, name="deploy")
 app.add_typer(measuring.measure, name="measure")
 app.add_typer(data.app, name="data")
 app.command("check")(catalogue.check)

@@ -95,9 +95,13 @@ def arrange(model: nn.Module, task: Task) -> nn.Module:
 
 def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
     """The trained model of a finished cell, in evaluation mode."""
+    return load_weights(CellDirectory(runs, cell).file(MODEL), cell, task)
+
+
+def load_weights(path: Path, cell: Cell, task: Task) -> nn.Module:
+    """The model of a cell with the trained weights of the file `path`, in evaluation mode."""
     model = float_model(cell, task)
     convert(cell, model, task, cell.resolved_recipe())
-    path = CellDirectory(runs, cell).file(MODEL)
     saved = load_checkpoint(path)
     try:
         model.load_state_dict(saved["model"])

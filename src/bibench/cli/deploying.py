@@ -1,0 +1,164 @@
+"""``bibench export``, ``verify`` and ``deploy matrix``: trained models as files that run, and proof of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bibench.cli.app import FAILED
+from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
+from bibench.cli.output import console, print_json, table
+from bibench.errors import UnsupportedError
+
+TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
+OperatorName = Annotated[str | None, typer.Option("--operator", help="Of such a checkpoint.")]
+
+deploy = typer.Typer(help="What runs where.", no_args_is_help=True)
+
+
+@deploy.callback()
+def _group() -> None:
+    """What runs where."""
+
+
+def export(
+    source: Annotated[Path, typer.Argument(metavar="CELL|CHECKPOINT", help="A cell's folder, or a checkpoint.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file; its manifest goes beside it.")],
+    engine: Annotated[str, typer.Option("--engine", help="See: bibench list engines")] = "bibench",
+    task: TaskName = None,
+    model: ModelName = None,
+    operator: OperatorName = None,
+    data_root: DataRoot = None,
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """Write a trained model as a file for an engine, with a manifest."""
+    load_files(load)
+    from bibench.deploy import ENGINES
+    from bibench.deploy import export as write
+    from bibench.deploy.exporting import model_path
+    from bibench.deploy.source import Named, calibration, trained
+
+    runner = ENGINES[engine]()
+    found = trained(source, Named(task, model, operator), data_root)
+    data = calibration(found.task) if runner.needs_calibration else None
+    inputs = found.task.example_inputs()
+    made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance)
+    if json:
+        print_json(made.to_dict())
+        return
+    out = console()
+    path = model_path(output, runner)
+    out.print(f"{path}: {made.bytes:,} bytes for engine {engine}, {len(made.layers)} 1-bit layers")
+    folded = ", ".join(f"{count} {name}" for name, count in made.folded.items() if count)
+    out.print(f"folded into them: {folded or 'nothing'}")
+    for note in made.notes:
+        out.print(f"note: {note}")
+
+
+def verify(
+    model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported model.")],
+    against: Annotated[Path, typer.Option("--against", metavar="CELL|CHECKPOINT", help="What it was exported from.")],
+    examples: Annotated[int, typer.Option("--examples", min=1, help="Of the test split, compared sign by sign.")] = 32,
+    metric: Annotated[bool, typer.Option("--metric/--no-metric", help="Judge both on the whole test split.")] = True,
+    task: TaskName = None,
+    model: ModelName = None,
+    operator: OperatorName = None,
+    data_root: DataRoot = None,
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """Prove that an exported model is the trained one: layers, outputs, task metric. Exit code 1 if it is not."""
+    load_files(load)
+    from bibench.deploy.exporting import Deployed
+    from bibench.deploy.judging import judge
+    from bibench.deploy.parity import verify as compare
+    from bibench.deploy.source import Named, some_inputs, trained
+
+    deployed = Deployed(model_file)
+    found = trained(against, Named(task, model, operator), data_root)
+    report = compare(deployed, found.model, some_inputs(found.task, "test", examples))
+    scores: dict[str, Any] = {}
+    if metric:
+        try:
+            scores = {
+                which: judge(one, found.task).metrics[found.task.metric]
+                for which, one in (("trained", found.model), ("deployed", deployed))
+            }
+        except UnsupportedError as error:
+            console(stderr=True).print(f"no metric: {error}")
+    if json:
+        print_json({**report.to_dict(), "metric": found.task.metric if scores else None, **scores})
+    else:
+        _print_report(report, found.task.metric, scores)
+    if not report.equal:
+        raise typer.Exit(FAILED)
+
+
+def _print_report(report: Any, metric: str, scores: dict[str, float]) -> None:
+    out = console()
+    columns = ("layer", "integer products", "signs", "flips", "of them first", "margin")
+    rows = [
+        (
+            layer.layer,
+            "?"
+            if layer.product_difference is None
+            else f"off by {layer.product_difference:g}"
+            if layer.product_difference
+            else "equal",
+            layer.signs,
+            layer.flips,
+            layer.origins,
+            f"{layer.margin:.2g}{'' if layer.explained else ' (more than rounding)'}" if layer.flips else "",
+        )
+        for layer in report.layers
+    ]
+    out.print(table(f"Parity of {report.engine} with the training graph", columns, rows, numeric=columns[2:]))
+    out.print(report.summary())
+    if scores:
+        out.print(f"{metric} on the test split: trained {scores['trained']:.6g}, deployed {scores['deployed']:.6g}")
+
+
+@deploy.command("matrix")
+def matrix(
+    task: Annotated[str, typer.Option("--task", help="Whose shapes the models get.")] = "cifar10",
+    models: Models = None,
+    operators: Operators = None,
+    engines: Annotated[list[str] | None, typer.Option("--engines", help="Only these, as in: bibench,torch")] = None,
+    load: Load = None,
+    json: Json = False,
+) -> None:
+    """Which operators run on which engines, and why not, layer by layer, before any training."""
+    load_files(load)
+    from bibench.choice import choice
+    from bibench.deploy import ENGINES
+    from bibench.deploy.matrix import matrix as combine
+    from bibench.operators import known_operators
+    from bibench.tasks import TASKS
+
+    of = TASKS[task]()
+    rows = list(
+        combine(
+            of,
+            [choice(name) for name in flat(models) or of.models],
+            [choice(name) for name in flat(operators) or known_operators()],
+            flat(engines) or list(ENGINES),
+        )
+    )
+    if json:
+        print_json([row.to_dict() for row in rows])
+        return
+    out = console()
+    columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
+    lines = [
+        (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
+        for r in rows
+    ]
+    out.print(table(f"Deployability for the shapes of {task}", columns, lines, numeric=("1-bit layers",)))
+
+
+def _because(row: Any) -> str:
+    return "; ".join(f"{reason} ({len(layers)} layers: {layers[0]} ...)" for reason, layers in row.reasons.items())

@@ -1,0 +1,86 @@
+"""Example inputs: what a model is called with, checked, named and on the processor."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bibench.errors import BiBenchError
+
+
+@dataclass(frozen=True)
+class Example:
+    """Tensors that a model is called with, by position or name."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: Any) -> Example:
+        """From a tensor, a tuple of positional or a dict of keyword arguments."""
+        if isinstance(inputs, dict):
+            example = cls(kwargs={k: _tensor(k, v) for k, v in inputs.items()})
+        else:
+            given = inputs if isinstance(inputs, tuple | list) else (inputs,)
+            example = cls(args=tuple(_tensor(str(i), v) for i, v in enumerate(given)))
+        if not example.tensors:
+            raise BiBenchError("example_inputs holds no tensor: give what the model is called with")
+        return example
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors, positional first."""
+        return [v for v in (*self.args, *self.kwargs.values()) if v is not None]
+
+    @property
+    def batch(self) -> int:
+        """Length of the batch axis, the first axis of the first tensor (0 if it has none)."""
+        first = self.tensors[0]
+        return first.shape[0] if first.dim() else 0
+
+    def batched(self, value: Any) -> bool:
+        """Whether `value` is a tensor with the batch axis."""
+        return isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == self.batch > 0
+
+    def repeated(self) -> Example:
+        """At least two examples: a batch of one would be taken for a property of the model."""
+        if self.batch != 1:
+            return self
+
+        def twice(v: Any) -> Any:
+            return torch.cat([v, v]) if self.batched(v) else v
+
+        return Example(tuple(map(twice, self.args)), {k: twice(v) for k, v in self.kwargs.items()})
+
+    def names(self, model: nn.Module) -> list[str]:
+        """Names of the tensors: those of the parameters of the model's `forward`."""
+        parameters = list(inspect.signature(model.forward).parameters.values())
+        if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            positional = [f"input{i}" for i in range(len(self.args))]
+        else:
+            positional = [p.name for p in parameters[: len(self.args)]]
+        given = dict(zip(positional, self.args, strict=False)) | self.kwargs
+        return [name for name, value in given.items() if value is not None]
+
+    def call(self, model: nn.Module) -> Any:
+        """The model's outputs without gradients; a `BiBenchError` when it does not take these inputs."""
+        try:
+            with torch.no_grad():
+                return model(*self.args, **self.kwargs)
+        except BiBenchError:
+            raise
+        except Exception as error:
+            shapes = ", ".join(f"{tuple(t.shape)} {t.dtype}".replace("torch.", "") for t in self.tensors)
+            raise BiBenchError(
+                f"the model cannot be called with example_inputs ({shapes}): {str(error).splitlines()[0]}"
+            ) from error
+
+
+def _tensor(name: str, value: Any) -> Tensor | None:
+    if value is None or isinstance(value, Tensor):
+        return None if value is None else value.detach().cpu()
+    raise BiBenchError(f"example_inputs[{name}] must be a tensor, got {type(value).__name__}")

@@ -1,0 +1,73 @@
+"""ONNX Runtime in 8 bits, by its static quantizer: the baseline between full precision and 1 bit."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bibench.deploy import onnx_file
+from bibench.deploy.engine import Array, Calibration, engine
+from bibench.deploy.engines.onnxruntime import OnnxRuntime
+from bibench.deploy.graph import Canonical
+from bibench.deploy.statement import Stated
+from bibench.errors import BiBenchError, require
+
+
+@engine("onnxruntime_int8")
+class OnnxRuntimeInt8(OnnxRuntime):
+    """Weights per channel and activations in signed 8 bits (QDQ form), ranges by calibration data."""
+
+    title = "ONNX Runtime (int8)"
+    needs_calibration = True
+    exact = False
+
+    def refusal(self, layer: Stated) -> str:
+        return "already 1-bit: the int8 baseline is that of the full-precision model"
+
+    def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
+        require("onnxruntime", extra="deploy", purpose="quantizing models")
+        from onnxruntime import quantization  # type: ignore[import-untyped, unused-ignore]
+        from onnxruntime.quantization.shape_inference import (  # type: ignore[import-untyped, unused-ignore]
+            quant_pre_process,
+        )
+
+        names = [value.name or "" for value in canonical.model.graph.inputs]
+        with tempfile.TemporaryDirectory(prefix="bibench-") as folder:
+            source, prepared, target = (Path(folder, name) for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
+            source.write_bytes(onnx_file.serialize(canonical.model))
+            quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+            quantization.quantize_static(
+                str(prepared),
+                str(target),
+                Reader(names, calibration or ()),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                weight_type=quantization.QuantType.QInt8,
+                activation_type=quantization.QuantType.QInt8,
+            )
+            return target.read_bytes()
+
+
+class Reader:
+    """Batches of inputs as ONNX Runtime's quantizer reads them: one dictionary each, then None."""
+
+    def __init__(self, names: Sequence[str], batches: Calibration) -> None:
+        self._feeds = self._named(names, batches)
+        self.count = 0
+
+    def _named(self, names: Sequence[str], batches: Calibration) -> Iterator[dict[str, Array]]:
+        for batch in batches:
+            if len(batch) != len(names):
+                raise BiBenchError(f"calibration: the model has {len(names)} inputs, a batch has {len(batch)}")
+            self.count += 1
+            yield {name: np.asarray(array) for name, array in zip(names, batch, strict=True)}
+        if not self.count:
+            raise BiBenchError("calibration holds no batch: give a few of the model's inputs")
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next batch."""
+        return next(self._feeds, None)

@@ -1,0 +1,79 @@
+"""PyTorch: the model without its training parts as a `torch.export` program, in plain tensor operations."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bibench.deploy import manifest, operations
+from bibench.deploy.engine import Array, Calibration, Engine, check_inputs, engine
+from bibench.deploy.graph import Canonical, dynamic_shapes
+from bibench.errors import BiBenchError
+
+
+@engine("torch")
+class Torch(Engine):
+    """The reference: computes with the functions that the layers train with."""
+
+    title = "PyTorch"
+    extension = ".pt2"
+
+    def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
+        example = canonical.example
+        shapes = dynamic_shapes(example) if canonical.dynamic else None
+        program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
+        program.example_inputs = None
+        stream = io.BytesIO()
+        torch.export.save(program, stream)
+        return stream.getvalue()
+
+    def load(self, path: Path, threads: int = 1) -> Any:
+        assert operations.translations()  # registers the operators that the program refers to
+        described = manifest.read(path)
+        if described is None:
+            raise BiBenchError(f"{path} has no manifest, which lists its inputs; export the model again")
+        _refuse_pickles(path)
+        try:
+            program = torch.export.load(path)
+        except Exception as error:  # of many kinds, from a damaged archive
+            raise BiBenchError(f"{path} is not a program of torch.export: {str(error).splitlines()[0]}") from error
+        inputs = [(t.name, t.shape, t.dtype) for t in described.inputs]
+        return program.module(), inputs, threads
+
+    def run(self, loaded: Any, inputs: Sequence[Array]) -> list[Array]:
+        module, expected, threads = loaded
+        arrays = [torch.from_numpy(array) for array in check_inputs(expected, inputs)]
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                outputs = module(*arrays)
+        finally:
+            torch.set_num_threads(before)
+        given = outputs if isinstance(outputs, tuple | list) else [outputs]
+        return [output.numpy() for output in given]
+
+
+def _refuse_pickles(path: Path) -> None:
+    """A program's archive may hold pickles, which run code when they are loaded; ours hold none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith("config.json") and _has_pickle(json.loads(archive.read(name))):
+                    raise BiBenchError(f"{path} holds pickled objects, which could run code; it was not opened")
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        if isinstance(error, BiBenchError):
+            raise
+        raise BiBenchError(f"{path} is not a program of torch.export ({error})") from error
+
+
+def _has_pickle(data: Any) -> bool:
+    if isinstance(data, dict):
+        return data.get("use_pickle") is True or any(map(_has_pickle, data.values()))
+    return isinstance(data, list) and any(map(_has_pickle, data))

@@ -1,0 +1,114 @@
+"""Export: a trained model to the file of an engine, with its manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from bibench.deploy import manifest
+from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
+from bibench.deploy.graph import canonical
+from bibench.deploy.manifest import Manifest
+from bibench.deploy.passes.nodes import SHIFT
+from bibench.errors import BiBenchError
+from bibench.files import write_atomically
+
+
+def export(
+    model: nn.Module,
+    path: str | Path,
+    example_inputs: Any,
+    engine: str = "bibench",
+    *,
+    calibration: Calibration | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Manifest:
+    """Write a trained model as `path` for an engine, and its manifest beside it as JSON.
+
+    Args:
+        model: in evaluation mode, binarized by `bibench.binarize` or not; it is not changed.
+        path: of the model file; the engine's extension is appended where there is none.
+        example_inputs: what the model is called with: a tensor, a tuple of positional or a dict of
+            keyword arguments. The first axis is the batch and stays open.
+        engine: see ``bibench list engines``.
+        calibration: batches of inputs, for engines that choose ranges by data (``onnxruntime_int8``).
+        provenance: what else the manifest should say about where the model is from.
+
+    Raises:
+        UnsupportedError: a layer that the engine does not run, with the reason.
+        BiBenchError: a model in training mode, or inputs that it does not take.
+        StoreError: a path that cannot be written.
+    """
+    runner = ENGINES[engine]()
+    path = model_path(path, runner)
+    if runner.needs_calibration and calibration is None:
+        raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
+    runner.require_support(model)
+    graph = canonical(model, example_inputs)
+    described = manifest.describe(graph, engine, path.name, provenance or {})
+    _embed(graph, described)
+    content = runner.convert(graph, calibration)
+    described = replace(described, sha256=manifest.checksum(content), bytes=len(content))
+    write_atomically(path, lambda stream: (stream.write(content), None)[1])
+    manifest.write(described, path)
+    return described
+
+
+def model_path(path: str | Path, engine: Engine) -> Path:
+    """`path` with the engine's extension; a `BiBenchError` for one that would clash with the manifest."""
+    path = Path(path)
+    if path.is_dir():
+        raise BiBenchError(f"{path} is a folder; name the model file, such as {path / ('model' + engine.extension)}")
+    path = path if path.suffix else path.with_suffix(engine.extension)
+    if path.suffix == ".json":
+        raise BiBenchError(f"{path}: .json is the manifest's; name the model file {path.stem}{engine.extension}")
+    return path
+
+
+class Deployed:
+    """A model file and its engine: call it with arrays.
+
+    ``Deployed(path)(images)`` gives the list of outputs. `manifest` says what the model is.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        self.path = Path(path)
+        described = manifest.read(self.path)
+        if described is None:
+            raise BiBenchError(
+                f"{self.path} has no manifest ({manifest.path_of(self.path).name}); keep the two files together, or "
+                "open it with bibench.deploy.ort_session"
+            )
+        self.manifest = described
+        self.engine = ENGINES[described.engine]()
+        self.engine.require()
+        self.loaded = self.engine.load(self.path, threads)
+
+    def __call__(self, *inputs: Any) -> list[Array]:
+        """Outputs for one batch of arrays (or tensors), in the order of the manifest."""
+        return self.engine.run(self.loaded, [np.asarray(x) for x in inputs])
+
+    def layer_values(self, *inputs: Any) -> dict[str, LayerValues] | None:
+        """What each 1-bit layer sees and gives; None where the engine cannot tell."""
+        return self.engine.layer_values(self.path, [np.asarray(x) for x in inputs])
+
+
+def load(path: str | Path, threads: int = 1) -> Deployed:
+    """Open an exported model, after its checksum was verified."""
+    return Deployed(path, threads)
+
+
+def _embed(graph: Any, described: Manifest) -> None:
+    facts = described.to_dict()
+    graph.model.metadata_props[manifest.METADATA] = json.dumps(
+        {key: facts[key] for key in ("format", "opset", "notes", "provenance")}
+    )
+    for node in graph.nodes.values():
+        node.metadata_props.pop(SHIFT, None)  # the manifest has it
+    graph.model.producer_name = "bibench"
+    graph.model.producer_version = facts["provenance"]["bibench"]

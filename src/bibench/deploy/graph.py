@@ -1,0 +1,188 @@
+"""The canonical graph: a trained model as one ONNX model with 1-bit operators, from which all engines start.
+
+Everything that is not binarized is standard ONNX of `OPSET`. The binarized layers are single nodes of the
+domain `bibench`, named as the layers; `passes` folds into them what follows them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from bibench.auditing import Audit
+from bibench.auditing import audit as audit_of
+from bibench.deploy import domain, operations
+from bibench.deploy.calling import Example
+from bibench.deploy.freezing import freeze
+from bibench.deploy.parts import deployable_part
+from bibench.errors import BiBenchError, UnsupportedError, require
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+OPSET = 20
+"""Of the standard operators."""
+BATCH = "batch"
+
+
+@dataclass
+class Canonical:
+    """A model ready for engines.
+
+    Attributes:
+        model: the graph (`onnx_ir.Model`); `proto` is it as protobuf.
+        frozen: the same as a PyTorch module, without folding.
+        example: inputs that the graph was traced with, at least two examples.
+        audit: of the trained model.
+        notes: what a user should know: what was left out, what could not be done.
+        folded: how often each pass applied.
+        dynamic: whether the batch is open.
+    """
+
+    model: ir.Model
+    frozen: nn.Module
+    example: Example
+    audit: Audit
+    notes: list[str] = field(default_factory=list)
+    folded: dict[str, int] = field(default_factory=dict)
+    dynamic: bool = True
+
+    @property
+    def proto(self) -> onnx.ModelProto:
+        """The graph as protobuf."""
+        import onnx_ir as ir
+
+        return ir.to_proto(self.model)
+
+    @property
+    def nodes(self) -> dict[str, ir.Node]:
+        """The nodes of the domain by layer name, in the order of the graph."""
+        return {n.name or "": n for n in self.model.graph if n.domain == domain.DOMAIN}
+
+
+def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Canonical:
+    """The canonical graph of a model in evaluation mode, binarized or not.
+
+    Args:
+        model: a trained model; it is not changed.
+        example_inputs: what it is called with: a tensor, a tuple of positional or a dict of keyword
+            arguments. Their first axis is the batch, which the graph leaves open.
+        fold: whether norms, biases, residuals and activations are folded into the 1-bit operators.
+
+    Raises:
+        BiBenchError: a model in training mode, or inputs that it does not take.
+        UnsupportedError: a layer without a 1-bit inference form, or a model that cannot be traced.
+    """
+    for library in ("onnx", "onnxscript"):
+        require(library, extra="deploy", purpose="export")
+    _check(model)
+    part, example_inputs, notes = deployable_part(model, example_inputs)
+    example = Example.of(example_inputs)
+    part.eval()
+    example.call(part)
+    example = example.repeated()
+    frozen = freeze(part, example.args, example.kwargs)
+    audit = audit_of(part, example.kwargs or example.args)
+    graph, dynamic = _trace(frozen, example)
+    if not dynamic:
+        notes.append(f"the batch is fixed to {example.batch}: the model's graph depends on it")
+    made = Canonical(graph, frozen, example, audit, notes, dynamic=dynamic)
+    _name_nodes(graph)
+    if fold:
+        from bibench.deploy.passes import fold as fold_all
+
+        made.folded = fold_all(graph)
+    return made
+
+
+def _check(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise BiBenchError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if any(p.is_meta for p in model.parameters()):
+        raise BiBenchError("the model is on the meta device and has no weights: build and train it on a real one")
+    if model.training:
+        raise BiBenchError("the model is in training mode, where norms and dropout differ: call model.eval() first")
+    if any(m.training and isinstance(m, nn.modules.batchnorm._BatchNorm | nn.Dropout) for m in model.modules()):
+        raise BiBenchError("a norm or dropout of the model is in training mode: call model.eval() first")
+
+
+def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
+    failure = ""
+    for dynamic in (True, False):
+        try:
+            with _quiet():
+                program = torch.onnx.export(
+                    frozen,
+                    example.args,
+                    kwargs=example.kwargs or None,
+                    dynamo=True,
+                    opset_version=OPSET,
+                    input_names=example.names(frozen),
+                    custom_translation_table=operations.translations(),
+                    dynamic_shapes=dynamic_shapes(example) if dynamic else None,
+                    optimize=True,
+                    verbose=False,
+                )
+        except Exception as error:  # the exporter raises many kinds; what it says is all that helps
+            failure = failure or _reason(error)
+            continue
+        assert program is not None
+        return program.model, dynamic
+    raise UnsupportedError(f"the model cannot be traced to ONNX: {failure}")
+
+
+def dynamic_shapes(example: Example) -> Any:
+    """The open batch axis of each input, as `torch.export` takes it."""
+    axis = torch.export.Dim(BATCH)
+
+    def shape(value: Any) -> dict[int, Any] | None:
+        return {0: axis} if example.batched(value) else None
+
+    positional = tuple(shape(v) for v in example.args)
+    return {k: shape(v) for k, v in example.kwargs.items()} if example.kwargs else positional
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])[:400]}"
+
+
+def _name_nodes(model: ir.Model) -> None:
+    """Name each node of the domain as its layer, `layer#2` where a layer is called again.
+
+    What the tracer noted beside the graph (stack traces with the paths of this machine) is dropped.
+    """
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(model)
+    seen: Counter[str] = Counter()
+    for node in model.graph:
+        if node.domain != domain.DOMAIN:
+            continue
+        layer = node.attributes.pop("layer").as_string()
+        seen[layer] += 1
+        node.name = layer if seen[layer] == 1 else f"{layer}#{seen[layer]}"

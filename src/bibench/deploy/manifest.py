@@ -1,0 +1,154 @@
+"""The manifest beside a deployed model: where it comes from, what is in it, and its checksum."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bibench.deploy import domain
+from bibench.deploy.graph import OPSET, Canonical
+from bibench.deploy.passes.nodes import SHIFT
+from bibench.errors import StoreError
+from bibench.files import read_json, write_json
+from bibench.provenance import git_state, versions
+
+FORMAT = 1
+METADATA = "bibench"
+"""Key of the manifest in an ONNX model's metadata (there without checksum and size)."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: name, shape (a name where the length is open) and NumPy's name of its type."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a deployed model is.
+
+    Attributes:
+        engine, file: who runs it, and its name.
+        sha256, bytes: of the file ("" and 0 inside the file itself).
+        inputs, outputs: in order.
+        layers: of each 1-bit layer the names of the values whose signs it takes, and of its output; `shift`
+            is what the model adds to that value and the layer's threshold holds instead.
+        opset: standard operators and domain `bibench`.
+        audit: of the trained model: bits, parameters and MACs of each layer.
+        folded: how often each pass folded something into a 1-bit operator.
+        notes: what was left out or could not be done.
+        provenance: versions, commit, time, and the cell or checkpoint.
+    """
+
+    engine: str
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    sha256: str = ""
+    bytes: int = 0
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    opset: dict[str, int] = field(default_factory=dict)
+    audit: dict[str, Any] = field(default_factory=dict)
+    folded: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        tensors = {
+            which: [{"name": t.name, "shape": list(t.shape), "dtype": t.dtype} for t in getattr(self, which)]
+            for which in ("inputs", "outputs")
+        }
+        return {**vars(self), **tensors, "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, data: Any, source: str) -> Manifest:
+        """The inverse of `to_dict`; `StoreError` for anything else."""
+        try:
+            if data["format"] > FORMAT:
+                raise StoreError(f"{source} was made by a newer bibench (format {data['format']}); upgrade")
+            tensors = {
+                which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
+                for which in ("inputs", "outputs")
+            }
+            return cls(**{**data, **tensors, "notes": tuple(data["notes"])})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{source} is not a manifest ({error}); export the model again") from error
+
+
+def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str, Any]) -> Manifest:
+    """The manifest of a canonical graph, without checksum."""
+    graph = canonical.model.graph
+    return Manifest(
+        engine=engine,
+        file=file,
+        inputs=tuple(_tensor(v) for v in graph.inputs),
+        outputs=tuple(_tensor(v) for v in graph.outputs),
+        layers={name: _values(node) for name, node in canonical.nodes.items()},
+        opset={"ai.onnx": OPSET, domain.DOMAIN: domain.VERSION},
+        audit=canonical.audit.to_dict(),
+        folded=canonical.folded,
+        notes=tuple(canonical.notes),
+        provenance={
+            **_made_now(),
+            **provenance,
+        },
+    )
+
+
+def path_of(model: Path) -> Path:
+    """Where the manifest of a model file is."""
+    return model.with_suffix(".json")
+
+
+def write(manifest: Manifest, model: Path) -> None:
+    """Write it beside the model."""
+    write_json(path_of(model), manifest.to_dict())
+
+
+def read(model: Path) -> Manifest | None:
+    """The manifest of a model file, or None; `StoreError` when the file is not what the manifest describes."""
+    if not model.is_file():
+        raise StoreError(f"{model} does not exist")
+    path = path_of(model)
+    if not path.exists():
+        return None
+    manifest = Manifest.from_dict(read_json(path), str(path))
+    found = checksum(model.read_bytes())
+    if manifest.sha256 != found:
+        raise StoreError(
+            f"{model} is not the file that {path.name} describes: its checksum is {found[:12]}..., expected "
+            f"{manifest.sha256[:12]}...; it is truncated or was changed. Export it again"
+        )
+    return manifest
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _values(node: Any) -> dict[str, Any]:
+    signed = node.inputs[:3] if node.op_type == domain.ATTENTION else node.inputs[:1]
+    values = {"inputs": [value.name for value in signed], "output": node.outputs[0].name}
+    shift = node.metadata_props.get(SHIFT)
+    return values if shift is None else {**values, "shift": json.loads(shift)}
+
+
+def _tensor(value: Any) -> Tensor:
+    shape = tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)
+    return Tensor(value.name, shape, str(value.dtype.numpy()))
+
+
+def _made_now() -> dict[str, Any]:
+    commit, dirty = git_state()
+    made = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"made": made, **versions(), "git_commit": commit, "git_dirty": dirty}

@@ -1,0 +1,73 @@
+"""What runs where: operator × model × engine with the reason per layer, before any training.
+
+Derived from what operators state to be left at inference and what engines say of it. Models are on the meta device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bibench.auditing import on_meta
+from bibench.choice import Choice
+from bibench.conversion import binarize
+from bibench.deploy.engine import ENGINES, Obstacle
+from bibench.deploy.statement import statements
+from bibench.errors import BiBenchError
+from bibench.operators import OPERATORS
+from bibench.tasks import Task
+
+
+@dataclass(frozen=True)
+class Deployability:
+    """Of one operator on one model with one engine: `layers` are 1-bit, `obstacles` of them do not run."""
+
+    operator: str
+    model: str
+    engine: str
+    layers: int
+    obstacles: tuple[Obstacle, ...] = ()
+    problem: str = ""
+
+    @property
+    def deployable(self) -> bool:
+        """Whether all layers run."""
+        return not self.obstacles and not self.problem
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**vars(self), "obstacles": [o._asdict() for o in self.obstacles], "deployable": self.deployable}
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Layers by reason."""
+        found: dict[str, list[str]] = {}
+        for layer, reason in self.obstacles:
+            found.setdefault(reason, []).append(layer)
+        return found
+
+
+def matrix(
+    task: Task, models: Iterable[Choice], operators: Iterable[Choice], engines: Iterable[str]
+) -> Iterator[Deployability]:
+    """All combinations, for the shapes of a task. A model that an operator cannot be built for is a `problem`."""
+    operators, runners = list(operators), {name: ENGINES[name]() for name in engines}
+    for chosen in models:
+        for operator in operators:
+            layers, problem = 0, ""
+            found: dict[str, list[Obstacle]] = {name: [] for name in runners}
+            try:
+                with torch.device("meta"):
+                    model = task.for_model(chosen.name).model(chosen.name, chosen.options)
+                    if not OPERATORS[operator.name].full_precision:
+                        inputs = on_meta(task.example_inputs())
+                        binarize(model, operator.name, example_inputs=inputs, **operator.options)
+                layers = len(statements(model))
+                found = {name: runner.supports(model) for name, runner in runners.items()}
+            except BiBenchError as error:
+                problem = str(error)
+            for name, obstacles in found.items():
+                yield Deployability(str(operator), str(chosen), name, layers, tuple(obstacles), problem)

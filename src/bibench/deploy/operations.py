@@ -1,0 +1,237 @@
+"""The operators of the domain as PyTorch operators: reference implementations, shapes and their ONNX nodes.
+
+Importing this registers ``torch.ops.bibench.*``, which a saved `torch.export` program refers to.
+They compute with the layers' own functions, so they equal the training graph bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bibench.attention import binary_context, binary_scores, booleanize
+from bibench.deploy import domain
+from bibench.layers import product
+from bibench.operators.xnor import activation_scale as scale_of_input
+from bibench.spec import LayerSpec
+
+
+def sides(padding: Sequence[int]) -> list[int]:
+    """ONNX's order (begins, then ends, first axis first) of a `LayerSpec`'s padding."""
+    pairs = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
+    return [low for low, _ in pairs] + [high for _, high in pairs]
+
+
+def geometry(
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+    pad_value: int,
+    channels: int,
+    out_channels: int,
+) -> LayerSpec:
+    """The spec that a node's attributes describe."""
+    axes = len(kernel_shape)
+    return LayerSpec(
+        kind="conv2d" if axes == 2 else "conv1d",
+        in_channels=channels,
+        out_channels=out_channels,
+        kernel_size=tuple(kernel_shape),
+        stride=tuple(strides),
+        padding=tuple(p for axis in reversed(range(axes)) for p in (pads[axis], pads[axis + axes])),
+        dilation=tuple(dilations),
+        groups=group,
+        pad_value=float(pad_value),
+    )
+
+
+def unpacked(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """±1 weights of `shape` from their bits, on the device of `packed`."""
+    powers = torch.arange(8, device=packed.device, dtype=torch.uint8)
+    bits = (packed.unsqueeze(-1) >> powers) & 1
+    count = math.prod(shape[1:])
+    return (1.0 - 2.0 * bits.flatten(1)[:, :count].float()).reshape(shape)
+
+
+def _signs(x: Tensor, threshold: Tensor | None, spec: LayerSpec) -> Tensor:
+    above = x >= (0 if threshold is None else spec.per_input(threshold))
+    return torch.where(above, 1.0, -1.0)
+
+
+def _finish(y: Tensor, x: Tensor, spec: LayerSpec, factor: Tensor | None, form: str, bias: Tensor | None) -> Tensor:
+    if factor is not None:
+        y = y * factor
+    if form:
+        y = y * scale_of_input(x, spec, form)
+    return y if bias is None else y + spec.per_output(bias)
+
+
+@torch.library.custom_op("bibench::binary_conv", mutates_args=())
+def binary_conv(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    rows: Tensor | None,
+    columns: Tensor | None,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+    pad_value: int,
+    channels: int,
+    activation_scale: str,
+    layer: str,
+) -> Tensor:
+    spec = geometry(kernel_shape, strides, pads, dilations, group, pad_value, channels, weight.shape[0])
+    factors = [spec.per_output(scale)] if scale is not None else []
+    factors += [rows.reshape(-1, 1)] if rows is not None else []
+    factors += [columns] if columns is not None else []
+    factor = math.prod(factors[1:], start=factors[0]) if factors else None
+    filters = unpacked(weight, (weight.shape[0], channels // group, *kernel_shape))
+    y = product(_signs(x, threshold, spec), filters, spec)
+    return _finish(y, x, spec, factor, activation_scale, bias)
+
+
+@binary_conv.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    rows: Tensor | None,
+    columns: Tensor | None,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    group: int,
+    pad_value: int,
+    channels: int,
+    activation_scale: str,
+    layer: str,
+) -> Tensor:
+    axes = len(kernel_shape)
+    outputs = [
+        (x.shape[2 + i] + pads[i] + pads[i + axes] - dilations[i] * (kernel_shape[i] - 1) - 1) // strides[i] + 1
+        for i in range(axes)
+    ]
+    return x.new_empty((x.shape[0], weight.shape[0], *outputs))
+
+
+@torch.library.custom_op("bibench::binary_linear", mutates_args=())
+def binary_linear(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    channels: int,
+    activation_scale: str,
+    layer: str,
+) -> Tensor:
+    spec = LayerSpec(kind="linear", in_channels=channels, out_channels=weight.shape[0])
+    y = product(_signs(x, threshold, spec), unpacked(weight, (weight.shape[0], channels)), spec)
+    return _finish(y, x, spec, scale, activation_scale, bias)
+
+
+@binary_linear.register_fake
+def _(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    bias: Tensor | None,
+    threshold: Tensor | None,
+    channels: int,
+    activation_scale: str,
+    layer: str,
+) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+@torch.library.custom_op("bibench::binary_attention", mutates_args=())
+def binary_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
+    attended = booleanize(binary_scores(q, k), strict=strict)  # 1/√d moves no sign
+    if mask is not None:
+        attended = attended.masked_fill(~mask, 0)
+    return binary_context(attended, v)
+
+
+@binary_attention.register_fake
+def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
+    return v.new_empty((*q.shape[:-1], v.shape[-1]))
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """For `torch.onnx.export`: the ONNX node of each of these operators."""
+
+    def conv(
+        x: Any,
+        weight: Any,
+        scale: Any,
+        bias: Any,
+        threshold: Any,
+        rows: Any,
+        columns: Any,
+        kernel_shape: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
+        dilations: Sequence[int],
+        group: int,
+        pad_value: int,
+        channels: int,
+        activation_scale: str,
+        layer: str,
+    ) -> Any:
+        return domain.onnx_operator(domain.CONV)(
+            *(x, weight, scale, bias, threshold, rows, columns),
+            kernel_shape=kernel_shape,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            group=group,
+            pad_value=pad_value,
+            channels=channels,
+            activation_scale=activation_scale,
+            opset=domain.VERSION,
+            layer=layer,
+        )
+
+    def linear(
+        x: Any,
+        weight: Any,
+        scale: Any,
+        bias: Any,
+        threshold: Any,
+        channels: int,
+        activation_scale: str,
+        layer: str,
+    ) -> Any:
+        return domain.onnx_operator(domain.LINEAR)(
+            *(x, weight, scale, bias, threshold),
+            channels=channels,
+            activation_scale=activation_scale,
+            opset=domain.VERSION,
+            layer=layer,
+        )
+
+    def attention(q: Any, k: Any, v: Any, mask: Any, strict: bool, layer: str) -> Any:
+        return domain.onnx_operator(domain.ATTENTION)(
+            q, k, v, mask, strict=int(strict), opset=domain.VERSION, layer=layer
+        )
+
+    ops = torch.ops.bibench
+    return {
+        ops.binary_conv.default: conv,
+        ops.binary_linear.default: linear,
+        ops.binary_attention.default: attention,
+    }

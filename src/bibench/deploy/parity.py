@@ -1,0 +1,240 @@
+"""Proof that a deployed model is the model it was made from: layer by layer, sign by sign.
+
+The integer products of every 1-bit layer must equal those of the training graph on the same input. Signs
+are compared on the way: engines round sums of floats differently, so a value within rounding of its
+threshold may get the other sign, after which everything behind it differs too. Such flips are counted
+with their margin, and told apart from differences that have no such explanation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bibench.attention import BinaryAttention
+from bibench.deploy.calling import Example
+from bibench.deploy.engine import Array, LayerValues
+from bibench.deploy.exporting import Deployed
+from bibench.deploy.parts import deployable_part
+from bibench.errors import BiBenchError
+from bibench.layers import BinaryLayer, product
+from bibench.spec import LayerSpec
+
+ROUNDING = 1e-5
+"""Of floats: differences up to this part of the largest magnitude in a layer or output are rounding."""
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """One 1-bit layer.
+
+    Attributes:
+        product_difference: largest difference of its integer products from the training graph's, on the
+            input that it got in the deployed model; 0 means equal (None: the engine does not tell).
+        signs, flips: of its inputs; those that differ from the training graph's.
+        origins: flips in examples that had none before; the others follow from earlier ones.
+        margin: largest distance from the threshold among the origins, in the training graph.
+        input_scale: largest magnitude of its input.
+    """
+
+    layer: str
+    product_difference: float | None
+    signs: int = 0
+    flips: int = 0
+    origins: int = 0
+    margin: float = 0.0
+    input_scale: float = 0.0
+
+    @property
+    def explained(self) -> bool:
+        """Whether every flip is of a value within rounding of its threshold, or follows from such a one."""
+        return self.margin <= ROUNDING * max(self.input_scale, 1.0)
+
+
+@dataclass
+class Parity:
+    """Of a whole model.
+
+    `max_difference` is that of the outputs, `unflipped_difference` of the examples in which no sign
+    flipped, both relative to the largest output; `examples` without any flip of all.
+    """
+
+    engine: str
+    layers: list[LayerParity] = field(default_factory=list)
+    max_difference: float = 0.0
+    unflipped_difference: float = 0.0
+    examples: int = 0
+    unflipped: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Products are the same integers, flips are explained, and the rest agrees to rounding."""
+        return self.unflipped_difference <= ROUNDING and all(
+            layer.explained and not layer.product_difference for layer in self.layers
+        )
+
+    @property
+    def flips(self) -> int:
+        """Of all layers."""
+        return sum(layer.flips for layer in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {**asdict(self), "equal": self.equal}
+
+    def summary(self) -> str:
+        """One sentence."""
+        verdict = "the same model" if self.equal else "NOT the same model"
+        return (
+            f"{verdict}: {len(self.layers)} 1-bit layers, {self.flips} flipped signs; outputs differ by "
+            f"{self.max_difference:.2g} of the largest, by {self.unflipped_difference:.2g} in the "
+            f"{self.unflipped} of {self.examples} examples without a flip"
+        )
+
+
+def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Parity:
+    """Compare a deployed model with the one it was exported from, on a batch of inputs.
+
+    Args:
+        deployed: the file, or what `bibench.deploy.load` gives.
+        model: the trained model, in evaluation mode.
+        inputs: a tensor, a tuple or a dict, as at export; use real data, a few dozen examples.
+    """
+    if not isinstance(deployed, Deployed):
+        deployed = Deployed(deployed)
+    if model.training:
+        raise BiBenchError("the model is in training mode: call model.eval() first")
+    part, inputs, _ = deployable_part(model, inputs)
+    example = Example.of(inputs)
+    seen, expected = _trained(part, example)
+    arrays = [t.numpy() for t in example.tensors]
+    outputs = deployed(*arrays)
+    report = Parity(deployed.manifest.engine, examples=example.batch)
+    flipped = np.zeros(example.batch, bool)
+    values = deployed.layer_values(*arrays)
+    for layer, found in (values or {}).items():
+        if layer not in seen:
+            raise BiBenchError(f"the model has no 1-bit layer {layer!r}: it is not the one that was exported")
+        report.layers.append(_compare(layer, found, seen[layer], flipped))
+    if values is None:
+        report.layers = [LayerParity(name, None) for name in seen]
+    elif missing := seen.keys() - values.keys():
+        raise BiBenchError(f"the file has no 1-bit layer {min(missing)!r}: it is not the export of this model")
+    _judge_outputs(report, outputs, expected, flipped)
+    return report
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A call of a layer in the training graph."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    mask: Tensor | None = None
+
+
+def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[Array]]:
+    seen: dict[str, Seen] = {}
+    calls: Counter[str] = Counter()
+
+    def note(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            calls[name] += 1
+            label = name if calls[name] == 1 else f"{name}#{calls[name]}"
+            attention = isinstance(module, BinaryAttention)
+            mask = (args[3] if len(args) > 3 else kwargs.get("mask")) if attention else None
+            seen[label] = Seen(module, tuple(a.detach() for a in args[: 3 if attention else 1]), mask)
+
+        return hook
+
+    binary = [
+        (name, m)
+        for name, m in model.named_modules()
+        if isinstance(m, BinaryAttention) or (isinstance(m, BinaryLayer) and not m.operator.full_precision)
+    ]
+    hooks = [m.register_forward_hook(note(name), with_kwargs=True) for name, m in binary]
+    try:
+        outputs = example.call(model)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    given = outputs if isinstance(outputs, tuple | list) else [outputs]
+    return seen, [o.detach().float().numpy() for o in given]
+
+
+def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
+    """Compare one layer; marks in `flipped` the examples whose signs differ."""
+    threshold: Any = 0.0
+    if isinstance(seen.module, BinaryLayer):
+        form = seen.module.operator.inference_form(seen.module.weight)
+        spec = seen.module.spec
+        if spec.padding_mode != "zeros":  # copies values, and is done before the operator
+            seen = replace(seen, inputs=(spec.pad(seen.inputs[0], 0.0),))
+            spec = replace(spec, padding=(0,) * len(spec.padding), padding_mode="zeros")
+        got = torch.from_numpy(np.ascontiguousarray(found.inputs[0]))
+        limit = 0.0 if form.threshold is None else spec.per_input(form.threshold.float())
+        signs = torch.where(got >= limit, 1.0, -1.0)
+        expected = _product(signs, form.weight.float(), spec)
+        threshold = 0.0 if form.threshold is None else np.asarray(limit)
+    else:
+        with torch.no_grad():
+            expected = seen.module(*(torch.from_numpy(np.ascontiguousarray(x)) for x in found.inputs), seen.mask)
+    off = float(np.abs(expected.detach().numpy() - found.product).max()) if found.product.size else 0.0
+    total = flips = origins = 0
+    margin = scale = 0.0
+    before = flipped.copy()
+    for mine, theirs in zip(found.inputs, seen.inputs, strict=True):
+        trained = theirs.numpy()
+        # Exactly as the layer decides, whose sum x + b has the sign of x - threshold.
+        differs = np.asarray(np.not_equal(mine >= threshold, trained >= threshold))
+        total, flips = total + differs.size, flips + int(differs.sum())
+        scale = max(scale, float(np.abs(trained).max(initial=0.0)))
+        if not differs.any():
+            continue
+        per_example = _examples(differs, len(flipped))
+        first = differs & ~_spread(before, differs)
+        origins += int(first.sum())
+        distance = np.abs(trained - threshold)
+        margin = max(margin, float(distance[first].max(initial=0.0)))
+        flipped |= per_example
+    return LayerParity(layer, off, total, flips, origins, margin, scale)
+
+
+def _product(signs: Tensor, weight: Tensor, spec: LayerSpec) -> Tensor:
+    with torch.no_grad():
+        return product(signs, weight, spec)
+
+
+def _examples(differs: Array, count: int) -> Array:
+    """Which examples have a difference; all of them where the first axis is not the batch."""
+    if differs.shape[0] != count:
+        return np.full(count, differs.any())
+    found: Array = differs.reshape(count, -1).any(axis=1)
+    return found
+
+
+def _spread(marked: Array, like: Array) -> Array:
+    """`marked` examples in the shape of `like`."""
+    if like.shape[0] != len(marked):
+        return np.full(like.shape, marked.any())
+    return np.broadcast_to(marked.reshape(-1, *(1,) * (like.ndim - 1)), like.shape)
+
+
+def _judge_outputs(report: Parity, outputs: list[Array], expected: list[Array], flipped: Array) -> None:
+    report.unflipped = int((~flipped).sum())
+    for mine, theirs in zip(outputs, expected, strict=True):
+        if mine.shape != theirs.shape:
+            raise BiBenchError(f"the file gives outputs of shape {mine.shape}, the model {theirs.shape}")
+        scale = max(float(np.abs(theirs).max(initial=0.0)), 1e-30)
+        off = np.abs(mine - theirs) / scale
+        report.max_difference = max(report.max_difference, float(off.max(initial=0.0)))
+        if off.shape[:1] == flipped.shape:
+            off = off[~flipped]
+            report.unflipped_difference = max(report.unflipped_difference, float(off.max(initial=0.0)))

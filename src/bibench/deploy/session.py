@@ -1,0 +1,85 @@
+"""ONNX Runtime sessions with the operators of `bibench._core`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bibench.deploy import manifest
+from bibench.errors import BiBenchError, MissingLibraryError, require
+
+if TYPE_CHECKING:
+    import onnxruntime  # type: ignore[import-untyped, unused-ignore]
+
+
+def ort_session(path: str | Path, threads: int = 1, options: Any = None) -> onnxruntime.InferenceSession:
+    """An ordinary `onnxruntime.InferenceSession` that knows the domain `bibench`.
+
+    Args:
+        path: an ONNX model. If a manifest lies beside it, its checksum is verified.
+        threads: of ONNX Runtime's pool, which the 1-bit operators use too.
+        options: an `onnxruntime.SessionOptions` to start from.
+
+    Raises:
+        MissingLibraryError: ONNX Runtime or the compiled core is missing.
+        StoreError: the file is not the one its manifest describes.
+        BiBenchError: ONNX Runtime does not load the file.
+    """
+    path = Path(path)
+    manifest.read(path)
+    require("onnxruntime", extra="deploy", purpose="running models")
+    options = options or session_options(threads)
+    register(options)
+    return open_session(path.read_bytes(), options, str(path))
+
+
+def session_options(threads: int) -> Any:
+    """Options of a session with so many threads, which logs errors alone."""
+    import onnxruntime
+
+    if not isinstance(threads, int) or threads < 1:
+        raise BiBenchError(f"threads must be an integer, at least 1; got {threads!r}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+def open_session(content: bytes, options: Any, source: str) -> onnxruntime.InferenceSession:
+    """A session on the processor; a `BiBenchError` with ONNX Runtime's reason when it refuses the model."""
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise BiBenchError(f"ONNX Runtime does not load {source}: {_first_line(error)}") from error
+
+
+def library() -> str:
+    """Path of the library that ONNX Runtime registers, also for users of its C and C++ interface."""
+    try:
+        path = importlib.import_module("bibench._core").__file__
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"the 1-bit operators need BiBench's compiled core, which is not there ({error}); install a wheel of "
+            "bibench, or build it from source with a C++20 compiler"
+        ) from error
+    assert path is not None
+    return path
+
+
+def register(options: Any) -> None:
+    """Make the operators of the compiled core known to `options`."""
+    path = library()
+    try:
+        options.register_custom_ops_library(path)
+    except Exception as error:
+        raise MissingLibraryError(
+            f"{path} does not offer its operators to ONNX Runtime ({_first_line(error)}); install a newer bibench"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:400]
