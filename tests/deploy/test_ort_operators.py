@@ -99,7 +99,9 @@ def test_what_follows_convolutions(drawn: tuple[Node, Tensor, Tensor], data: st.
     wanted = finish(dots, node.inputs, a, k, channel_axis=1)
     with native.using(isa):
         got = node.run()
-    assert torch.allclose(got.double(), wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(dots.abs().max() if dots.numel() else 1)))
+    assert torch.allclose(
+        got.double(), wanted, rtol=1e-5, atol=1e-5 * max(1.0, float(dots.abs().max() if dots.numel() else 1))
+    )
 
 
 @settings(max_examples=100, deadline=None)

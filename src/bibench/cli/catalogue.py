@@ -81,6 +81,23 @@ def _tracks() -> list[Row]:
     return [{"name": name, "title": TRACKS[name].title, "equation": TRACKS[name].equation} for name in TRACKS]
 
 
+def _devices() -> list[Row]:
+    from bibench.deploy.devices import DEVICES
+
+    return [
+        {
+            "name": name,
+            "soc": DEVICES[name].soc,
+            "cores": DEVICES[name].describe_cores(),
+            "clock GHz": DEVICES[name].clock_ghz,
+            "isa": DEVICES[name].isa,
+            "reached by": DEVICES[name].transport,
+            "note": DEVICES[name].note,
+        }
+        for name in DEVICES
+    ]
+
+
 def _engines() -> list[Row]:
     from bibench.deploy import ENGINES
 
@@ -97,15 +114,16 @@ CATALOGUES: dict[str, Callable[[], list[Row]]] = {
     "suites": _suites,
     "tracks": _tracks,
     "engines": _engines,
+    "devices": _devices,
 }
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks or engines")],
+    what: Annotated[str, typer.Argument(help="operators, models, tasks, suites, tracks, engines or devices")],
     load: Load = None,
     json: Json = False,
 ) -> None:
-    """List operators, models, tasks, suites, tracks or engines."""
+    """List operators, models, tasks, suites, tracks, engines or devices."""
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")

@@ -2,7 +2,18 @@
 
 import typer
 
-from bibench.cli import catalogue, complexity, data, deploying, measuring, planning, running, scoring, structures
+from bibench.cli import (
+    catalogue,
+    complexity,
+    data,
+    deploying,
+    latency,
+    measuring,
+    planning,
+    running,
+    scoring,
+    structures,
+)
 
 app = typer.Typer(
     name="bibench",
@@ -26,6 +37,7 @@ app.command("export")(deploying.export)
 app.command("verify")(deploying.verify)
 app.add_typer(deploying.deploy, name="deploy")
 app.add_typer(measuring.measure, name="measure")
+app.add_typer(latency.app, name="latency")
 app.add_typer(data.app, name="data")
 app.command("check")(catalogue.check)
 app.command("env")(catalogue.env)

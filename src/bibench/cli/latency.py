@@ -1,0 +1,233 @@
+"""``bibench latency``: how fast deployed models are, here and on other devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bibench.cli.app import FAILED
+from bibench.cli.options import Format, Load, check_format, flat, load_files
+from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.planning import RUNS
+from bibench.errors import BiBenchError, require
+from bibench.records import Record
+
+MEASURE = "measure"
+
+
+class _MeasureByDefault(TyperGroup):
+    """``bibench latency model.onnx`` is ``bibench latency measure model.onnx``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = [MEASURE, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_MeasureByDefault,
+    help="Latency of deployed models, beside full precision: [bold]bibench latency MODEL... --baseline FP32MODEL[/]",
+    no_args_is_help=True,
+)
+
+DevicesFile = Annotated[
+    list[Path] | None, typer.Option("--devices", help="TOML file with devices of your own, a row each.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder, or a .jsonl file to append the records to.")]
+
+
+@app.command(MEASURE)
+def measure(
+    models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="The full-precision model, measured in the same process.")
+    ] = None,
+    engines: Annotated[
+        list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
+    ] = None,
+    threads: Annotated[
+        list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
+    ] = None,
+    batch: Annotated[list[str] | None, typer.Option("--batch", help="Batch sizes, as in: 1,8 (default: 1).")] = None,
+    device: Annotated[str, typer.Option("--device", help="A device; see: bibench list devices")] = "local",
+    devices: DevicesFile = None,
+    precision: Annotated[
+        float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
+    ] = 0.02,
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
+    ] = 60.0,
+    shape: Annotated[
+        list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")
+    ] = None,
+    library: Annotated[
+        Path | None, typer.Option("--library", help="Our operators' library, built for the device.")
+    ] = None,
+    program: Annotated[
+        list[str] | None,
+        typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
+    ] = None,
+    argument: Annotated[
+        list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
+    profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,
+    output: Output = RUNS,
+    load: Load = None,
+    format: Format = "table",
+) -> None:
+    """Measure model files in turns with a full-precision baseline, on this machine or a device."""
+    from bibench.deploy import latency, storing
+    from bibench.deploy.contenders import contenders
+    from bibench.deploy.devices import DEVICES, load_devices
+
+    check_format(format)
+    load_files(load)
+    for file in devices or ():
+        load_devices(file)
+    if DEVICES[device].transport == "local":
+        require("onnxruntime", extra="deploy", purpose="measuring latency")
+    request = latency.Request(
+        contenders=tuple(contenders(models, baseline, flat(engines))),
+        device=device,
+        threads=tuple(_counts("--threads", threads)) or None,
+        batches=tuple(_counts("--batch", batch)) or (1,),
+        precision=precision,
+        max_seconds=max_seconds,
+        shapes=dict(_shape(text) for text in shape or ()),
+        library=None if library is None else _file("--library", library),
+        programs=dict(_program(text) for text in program or ()),
+        arguments=tuple(argument or ()),
+        name=name,
+        memory=memory,
+        profile=profile,
+    )
+    news = console(stderr=True)
+    measured = latency.measure(request, lambda text: news.print(text, markup=False))
+    place = storing.store(measured, request, output)
+    _show(measured.records, format)
+    news.print(f"records: {place}", markup=False)
+    if measured.problem:
+        news.print(f"error: {measured.problem}; what was measured before is kept", markup=False)
+    if measured.problem or any(record.status == "failed" for record in measured.records):
+        raise typer.Exit(FAILED)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV file; docs/latency.md describes its columns.")],
+    devices: DevicesFile = None,
+    output: Output = RUNS,
+    load: Load = None,
+) -> None:
+    """Take measurements made by hand: all of a CSV file, or nothing of it."""
+    import datetime
+
+    from bibench.deploy.devices import load_devices
+    from bibench.deploy.imported import read_measurements
+    from bibench.deploy.storing import append, lines, new_folder
+    from bibench.files import write_text
+    from bibench.store import RECORDS
+
+    load_files(load)
+    for rows in devices or ():
+        load_devices(rows)
+    records = read_measurements(file)
+    place = output
+    if output.suffix == ".jsonl":
+        append(records, output)
+    else:
+        place = new_folder(output, "imported", datetime.datetime.now(datetime.UTC))
+        write_text(place / RECORDS, lines(records))
+    console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
+
+
+def _counts(option: str, texts: Sequence[str] | None) -> list[int]:
+    found = flat(texts)
+    for text in found:
+        if not text.isdecimal() or not 0 < int(text) < 1_000_000:
+            raise BiBenchError(f"{option}: {text!r} is no positive number; expected as in: 1,2")
+    return list(dict.fromkeys(int(text) for text in found))
+
+
+def _shape(text: str) -> tuple[str, list[int]]:
+    name, equals, sizes = text.rpartition("=")
+    if not equals or not name or not all(size.isdecimal() and int(size) > 0 for size in sizes.split("x")):
+        raise BiBenchError(f"--shape: {text!r}, expected an input's name and sizes, as in: ids=1x128")
+    return name, [int(size) for size in sizes.split("x")]
+
+
+def _program(text: str) -> tuple[str, Path]:
+    from bibench.deploy.bundle.tools import TOOLS
+
+    engine, equals, file = text.partition("=")
+    if not equals or engine not in TOOLS:
+        raise BiBenchError(f"--program: {text!r}, expected one of {', '.join(f'{name}=FILE' for name in TOOLS)}")
+    return engine, _file("--program", Path(file))
+
+
+def _file(option: str, file: Path) -> Path:
+    if not file.is_file():
+        raise BiBenchError(f"{option}: there is no file {file}")
+    return file.resolve()
+
+
+def _show(records: Sequence[Record], format: str) -> None:
+    if format == "json":
+        print_json([vars(record) for record in records])
+    elif format == "csv":
+        print_csv([vars(record) for record in records])
+    elif records:
+        _print_table(records)
+
+
+def _print_table(records: Sequence[Record]) -> None:
+    rows: dict[tuple[Any, ...], dict[str, Record]] = {}
+    sizes: dict[tuple[Any, ...], Record] = {}
+    for record in records:
+        what = (record.model, record.operator, record.engine)
+        if record.metric == "storage":
+            sizes[what] = record
+        else:
+            rows.setdefault((record.threads, record.batch_size, *what), {})[record.metric] = record
+    lines: list[list[Any]] = []
+    for (threads, batch, *key), found in rows.items():
+        what = (key[0], key[1], key[2])
+        time, memory, size = found["latency_ms"], found.get("peak_memory"), sizes.get(what)
+        said = f"{time.status}: {time.reason}" if time.value is None else time.flags.replace(",", ", ")
+        lines.append(
+            [
+                *(" ".join(part for part in what[:2] if part), what[2]),
+                *(threads, batch, _spread(time, 3), time.samples, _spread(found.get("speedup"), 2)),
+                *(_mebibytes(size), _mebibytes(memory), said),
+            ]
+        )
+    columns = (
+        "model",
+        "engine",
+        "threads",
+        "batch",
+        "latency ms",
+        "rounds",
+        "speed-up",
+        "file MiB",
+        "memory MiB",
+        "note",
+    )
+    title = f"Latency on {records[0].device}: medians of interleaved rounds [quartiles]; speed-up: baseline / model"
+    console().print(table(title, columns, lines, numeric=columns[2:-1]))
+
+
+def _spread(record: Record | None, digits: int) -> str:
+    if record is None or record.value is None:
+        return "-"
+    return f"{record.value:.{digits}f} [{record.low or 0:.{digits}f}, {record.high or 0:.{digits}f}]"
+
+
+def _mebibytes(record: Record | None) -> str:
+    return "-" if record is None or record.value is None else f"{record.value / 2**20:.2f}"
