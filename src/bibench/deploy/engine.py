@@ -83,6 +83,10 @@ class Engine:
             if (reason := layer.refusal or self.refusal(layer))
         ]
 
+    def notes(self, canonical: Canonical) -> list[str]:
+        """What the manifest should tell about a file of this engine."""
+        return []
+
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         """The content of a model file."""
         raise NotImplementedError
