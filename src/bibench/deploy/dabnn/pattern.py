@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 OPSET, IR_VERSION = 9, 4
 EPSILON = 1e-5
 """Of BatchNormalization: the converter reads no other."""
-OPERATORS = frozenset(
-    "Add AveragePool BatchNormalization Concat Conv Flatten Gemm MaxPool PRelu Pad Relu Reshape Sign Softmax".split()
-)
+ACTIVATIONS = ("PRelu", "Relu", "Softmax")
+SHAPES = ("AveragePool", "Concat", "Flatten", "MaxPool", "Reshape")
+OPERATORS = frozenset({"Add", "BatchNormalization", "Conv", "Gemm", "Pad", "Sign", *ACTIVATIONS, *SHAPES})
 """What it takes; Pad and Sign only within the pattern."""
 
 

@@ -105,7 +105,7 @@ class Form:
         def about(value: ir.Value) -> Any:
             assert value.shape is not None
             shape = [d if isinstance(d, int) else 1 for d in value.shape]
-            return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape)
+            return helper.make_tensor_value_info(value.name or "", TensorProto.FLOAT, shape)
 
         constants = [numpy_helper.from_array(data, name) for name, data in self.constants.items()]
         listed = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in constants]

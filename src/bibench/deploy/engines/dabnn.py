@@ -28,9 +28,10 @@ SECONDS = 600.0
 
 @engine("dabnn")
 class DaBNN(Engine):
-    """Runs on ARM alone. Here ONNX Runtime computes the file as daBNN does, with sign(0) = -1, which proves the file."""
+    """Runs on ARM alone. Here ONNX Runtime computes the file as daBNN does, with sign(0) = -1: proof of the file."""
 
     title = "daBNN"
+    pad_value = -1.0
     note = (
         "daBNN takes sign(0) = -1, training +1: an activation of exactly 0 (such as behind a ReLU) flips; the batch "
         "is 1; clips become ReLUs, equal up to rounding"

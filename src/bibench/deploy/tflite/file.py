@@ -55,7 +55,7 @@ class _Writer:
             getattr(self.schema, f"{kind}Add{name}")(self.builder, value)
         return int(getattr(self.schema, f"{kind}End")(self.builder))
 
-    def bytes(self, content: bytes) -> int:
+    def blob(self, content: bytes) -> int:
         """An aligned vector of bytes."""
         b = self.builder
         b.StartVector(1, len(content), ALIGNMENT)
@@ -104,7 +104,7 @@ class _Writer:
         return bytes(self.builder.Output())
 
     def buffer(self, content: bytes) -> int:
-        return self.table("Buffer", Data=self.bytes(content)) if content else self.table("Buffer")
+        return self.table("Buffer", Data=self.blob(content)) if content else self.table("Buffer")
 
     def tensor(self, tensor: Tensor, place: int) -> int:
         kind = getattr(self.schema.TensorType, TYPES[tensor.dtype])
@@ -126,7 +126,7 @@ class _Writer:
             if op.options:
                 from flatbuffers import flexbuffers
 
-                fields["CustomOptions"] = self.bytes(bytes(flexbuffers.Dumps(op.options)))
+                fields["CustomOptions"] = self.blob(bytes(flexbuffers.Dumps(op.options)))
         elif OPTIONS[op.code][0]:
             table, known = OPTIONS[op.code]
             assert not op.options.keys() - set(known), (op.code, op.options)

@@ -131,12 +131,12 @@ class Interpreter:
 def _send(stream: Any, arrays: Sequence[Array], facts: dict[str, Any]) -> None:
     parts = []
     for array in arrays:
-        part = io.BytesIO()
-        np.save(part, array, allow_pickle=False)
-        parts.append(part.getbuffer())
+        held = io.BytesIO()
+        np.save(held, array, allow_pickle=False)
+        parts.append(held.getbuffer())
     stream.write((json.dumps({**facts, "sizes": [len(part) for part in parts]}) + "\n").encode())
-    for content in parts:
-        stream.write(content)
+    for part in parts:
+        stream.write(part)
     stream.flush()
 
 

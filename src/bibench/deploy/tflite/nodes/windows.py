@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def conv(net: Net, node: ir.Node) -> None:
     x = net.last(node.inputs[0])
     size = net.shape(x)[1:3]
     x, padding = _padded(net, x, window, 0.0)
-    options = {
+    options: dict[str, Any] = {
         "Padding": padding,
         "StrideH": window.strides[0],
         "StrideW": window.strides[1],
