@@ -160,7 +160,7 @@ def test_the_users_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert to_dab(path).read_bytes() == path.read_bytes()
     assert to_dab(path).name == "a model;-dabnn.dab"
     monkeypatch.setenv(VARIABLE, str(converter(tmp_path, "echo Unsupported operator Sign >&2; exit 3")))
-    with pytest.raises(BiBenchError, match="refuses .*Unsupported operator Sign"):
+    with pytest.raises(BiBenchError, match=r"refuses .*Unsupported operator Sign"):
         to_dab(path)
     monkeypatch.setenv(VARIABLE, str(tmp_path / "missing"))
     with pytest.raises(BiBenchError, match="cannot be run"):
