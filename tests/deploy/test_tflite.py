@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-import tflite
+import tflite  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 

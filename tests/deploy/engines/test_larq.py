@@ -29,9 +29,9 @@ runs_here = pytest.mark.skipif(bool(missing()), reason=f"no Larq Compute Engine:
 class Block(nn.Module):
     """A binarized convolution, with or without scale, its norm and a shortcut where shapes allow."""
 
-    def __init__(self, channels: int, outputs: int, stride: int, **conv: int) -> None:
+    def __init__(self, channels: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, outputs, 3, stride=stride, padding=1, bias=False, **conv)
+        self.conv = nn.Conv2d(channels, outputs, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
         self.shortcut = stride == 1 and channels == outputs
 
