@@ -23,7 +23,7 @@ def test_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks("python")), "larq_dabnn.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("True ('the batch is 1"), lines
+    assert lines[0].startswith('True ("the batch is 1'), lines
     assert lines[-1] == "True"
     assert all("the same model" in line for line in lines[1:-1])
 
