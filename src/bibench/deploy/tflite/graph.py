@@ -42,6 +42,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "REDUCE_MAX": ("ReducerOptions", ("KeepDims",)),
     "PAD": ("PadOptions", ()),
     "PADV2": ("PadV2Options", ()),
+    "MIRROR_PAD": ("MirrorPadOptions", ("Mode",)),
     "RESHAPE": ("ReshapeOptions", ()),
     "TRANSPOSE": ("TransposeOptions", ()),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", _ACTIVATION)),

@@ -136,3 +136,31 @@ def expand(net: Net, node: ir.Node) -> None:
     x = net.plain(node.inputs[0])
     shape = np.broadcast_shapes(net.shape(x), tuple(int(n) for n in wanted))
     net.give(node, net.op("BROADCAST_TO", [x, net.constant(shape, np.int32)], shape))
+
+
+@translator("Pad")
+def pad(net: Net, node: ir.Node) -> None:
+    """With a constant, or reflected."""
+    given, value, some = (
+        constant_of(node, i, what) for i, what in ((1, "the pads"), (2, "the value"), (3, "the axes"))
+    )
+    assert given is not None
+    mode = attribute(node, "mode", "constant")
+    if mode not in ("constant", "reflect") or int(given.min()) < 0:
+        raise refuse(node, f"mode {mode!r} with pads {given.tolist()} is not expressible")
+    held = net.held(node.inputs[0])
+    sides = np.zeros((held.rank, 2), np.int32)
+    axes = range(held.rank) if some is None else [int(a) % held.rank for a in some]
+    sides[list(axes)] = given.reshape(2, -1).T
+    if held.last:
+        placed = np.zeros((4, 2), np.int32)
+        placed[list(PLACES[held.rank])] = sides
+        sides = placed
+    shape = tuple(int(n) for n in np.asarray(net.shape(held.index)) + sides.sum(axis=1))
+    widths = net.constant(sides, np.int32)
+    if mode == "reflect":
+        y = net.op("MIRROR_PAD", [held.index, widths], shape, Mode=0)
+    else:
+        constant = net.constant(0.0 if value is None else float(value))
+        y = net.op("PADV2", [held.index, widths, constant], shape)
+    net.give(node, y, last=held.last, rank=held.rank)
