@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +11,22 @@ import typer
 
 from bibench.cli.app import FAILED
 from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
-from bibench.cli.output import console, print_json, table
+from bibench.cli.output import console, print_csv, print_json, table
 from bibench.errors import UnsupportedError
 
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
 OperatorName = Annotated[str | None, typer.Option("--operator", help="Of such a checkpoint.")]
+
+
+class Format(StrEnum):
+    """Of a table."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
 
 deploy = typer.Typer(help="What runs where.", no_args_is_help=True)
 
@@ -128,6 +140,10 @@ def matrix(
     models: Models = None,
     operators: Operators = None,
     engines: Annotated[list[str] | None, typer.Option("--engines", help="Only these, as in: bibench,torch")] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="One row per operator, as the paper's Table 4; any model's convolution.")
+    ] = False,
+    form: Annotated[Format, typer.Option("--format", help="Of the output.")] = Format.table,
     load: Load = None,
     json: Json = False,
 ) -> None:
@@ -135,29 +151,60 @@ def matrix(
     load_files(load)
     from bibench.choice import choice
     from bibench.deploy import ENGINES
-    from bibench.deploy.matrix import matrix as combine
     from bibench.operators import known_operators
-    from bibench.tasks import TASKS
 
-    of = TASKS[task]()
-    rows = list(
-        combine(
-            of,
-            [choice(name) for name in flat(models) or of.models],
-            [choice(name) for name in flat(operators) or known_operators()],
-            flat(engines) or list(ENGINES),
-        )
-    )
-    if json:
-        print_json([row.to_dict() for row in rows])
-        return
-    out = console()
-    columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
+    chosen = [choice(name) for name in flat(operators) or known_operators()]
+    names = flat(engines) or list(ENGINES)
+    form = Format.json if json else form
+    if summary:
+        from bibench.deploy.summary import summary as summarize
+
+        found: list[Any] = list(summarize(chosen, names))
+        columns, lines, title = *_table4(found, names), "Deployability of operators"
+    else:
+        from bibench.deploy.matrix import matrix as combine
+        from bibench.tasks import TASKS
+
+        of = TASKS[task]()
+        found = list(combine(of, [choice(name) for name in flat(models) or of.models], chosen, names))
+        columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
+        lines = [
+            (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
+            for r in found
+        ]
+        title = f"Deployability for the shapes of {task}"
+    if form is Format.json:
+        print_json([row.to_dict() for row in found])
+    elif form is Format.table:
+        console().print(table(title, columns, lines, numeric=("1-bit layers",)))
+    elif form is Format.csv:
+        print_csv([dict(zip(columns, line, strict=True)) for line in lines])
+    else:
+        typer.echo(_markdown(columns, lines), nl=False)
+
+
+def _table4(rows: list[Any], engines: list[str]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    said = {True: "yes", False: "no", None: "-"}
+    columns = ("operator", *engines, "scales", "form", "folds into norm", "re-scaling", "mean-shift")
     lines = [
-        (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
-        for r in rows
+        (
+            row.operator,
+            *(said[not row.refusals[name]] for name in engines),
+            row.granularity or "-",
+            row.form or "-",
+            said[row.fold_norm],
+            said[row.rescaling],
+            said[row.mean_shift],
+        )
+        for row in rows
     ]
-    out.print(table(f"Deployability for the shapes of {task}", columns, lines, numeric=("1-bit layers",)))
+    return columns, lines
+
+
+def _markdown(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+    rows = [columns, ["---"] * len(columns), *lines]
+    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def _because(row: Any) -> str:

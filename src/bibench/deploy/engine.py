@@ -58,7 +58,8 @@ class Engine:
     """Base of all engines.
 
     Class attributes: `title` for tables; `extension` of the files; `needs_calibration` if `convert`
-    must be given data; `exact` if its 1-bit products are those of the training graph.
+    must be given data; `exact` if its 1-bit products are those of the training graph; `pad_value` that
+    models for it are to be binarized with.
     """
 
     name: ClassVar[str] = ""
@@ -66,6 +67,7 @@ class Engine:
     extension: ClassVar[str] = ".onnx"
     needs_calibration: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    pad_value: ClassVar[float] = 0.0
 
     def available(self) -> str:
         """Why models cannot be run here (a library that is missing, with its install line), or ""."""
@@ -82,6 +84,10 @@ class Engine:
             for layer in statements(model)
             if (reason := layer.refusal or self.refusal(layer))
         ]
+
+    def notes(self, canonical: Canonical) -> list[str]:
+        """What the manifest should tell about a file of this engine."""
+        return []
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         """The content of a model file."""

@@ -50,6 +50,7 @@ def export(
         raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
     runner.require_support(model)
     graph = canonical(model, example_inputs)
+    graph.notes += runner.notes(graph)
     described = manifest.describe(graph, engine, path.name, provenance or {})
     _embed(graph, described)
     content = runner.convert(graph, calibration)

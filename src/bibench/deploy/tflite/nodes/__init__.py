@@ -1,0 +1,1 @@
+"""Translators of ONNX operators to TensorFlow Lite, found by listing this folder."""
