@@ -1,9 +1,10 @@
-"""python -m benchmarks [NAME ...] [--output FILE]: run benchmarks, print ratios of medians, write JSON."""
+"""python -m benchmarks [NAME ...] [--output FILE] [options]: run benchmarks, print ratios of medians, write JSON."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import pkgutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import benchmarks
 from bibench.files import write_json
 from bibench.provenance import environment
 
-PARTS = {"__main__", "timing"}
+PARTS = {"__main__", "timing", "larq_timer"}
 
 
 def names() -> list[str]:
@@ -39,12 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", choices=[[], *names()], help=f"one or more of {', '.join(names())}")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
+    parser.add_argument("--models", help="of `deployment`, separated by commas (all of its models)")
+    parser.add_argument("--threads", help="of `deployment`, separated by commas (1,2)")
     arguments = parser.parse_args()
+    options = {"models": arguments.models and arguments.models.split(",")}
+    options["threads"] = arguments.threads and [int(count) for count in arguments.threads.split(",")]
+    given = {key: value for key, value in options.items() if value}
     results: dict[str, Any] = {"environment": environment(), "benchmarks": {}}
     for name in arguments.name or names():
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"{name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
-        rows = module.run()
+        rows = module.run(**{k: v for k, v in given.items() if k in inspect.signature(module.run).parameters})
         show(rows)
         results["benchmarks"][name] = rows
     if arguments.output:

@@ -46,6 +46,13 @@ Corrections corrections(const Shape& s, const PackedWeight& weight) {
             }
         entry += result.width;
       }
+  const int64_t classes = static_cast<int64_t>(result.rows.outside.size() * result.columns.outside.size());
+  if (classes > kLanes) return result;
+  result.by_channel.assign(s.groups * result.width * kLanes, 0);
+  for (int64_t g = 0; g < s.groups; ++g)
+    for (int64_t i = 0; i < classes; ++i)
+      for (int64_t c = 0; c < result.width; ++c)
+        result.by_channel[(g * result.width + c) * kLanes + i] = result.table[(g * classes + i) * result.width + c];
   return result;
 }
 

@@ -21,6 +21,8 @@ struct Corrections {
   Border rows, columns;
   int64_t width = 0;           // values per class and group
   std::vector<int32_t> table;  // [group][row class][column class][width], empty when nothing is padded
+  // The same as [group][value][row class and column class], kLanes of these; empty where there are more.
+  std::vector<int32_t> by_channel;
 
   // The first column's values in an output row; those of column c are `columns.class_of[c] * width` further.
   const int32_t* row(int64_t group, int64_t row) const {

@@ -4,6 +4,7 @@
 #include "convolution.h"
 
 #include "borders.h"
+#include "planar.h"
 #include "threads.h"
 
 #include <algorithm>
@@ -390,6 +391,9 @@ void convolve(const Kernels& kernels, const Shape& shape, const float* x, Stride
               const Plan* plan) {
   if (shape.n == 0 || shape.co == 0 || shape.out_h() <= 0 || shape.out_w() <= 0) return;
   const auto made = plan ? nullptr : make_plan(shape, weight);
+  const Corrections& corrections = plan ? plan->corrections : made->corrections;
+  if (suits_planar(kernels, shape, x_strides, finish, out_strides, corrections))
+    return convolve_planar(kernels, shape, x, x_strides, weight, corrections, shift, finish, out, out_strides, threads);
   Convolution(kernels, shape, x, x_strides, weight, shift, finish, out, out_strides, plan ? *plan : *made).run(threads);
 }
 

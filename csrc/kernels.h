@@ -77,6 +77,18 @@ struct Planes {
   float low, high;
 };
 
+// Outputs in the lanes of registers: `groups` times kLanes positions, of which those in `valid` (a bit for each lane)
+// are outputs. The `count` words that meet in the output at position p are words[p + offsets[i]]; kLanes - 1 words
+// beyond those of the last position can be read. `classes` (per position, below kLanes, or null) tells its correction.
+struct Lanes {
+  const uint32_t* words;
+  const int32_t* offsets;
+  int64_t count;
+  int64_t groups;
+  const uint16_t* valid;
+  const int32_t* classes;
+};
+
 struct Kernels {
   const char* name;
   int tile_pixels;
@@ -91,6 +103,11 @@ struct Kernels {
   // As product_xor, for planes. Null where transposing many tiles at once is as good.
   void (*product_planes)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                          int channels, const Epilogue& epilogue, const Planes& planes);
+  // Outputs of up to kLanes / 2 channels: those of the valid positions follow each other in the planes. `weights` is the
+  // first channel's lane of a block; `corrections` are kLanes for each channel, or null. The epilogue gives total, scale
+  // and bias. Null where there is no such kernel.
+  void (*product_lanes)(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
+                        const Epilogue& epilogue, const Planes& planes);
   // out[column * out_stride + row] = in[row * in_stride + column].
   void (*transpose)(const float* in, int64_t rows, int64_t columns, int64_t in_stride, float* out, int64_t out_stride);
   // `count` rows of `channels` consecutive floats, `step` floats apart, to ceil(channels / 32) words each,

@@ -205,6 +205,109 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
+// Sixteen outputs of one channel in a register, those of the valid lanes moved together, get their residual and
+// activation and are stored.
+[[gnu::always_inline]] inline void store_lanes(__m512 v, __mmask16 mask, const Planes& planes, int64_t c, int64_t at) {
+  at += c * planes.stride;
+  if (planes.residual) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, planes.residual + at));
+  switch (planes.activation) {
+    case Activation::kNone: break;
+    case Activation::kRelu:
+      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps());
+      break;
+    case Activation::kPrelu:
+      v = _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v,
+                             _mm512_set1_ps(planes.slope.data[c * planes.slope.step]));
+      break;
+    case Activation::kClip: {
+      const __m512 low = _mm512_set1_ps(planes.low), high = _mm512_set1_ps(planes.high);
+      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, low, _CMP_LT_OQ), low);
+      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, high, _CMP_GT_OQ), high);
+    }
+  }
+  if (mask == 0xffff)
+    _mm512_storeu_ps(planes.out + at, v);
+  else
+    _mm512_mask_storeu_ps(planes.out + at, mask, v);
+}
+
+template <int B>
+[[gnu::always_inline]] inline void prefetch_lines(const float* p) {
+#pragma GCC unroll 4
+  for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(p + (b + 1) * kLanes - 1), _MM_HINT_T0);
+}
+
+// B groups of positions and eight channels; returns how many outputs there were.
+template <int B>
+[[gnu::always_inline]] inline int64_t lanes_tile(const Lanes& lanes, int64_t group, const uint32_t* weights, int channels,
+                                                 const int32_t* corrections, const Epilogue& e, const Planes& planes,
+                                                 int64_t at) {
+  constexpr int C = kLanes / 2;
+  const uint32_t* words = lanes.words + group * kLanes;
+  __m512i sum[C][B];
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c)
+#pragma GCC unroll 4
+    for (int b = 0; b < B; ++b) sum[c][b] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) {
+    if (c >= channels) break;
+    if (planes.residual) prefetch_lines<B>(planes.residual + c * planes.stride + at);
+    prefetch_lines<B>(planes.out + c * planes.stride + at);
+  }
+  const uint32_t* w = weights;
+  for (int64_t i = 0; i < lanes.count; ++i, w += kLanes) {
+    __m512i a[B];
+#pragma GCC unroll 4
+    for (int b = 0; b < B; ++b) a[b] = _mm512_loadu_si512(words + lanes.offsets[i] + b * kLanes);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i weight = _mm512_set1_epi32(static_cast<int>(w[c]));
+#pragma GCC unroll 4
+      for (int b = 0; b < B; ++b) {
+        sum[c][b] = _mm512_add_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)));
+        __asm__("" : "+v"(sum[c][b]));  // as in `tile`
+      }
+    }
+  }
+  int64_t place[B];
+  __mmask16 valid[B], mask[B];
+  __m512i kind[B];
+#pragma GCC unroll 4
+  for (int b = 0; b < B; ++b) {
+    valid[b] = lanes.valid[group + b];
+    const int count = __builtin_popcount(valid[b]);
+    mask[b] = first(count);
+    place[b] = at;
+    at += count;
+    kind[b] = lanes.classes ? _mm512_loadu_si512(lanes.classes + (group + b) * kLanes) : _mm512_setzero_si512();
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) {
+    if (c >= channels) break;
+    const __m512i total = _mm512_set1_epi32(e.total);
+    const __m512i table = corrections ? _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes)) : total;
+    const __m512 scale = _mm512_set1_ps(e.scale ? e.scale[c] : 1.0f), bias = _mm512_set1_ps(e.bias ? e.bias[c] : -0.0f);
+#pragma GCC unroll 4
+    for (int b = 0; b < B; ++b) {
+      __m512i left = _mm512_permutexvar_epi32(kind[b], table);
+      left = _mm512_sub_epi32(left, _mm512_add_epi32(sum[c][b], sum[c][b]));
+      __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(left), scale), bias);
+      if (valid[b] != mask[b]) v = _mm512_maskz_compress_ps(valid[b], v);
+      store_lanes(v, mask[b], planes, c, place[b]);
+    }
+  }
+  return at;
+}
+
+void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
+                   const Epilogue& epilogue, const Planes& planes) {
+  int64_t group = 0, at = 0;
+  for (; group + 2 <= lanes.groups; group += 2)
+    at = lanes_tile<2>(lanes, group, weights, channels, corrections, epilogue, planes, at);
+  if (group < lanes.groups) lanes_tile<1>(lanes, group, weights, channels, corrections, epilogue, planes, at);
+}
+
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
 void transpose16(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
   __m512 r[16], t[16];
@@ -278,8 +381,14 @@ void pack_plane(const float* x, const float* shift, int channels, int64_t stride
     __m512i word = _mm512_setzero_si512();
     for (int c = 0; c < channels; ++c) {
       __m512 value = _mm512_maskz_loadu_ps(mask, x + c * stride + p);
+      // So many planes are more than the processor's own prefetching follows.
+      _mm_prefetch(reinterpret_cast<const char*>(x + c * stride + p + 4 * kLanes), _MM_HINT_T0);
       if (shift) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
       word = _mm512_mask_or_epi32(word, negative(value, mask), word, _mm512_set1_epi32(static_cast<int>(1u << c)));
+    }
+    if (step == 1) {
+      _mm512_mask_storeu_epi32(words + p, mask, word);
+      continue;
     }
     alignas(64) uint32_t out[16];
     _mm512_store_si512(out, word);
@@ -307,6 +416,6 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
 
 }  // namespace
 
-const Kernels kAvx512 = table("avx512", 8, 2, product_planes);
+const Kernels kAvx512 = table("avx512", 8, 2, product_planes, product_lanes);
 
 }  // namespace bibench

@@ -13,7 +13,8 @@ void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, 
 #endif
 
 constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks,
-                        decltype(Kernels::product_planes) product_planes = nullptr) {
+                        decltype(Kernels::product_planes) product_planes = nullptr,
+                        decltype(Kernels::product_lanes) product_lanes = nullptr) {
   return {
       .name = name,
       .tile_pixels = tile_pixels,
@@ -21,6 +22,7 @@ constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks,
       .product_xor = product<Xor>,
       .product_and = product<And>,
       .product_planes = product_planes,
+      .product_lanes = product_lanes,
       .transpose = transpose,
       .pack_rows = pack_rows,
       .pack_plane = pack_plane,

@@ -104,6 +104,33 @@ def test_conv1d(case: tuple[LayerSpec, tuple[int, ...]], seed: int, x_layout: st
     check_convolution(*case, seed, x_layout, w_layout)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0])
+@pytest.mark.parametrize(
+    "channels, size, kernel, stride, dilation, padding",
+    [
+        ((64, 24), (30, 29), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)),
+        ((33, 16), (41, 60), (3, 3), (2, 2), (1, 1), (1, 1, 1, 1)),
+        ((5, 7), (35, 64), (3, 2), (3, 2), (2, 1), (0, 1, 2, 0)),
+        ((70, 9), (28, 28), (1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
+        ((40, 20), (17, 67), (1, 1), (2, 2), (1, 1), (0, 0, 0, 0)),
+        ((8, 3), (9, 100), (5, 5), (1, 1), (1, 1), (2, 2, 2, 2)),
+        ((32, 8), (1, 50), (1, 3), (1, 3), (1, 1), (1, 1, 0, 0)),
+    ],
+    ids=str,
+)
+def test_wide_maps(channels, size, kernel, stride, dilation, padding, value: float, threads: int) -> None:
+    """Maps whose pixels fill registers have kernels of their own; bands of them fall to several threads."""
+    spec = LayerSpec("conv2d", *channels, kernel, stride, padding, dilation, pad_value=value)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        check_convolution(spec, (2, channels[0], *size), 0, LAYOUTS[0], LAYOUTS[0])
+        check_convolution(spec, (1, channels[0], *size), 1, LAYOUTS[0], LAYOUTS[0])
+    finally:
+        torch.set_num_threads(before)
+
+
 @settings(max_examples=120)
 @given(
     st.lists(st.integers(0, 5), max_size=3),
