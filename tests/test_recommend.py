@@ -156,6 +156,33 @@ def test_sizes_complete_the_records() -> None:
     assert advice.recommended[0].evidence[-1] == "size: 1,500,000 bytes, counted"
 
 
+def test_the_file_that_was_timed_has_the_size_that_counts() -> None:
+    file = {"kind": "latency", "metric": "storage", "split": "", "task": "t", "model": "m", "device": DEVICE}
+    records = [*WORLD, make(**file, operator="bnn", engine="e", value=3e6), make(**file, operator="xnor", engine="f")]
+    advice = recommend(records, Wishes("t", DEVICE, max_mb=2))
+    sizes = {c.operator: c.megabytes for c in (*advice.recommended, *advice.excluded, *advice.dominated)}
+    assert sizes["bnn"] == 3
+    assert sizes["xnor"] == 1.5  # a file of another engine is not what was timed
+    assert "bnn" in names(advice.excluded)
+    assert any("file that e runs" in sentence for c in advice.excluded for sentence in c.evidence)
+
+
+def test_flags_of_a_latency_are_told() -> None:
+    records = [*WORLD[3:6], latency("bnn", 12, engine="busy one", flags="busy,drift")]
+    found = {c.engine: c.caution for c in recommend(records, Wishes("t", DEVICE)).recommended}
+    told = [c for c in recommend(records, Wishes("t", DEVICE)).dominated if c.engine == "busy one"]
+    assert "latency flagged busy, drift" in told[0].caution
+    assert not any("latency flagged" in sentence for sentence in found["e"])
+
+
+def test_other_compression_is_no_candidate() -> None:
+    advice = recommend([*WORLD, *whole("lsq[bits=4]", 0.99, 1, 0.1)], Wishes("t", DEVICE))
+    assert "lsq[bits=4]" not in names((*advice.recommended, *advice.dominated, *advice.excluded, *advice.unknown))
+    assert any("no candidate: lsq" in sentence for sentence in advice.said)
+    with pytest.raises(BiBenchError, match="only comparators"):
+        recommend(whole("lsq[bits=4]", 0.99, 1, 0.1), Wishes("t"))
+
+
 def test_studies_are_no_candidates_and_flags_are_told() -> None:
     records = [*accuracy("bnn", 0.8, flags="collapsed"), *accuracy("xnor", 0.9, study="s", recipe="s[lr=1]")]
     (only,) = recommend(records, Wishes("t")).recommended

@@ -6,6 +6,7 @@ import ast
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bibench.errors import BiBenchError
@@ -56,6 +57,21 @@ def choice(text: str | Choice, **options: Any) -> Choice:
             raise BiBenchError(f"{text!r} is not of the form name or name[option=value,...]")
         parsed, given = match[1], _parse_options(match[2] or "", text)
     return Choice(parsed, tuple(sorted({**given, **options}.items())))
+
+
+@cache
+def is_choice(text: str) -> bool:
+    """Whether `text` is of the form ``name[key=value,...]``."""
+    try:
+        choice(text)
+    except BiBenchError:
+        return False
+    return True
+
+
+def recorded(text: str) -> Choice:
+    """What a record's text says: a choice, or where it is not of that form a name as it stands."""
+    return choice(text) if is_choice(text) else Choice(text)
 
 
 def split_list(text: str) -> list[str]:

@@ -20,6 +20,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ _IDENTITY = (
 _MACHINE = ("threads", "cpu", "accelerator")
 TIMED = ("cost", "latency")
 """Kinds that depend on the machine, so that its fields say what was measured and not only where."""
+
+_of_timed, _of_others = attrgetter(*_IDENTITY, *_MACHINE), attrgetter(*_IDENTITY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +130,8 @@ class Record:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What was measured: two records of one identity are the same cell measured twice."""
-        names = (*_IDENTITY, *_MACHINE) if self.kind in TIMED else _IDENTITY
-        return tuple(getattr(self, name) for name in names)
+        found: tuple[Any, ...] = (_of_timed if self.kind in TIMED else _of_others)(self)
+        return found
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -138,6 +141,9 @@ class Record:
 _TYPES = typing.get_type_hints(Record)
 _REQUIRED = [f.name for f in fields(Record) if f.default is MISSING]
 
+_EXACT = {name: frozenset(typing.get_args(kind) or (kind,)) for name, kind in _TYPES.items()}
+"""The types that a value of a field usually has, looked up first: reading is most of the time of scoring."""
+
 COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for name, kind in _TYPES.items()}
 """Type of each field, for readers that would guess it from the first line, where it may be null."""
 
@@ -145,7 +151,7 @@ COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for na
 def parse(line: str, where: str) -> Record:
     """Read one line; `StoreError` naming `where` when it is no valid record of this schema."""
     try:
-        data = json.loads(line, parse_constant=_refuse, object_pairs_hook=_fields)
+        data = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         raise StoreError(
             f"{where}: not JSON ({error}); the file is damaged, delete the cell's folder and run it again"
@@ -160,7 +166,8 @@ def parse(line: str, where: str) -> Record:
     for name, value in data.items():
         if name not in _TYPES:
             raise StoreError(f"{where}: unknown field {name!r}")
-        if not _fits(value, _TYPES[name]):
+        usual = type(value) in _EXACT[name] and (type(value) is not float or math.isfinite(value))
+        if not usual and not _fits(value, _TYPES[name]):
             raise StoreError(f"{where}: field {name!r} is {reprlib.repr(value)}, expected {COLUMNS[name].__name__}")
     if missing := [name for name in _REQUIRED if name not in data]:
         raise StoreError(f"{where}: field {missing[0]!r} is missing")
@@ -181,6 +188,9 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_fields)
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -239,9 +249,10 @@ def distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     latest: dict[tuple[Any, ...], Record] = {}
     displaced = []
     for record in records:
-        known = latest.get(record.identity)
-        if known is None or (known != record and known.started <= record.started):
-            latest[record.identity] = record
-        if known is not None and known != record:
-            displaced.append(known if latest[record.identity] is record else record)
+        identity = record.identity
+        known = latest.setdefault(identity, record)
+        if known is not record and known != record:
+            newer = known.started <= record.started
+            latest[identity] = record if newer else known
+            displaced.append(known if newer else record)
     return list(latest.values()), displaced

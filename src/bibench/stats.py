@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from bibench.choice import choice
+from bibench.choice import recorded
 from bibench.operators import paper_order
 from bibench.records import Record, distinct
 
@@ -120,8 +120,8 @@ def settings(records: Iterable[Record]) -> list[SettingAccuracy]:
 
 def setting_of(record: Record) -> str:
     """The options of the record's recipe that are its setting in the study: ``sgd 0.1 cosine``."""
-    common = choice(record.study).options if record.study else {}
-    own = {k: v for k, v in choice(record.recipe).options.items() if k not in common}
+    common = recorded(record.study).options if record.study else {}
+    own = {k: v for k, v in recorded(record.recipe).options.items() if k not in common}
     first = [own.pop(name) for name in ("optimizer", "lr", "schedule") if name in own]
     return " ".join([*map(str, first), *(f"{name}={value}" for name, value in own.items())])
 

@@ -68,6 +68,7 @@ def test_filters_and_options(call: Call, file: Path) -> None:
     [
         (["--format", "xml"], "--format must be table"),
         (["--track", "learning"], "learning_task"),
+        (["--track", "other_compression"], "compared, not ranked"),
         (["--protocol", "papre"], "paper"),
         (["--metric", "nothing"], "has the metric 'nothing'"),
         (["--over", "luck"], "seeds, tasks"),

@@ -34,7 +34,7 @@ def test_the_command_works_and_the_pages_are_those_of_the_table(tmp_path: Path) 
     )
     assert "site/index.html" in result.stdout
     assert "4 records" in result.stdout
-    named = re.findall(r"^\| ([A-Z]\w+) \|", TEXT, re.MULTILINE)
+    named = re.findall(r"^\| ([A-Z][\w ]+) \|", TEXT, re.MULTILINE)
     assert named == [page.label for page in pages() if page.order < 1000]
     assert all(name in Html(tmp_path / "site" / "index.html").text for name in named)
 

@@ -55,10 +55,11 @@ def test_curves_are_read_only_below_the_run_folder(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "curve.csv").write_text("epoch,validation\n0,0.25\n1,0.5\n")
     inside = Material([make(cell="cell")], runs=[runs])
-    (figure,) = curve_figures(inside)
+    (figure,), left_out = curve_figures(inside)
+    assert not left_out
     assert figure.data[0]["y"] == [25.0, 50.0]
     assert "50.0" in figure.takeaway
-    assert curve_figures(Material([make(cell="../outside")], runs=[runs])) == []
+    assert curve_figures(Material([make(cell="../outside")], runs=[runs])) == ([], 0)
     (tmp_path / "bad.csv").write_text("epoch,validation\n0,nan\n")
     assert read_curve(tmp_path / "bad.csv") == read_curve(tmp_path / "none.csv") == []
 

@@ -109,6 +109,21 @@ def test_gaps_are_said(site: Path, tmp_path: Path) -> None:
     assert "Incomplete" not in whole
 
 
+def test_latencies_stand_with_what_they_were_flagged_with(tmp_path: Path) -> None:
+    timed = {"kind": "latency", "metric": "latency_ms", "split": "", "device": "Board", "engine": "e", "threads": 1}
+    records = [make(operator=o, value=v) for o, v in (("fp32", 0.9), ("bnn", 0.8))]
+    for batch in (1, 8):
+        records += [make(**timed, batch_size=batch, operator="fp32", value=9.5 * batch)]
+        records += [make(**timed, batch_size=batch, operator="bnn", value=4.25 * batch, flags="busy,drift")]
+    page = Html(make_site(tmp_path / "site", records) / "tracks" / "hardware_inference.html")
+    text = " ".join(page.text.split())
+    assert "4.250" in text
+    assert "busy, drift" in text
+    assert "e, 1 thread " in text.replace("1 thread,", "1 thread ")
+    assert "batch 8" in text  # batches are no points of one plot
+    assert "Measured for this track: 2 of 2 cells" in text
+
+
 def test_unfair_comparisons_and_open_rows_are_listed(tmp_path: Path) -> None:
     rows = [
         make(operator=o, cell=o, initial_weights=w, data_order="d", division=d)

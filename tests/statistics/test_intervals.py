@@ -24,7 +24,7 @@ PUBLISHED = read([Path("published")])
 
 
 @pytest.mark.parametrize("protocol", ["bibench", "paper"])
-@pytest.mark.parametrize("track", list(TRACKS))
+@pytest.mark.parametrize("track", [name for name in TRACKS if not TRACKS[name].comparators])
 def test_the_point_is_the_tracks_own_score_for_every_metric_of_the_paper(track: str, protocol: str) -> None:
     scores = TRACKS[track].score(PUBLISHED, protocol)
     checked = 0

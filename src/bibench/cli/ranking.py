@@ -33,9 +33,11 @@ from bibench.operators import FULL_PRECISION
 from bibench.plan import PlanRow, make_plan
 from bibench.records import Record
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
-from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage, leave_one_out, ranks
+from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage
 from bibench.statistics.intervals import SAMPLES
-from bibench.statistics.layout import KINDS
+from bibench.statistics.layout import KINDS, layouts
+from bibench.statistics.leaving_out import left_out_of
+from bibench.statistics.ranking import ranks_of
 from bibench.store import CELL, SUPERSEDED
 from bibench.suite import SUITES, Filters, cells
 from bibench.tracks import TRACKS
@@ -74,19 +76,21 @@ def rank(
     _check_format(format)
     load_files(load)
     check_protocol(protocol)
-    names = flat(track) or list(TRACKS)
+    names = flat(track) or [name for name in TRACKS if not TRACKS[name].comparators]
     for name in names:
-        TRACKS[name]
+        if TRACKS[name].comparators:
+            raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
     wanted = filters(tasks, models, operators, seeds, recipe)
     records = _records(runs, wanted)
     plan = _plan(runs, suite, wanted, data_root)
     asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
     drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
-    found = {name: ranks(records, name, **asked, **drawn) for name in names}
+    made = {name: layouts(records, name, **asked) for name in names}
+    found = {name: ranks_of(made[name], **drawn) for name in names}
     if not any(found.values()):
         raise BiBenchError(f"no {', '.join(names)} in these records has the metric {metric!r}; see: bibench score")
     covered = {name: _coverage_of(name, records, plan) for name in names if found[name]}
-    left = {name: leave_one_out(records, name, **asked) for name in covered}
+    left = {name: left_out_of(made[name]) for name in covered}
     if format == "json":
         print_json([_whole(name, covered[name], found[name], left[name]) for name in covered])
     elif format in DATA:

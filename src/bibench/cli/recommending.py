@@ -23,7 +23,12 @@ def recommend_(
     task: Annotated[str, typer.Option("--task", help="The task to be solved.")] = "",
     device: Annotated[str, typer.Option("--device", help="Where it is to run, as the records call it.")] = "",
     max_ms: Annotated[float | None, typer.Option("--max-ms", help="Most milliseconds per input.")] = None,
-    max_mb: Annotated[float | None, typer.Option("--max-mb", help="Most megabytes (10⁶ bytes) of weights.")] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(
+            "--max-mb", help="Most megabytes (10⁶ bytes): of the file that was timed, else of the counted weights."
+        ),
+    ] = None,
     min_accuracy: Annotated[
         float | None, typer.Option("--min-accuracy", help="Least score of the task's metric, in percent.")
     ] = None,

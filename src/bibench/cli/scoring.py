@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bibench.choice import choice
+from bibench.choice import choice, recorded
 from bibench.cli.options import (
     Load,
     Models,
@@ -101,7 +101,7 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
         if not any(names):
             continue
         asked = [choice(name) for name in names if name]
-        matching = {v for v in {getattr(r, axis) for r in records} if any(choice(v).fits(a) for a in asked)}
+        matching = {v for v in {getattr(r, axis) for r in records} if any(recorded(v).fits(a) for a in asked)}
         if not matching:
             found = ", ".join(sorted({getattr(r, axis) for r in records}))
             raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}; the records have: {found}")

@@ -20,6 +20,7 @@ from bibench.operators import FULL_PRECISION, paper_order
 from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
 from bibench.records import Record
 from bibench.statistics import CellMean, cells
+from bibench.tracks.base import without_comparators
 
 SAMPLES = 1000
 Sizes = Mapping[tuple[str, str, str], tuple[float, str]]
@@ -37,13 +38,18 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
         close = difflib.get_close_matches(wishes.task, known, 1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise BiBenchError(f"--task {wishes.task}: no score of it; these tasks have some: {', '.join(known)}.{hint}")
-    scored = [r for r in scored if r.task == wishes.task]
+    of_task = [r for r in scored if r.task == wishes.task]
+    scored = without_comparators(of_task)
+    if not scored:
+        raise BiBenchError(f"--task {wishes.task}: only comparators have a score of it, which are no candidates")
     latencies = [r for r in records if r.kind == "latency" and r.metric == "latency_ms"]
-    counted = _counted(records, sizes or {})
+    counted, files = _counted(records, sizes or {}), _files(records)
     found = [
         made
         for cell in cells(scored)
-        for made in _candidates(cell, scored, latencies, counted.get((cell.task, cell.model, cell.operator)), wishes)
+        for made in _candidates(
+            cell, scored, latencies, counted.get((cell.task, cell.model, cell.operator)), files, wishes
+        )
     ]
     fitting = [c for c in found if not c.broken and not _lacks(c, wishes)]
     front = [c for c in fitting if not any(dominates(o, c) for o in fitting)]
@@ -52,6 +58,8 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     lists = {v: tuple(c for c in judged if c.verdict == v) for v in ("recommended", "dominated", "excluded", "unknown")}
     recommended = tuple(sorted(lists.pop("recommended"), key=lambda c: -(c.accuracy or 0)))
     said = _said(wishes, recommended, judged, latencies)
+    if apart := {r.operator for r in of_task} - {r.operator for r in scored}:
+        said.append(f"Other compression is no candidate: {', '.join(sorted(apart))}.")
     return Advice(wishes, scored[0].metric, recommended, **lists, said=tuple(said))
 
 
@@ -60,15 +68,20 @@ def _candidates(
     scored: Sequence[Record],
     latencies: Sequence[Record],
     size: tuple[float, str] | None,
+    files: Mapping[tuple[str, str, str, str], tuple[float, str]],
     wishes: Wishes,
 ) -> list[Candidate]:
-    """One per latency on the device (engine, threads), or one without."""
+    """One per latency on the device (engine, threads), or one without; its size is that of the file, where known."""
+    names = cell.task, cell.model, cell.operator
     own = [r for r in scored if (r.model, r.operator, r.recipe) == (cell.model, cell.operator, cell.recipe)]
     measured = [r for r in latencies if (r.task, r.model, r.operator) == (cell.task, cell.model, cell.operator)]
     there: Sequence[Record | None] = ()
     if wishes.device:
         there = _newest([r for r in measured if _asked_for(r, wishes) and r.value is not None])
-    return [_candidate(cell, own, latency, measured, size, wishes) for latency in there or [None]]
+    return [
+        _candidate(cell, own, r, measured, size if r is None else files.get((*names, r.engine), size), wishes)
+        for r in there or [None]
+    ]
 
 
 def _asked_for(r: Record, wishes: Wishes) -> bool:
@@ -90,6 +103,16 @@ def _counted(records: Sequence[Record], sizes: Sizes) -> Sizes:
     found = sorted((r for r in records if r.kind == "complexity" and r.metric == "storage"), key=lambda r: r.started)
     own = {(r.task, r.model, r.operator): (r.value, f"counted, {r.cell}") for r in found if r.value is not None}
     return {**sizes, **own}
+
+
+def _files(records: Sequence[Record]) -> dict[tuple[str, str, str, str], tuple[float, str]]:
+    """Bytes of exported files by task, model, operator and engine, the newest of each."""
+    found = sorted((r for r in records if r.kind == "latency" and r.metric == "storage"), key=lambda r: r.started)
+    return {
+        (r.task, r.model, r.operator, r.engine): (r.value, f"the file that {r.engine} runs, {r.cell}")
+        for r in found
+        if r.value is not None
+    }
 
 
 def _candidate(
@@ -194,6 +217,8 @@ def _cautions(cell: CellMean, own: Sequence[Record], latency: Record | None, wis
         found.append(f"the upper quartile of latency, {high:.3g} ms, is above {wishes.max_ms:g} ms")
     flags = sorted({flag for r in own for flag in r.flags.split(",") if flag})
     found += [f"flagged {', '.join(flags)}"] if flags else []
+    if latency is not None and latency.flags:
+        found.append(f"latency flagged {latency.flags.replace(',', ', ')}")
     found += ["open division: the recipe was changed"] if any(r.division == "open" for r in own) else []
     found += ["embedded data"] if cell.embedded else []
     return found

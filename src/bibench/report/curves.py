@@ -17,19 +17,26 @@ from bibench.store import CURVE
 MAX_FIGURES, MAX_BYTES = 24, 4_000_000
 
 
-def curve_figures(material: Material) -> list[Figure]:
-    """Validation score by epoch, one figure per task × model × recipe, one line per operator (mean over seeds)."""
+def curve_figures(material: Material) -> tuple[list[Figure], int]:
+    """Validation score by epoch, one figure per task × model × recipe, one line per operator (mean over seeds).
+
+    And of how many more of them, beyond `MAX_FIGURES`, none was drawn.
+    """
     places: dict[tuple[str, str, str], dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
+    left_out: set[tuple[str, str, str]] = set()
     if not material.runs:
-        return []
+        return [], 0
     for record in material.test_scores:
         place = record.task, record.model, record.recipe
-        if record.study or (place not in places and len(places) == MAX_FIGURES):
+        if record.study:
+            continue
+        if place not in places and len(places) == MAX_FIGURES:
+            left_out.add(place)
             continue
         if (folder := material.folder_of(record.cell)) and (values := read_curve(folder / CURVE)):
             places[place][record.operator].append(values)
     several = len({recipe for _, _, recipe in places}) > 1
-    return [_figure(material, place, curves, several) for place, curves in places.items()]
+    return [_figure(material, place, curves, several) for place, curves in places.items()], len(left_out)
 
 
 def read_curve(path: Path) -> list[float]:

@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bibench.choice import choice
-from bibench.compressor import COMPRESSORS, method
-from bibench.operators import FULL_PRECISION, OPERATORS, paper_order
+from bibench.choice import recorded
+from bibench.compressor import COMPRESSORS, is_comparator, method
+from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
 from bibench.records import Record
 from bibench.report import palette
-from bibench.statistics import LeaveOneOut, Rank, leave_one_out, ranks
+from bibench.statistics import LeaveOneOut, Rank
+from bibench.statistics.layout import Layout, layouts
+from bibench.statistics.leaving_out import left_out_of
+from bibench.statistics.ranking import ranks_of
 from bibench.stats import Accuracy, accuracies
 from bibench.tracks import TRACKS, Score
+from bibench.tracks.base import without_comparators
+from bibench.tracks.other_compression import order
 
 SIX = (
     *("learning_task", "neural_architecture", "corruption_robustness", "training_consumption"),
@@ -98,13 +103,24 @@ class Material:
     # -- names ---------------------------------------------------------------------------------------
 
     @cached_property
+    def compared(self) -> Sequence[Record]:
+        """The records of operators and full precision: all that is counted, averaged and ranked."""
+        return without_comparators(self.records)
+
+    @cached_property
     def operators(self) -> list[str]:
         """All operators but full precision, the paper's first."""
-        return sorted({r.operator for r in self.records} - {FULL_PRECISION}, key=paper_order)
+        return sorted({r.operator for r in self.compared} - {FULL_PRECISION}, key=paper_order)
+
+    @cached_property
+    def comparators(self) -> list[str]:
+        """Other compression among the records: shown beside the operators, in none of their numbers."""
+        return sorted({r.operator for r in self.records if is_comparator(r.operator)}, key=order)
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return palette.ranks([*self.operators, *(r.operator for r in self.against)])
+        found = palette.ranks([*self.operators, *(r.operator for r in without_comparators(self.against))])
+        return found | {name: len(found) + index for index, name in enumerate(self.comparators)}
 
     def colour(self, operator: str) -> str:
         """The operator's colour, as a token."""
@@ -116,11 +132,12 @@ class Material:
 
     def title(self, operator: str) -> str:
         """The operator's name as it is printed, with its options."""
-        base, bracket, options = operator.partition("[")
-        return (method(base).title if base in OPERATORS or base in COMPRESSORS else base) + bracket + options
+        _, bracket, options = operator.partition("[")
+        known = method_of(operator)
+        return known.title + bracket + options if known is not None else operator
 
     def operator_href(self, operator: str) -> str:
-        """The operator's page."""
+        """The page of an operator or comparator."""
         return f"operators/{self._files[operator]}.html" if operator in self._files else ""
 
     @cached_property
@@ -128,7 +145,7 @@ class Material:
         from bibench.report.blocks import slug
 
         found: dict[str, str] = {}
-        for operator in (FULL_PRECISION, *self.operators):
+        for operator in (FULL_PRECISION, *self.operators, *self.comparators):
             name = slug(operator)
             found[operator] = name if name not in found.values() else f"{name}-{len(found)}"
         return found
@@ -137,8 +154,8 @@ class Material:
 
     @cached_property
     def tracks(self) -> list[str]:
-        """The paper's six tracks, whether or not anything was measured, then any others."""
-        return [*SIX, *(name for name in TRACKS if name not in SIX)]
+        """The paper's six tracks, whether or not anything was measured, then any others that rank operators."""
+        return [*SIX, *(name for name in TRACKS if name not in SIX and not TRACKS[name].comparators)]
 
     def track_title(self, name: str) -> str:
         """The track's title."""
@@ -147,7 +164,7 @@ class Material:
     @cached_property
     def scores(self) -> dict[str, list[Score]]:
         """The scores of every track; none where the track or its measurements do not exist."""
-        return {name: self._scored(name, self.records) for name in self.tracks}
+        return {name: self._scored(name, self.compared) for name in self.tracks}
 
     @cached_property
     def against_scores(self) -> dict[str, list[Score]]:
@@ -164,9 +181,16 @@ class Material:
 
     def overall(self, name: str) -> dict[str, Score]:
         """The headline of each operator in a track; where several recipes have one, the most complete."""
-        metric, recipe = self.headline(name), self.main_recipe(name)
-        rows = [row for row in self.scores[name] if row.metric == metric and row.recipe == recipe and not row.part]
-        return {row.operator: row for row in rows}
+        return self._overall[name]
+
+    @cached_property
+    def _overall(self) -> dict[str, dict[str, Score]]:
+        found = {}
+        for name, rows in self.scores.items():
+            metric, recipe = self.headline(name), self.main_recipe(name)
+            own = [row for row in rows if row.metric == metric and row.recipe == recipe and not row.part]
+            found[name] = {row.operator: row for row in own}
+        return found
 
     def main_recipe(self, name: str) -> str:
         """The recipe (or study) of a track with most overall values; ties go to the first."""
@@ -177,19 +201,25 @@ class Material:
 
     def ranks(self, name: str) -> list[Rank]:
         """Ranks of the overall metric under the track's main recipe, best first."""
-        recipe = self.main_recipe(name)
-        if name not in TRACKS or not any(r.value is not None for r in self.overall(name).values()):
+        if not any(r.value is not None for r in self.overall(name).values()):
             return []
-        records = read_by(name, self.records)
-        found = ranks(records, name, metric=self.headline(name), protocol=self.protocol)
-        return [r for r in found if r.recipe == recipe]
+        return ranks_of(self._layouts[name])
 
     def left_out(self, name: str) -> list[LeaveOneOut]:
         """The ranking of all tasks and without each."""
-        if name not in TRACKS:
-            return []
-        metric = self.headline(name)
-        return leave_one_out(read_by(name, self.records), name, metric=metric, protocol=self.protocol)
+        return left_out_of(self._layouts[name])
+
+    @cached_property
+    def _layouts(self) -> dict[str, list[Layout]]:
+        """What is ranked: the headline of every track under its main recipe."""
+        made = {
+            name: layouts(read_by(name, self.compared), name, metric=self.headline(name), protocol=self.protocol)
+            for name in self.tracks
+            if name in TRACKS
+        }
+        return {
+            name: [one for one in made.get(name, []) if one.recipe == self.main_recipe(name)] for name in self.tracks
+        }
 
     def only_model(self, task: str) -> str:
         """The model of a task that has only one, else an empty string."""
@@ -206,7 +236,13 @@ class Material:
     @cached_property
     def accuracies(self) -> list[Accuracy]:
         """Mean accuracies over seeds of what is no setting of a study."""
-        return accuracies(r for r in self.records if not r.study)
+        return accuracies(r for r in self.compared if not r.study)
+
+    @cached_property
+    def beside(self) -> list[Accuracy]:
+        """The same of comparators, and of full precision where there are any."""
+        wanted = {*self.comparators, FULL_PRECISION} if self.comparators else set()
+        return accuracies(r for r in self.records if not r.study and r.operator in wanted)
 
     # -- where cells are -------------------------------------------------------------------------------
 
@@ -239,19 +275,19 @@ class Material:
     # -- single things ----------------------------------------------------------------------------------
 
     def of_kind(self, *kinds: str) -> list[Record]:
-        """Records of some kinds."""
+        """Records of some kinds, of operators and full precision."""
         return [r for kind in kinds for r in self._by_kind.get(kind, [])]
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Record]]:
         found: dict[str, list[Record]] = defaultdict(list)
-        for record in self.records:
+        for record in self.compared:
             found[record.kind].append(record)
         return dict(found)
 
     @cached_property
     def test_scores(self) -> list[Record]:
-        """The tasks' own metrics on the test splits."""
+        """The tasks' own metrics on the test splits, of operators and full precision."""
         return [r for r in self.of_kind("score") if r.split == "test"]
 
     @cached_property
@@ -276,12 +312,15 @@ def read_by(track: str, records: Sequence[Record]) -> Sequence[Record]:
     return [r for r in records if (r.kind == "corruption") == robustness]
 
 
+def method_of(operator: str) -> type[Method] | None:
+    """The class of an operator or comparator, options or not; None for one that this installation does not know."""
+    name = operator.partition("[")[0]
+    return method(name) if name in OPERATORS or name in COMPRESSORS else None
+
+
 def model_name(model: str) -> str:
     """A model without its options."""
-    try:
-        return choice(model).name
-    except ValueError:
-        return model
+    return recorded(model).name
 
 
 def unique(values: Iterable[str]) -> list[str]:

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,9 +141,12 @@ def _line(cells: Iterable[str]) -> str:
 
 def _markdown(text: str) -> str:
     """Nothing of it is a link, emphasis, code, HTML or a new column."""
-    escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#$!])", r"\\\1", escaped)
+    return " ".join(text.split()).translate(_MARKDOWN)
 
+
+_MARKDOWN = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{character: rf"\{character}" for character in r"\`*_[]|~#$!"}}
+)
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -161,9 +163,12 @@ _LATEX = {
     "[": "{[}",  # not the optional argument of the \\ before it
     "]": "{]}",
 }
+_LATEX_TABLE = str.maketrans(_LATEX)
 
 
 def _latex(text: str) -> str:
     """Nothing of it is a command; characters beyond ASCII stay, as pdfLaTeX and others read UTF-8."""
-    shown = "".join(character for character in " ".join(text.split()) if character.isprintable())
-    return "".join(_LATEX.get(character, character) for character in shown)
+    shown = " ".join(text.split())
+    if not shown.isprintable():
+        shown = "".join(character for character in shown if character.isprintable())
+    return shown.translate(_LATEX_TABLE)

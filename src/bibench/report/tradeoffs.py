@@ -19,17 +19,17 @@ def best_of(rows: Sequence[Accuracy]) -> list[Accuracy]:
     return list(found.values())
 
 
-def takeaway_of(points: Sequence[Point], unit: str, cost: str) -> str:
-    """Which binarized models are worth their cost, in a sentence or two."""
+def takeaway_of(points: Sequence[Point], unit: str, cost: str, what: str = "binarized") -> str:
+    """Which binarized (or otherwise compressed) models are worth their cost, in a sentence or two."""
     on_front = front(points)
     binary = [p for p in on_front if p.operator != FULL_PRECISION]
     if not binary:
-        return "No binarized model lies on the Pareto front."
+        return f"No {what} model lies on the Pareto front."
     cheap, best = binary[0], binary[-1]
     text = f"{len(on_front)} of {len(points)} models lie on the front. "
     text += f"Cheapest there: {cheap.label}, {cheap.merit:.1f} % at {cheap.cost:.3g} {unit}"
     if best is not cheap:
-        text += f"; best binarized: {best.label}, {best.merit:.1f} % at {best.cost:.3g} {unit}"
+        text += f"; best {what}: {best.label}, {best.merit:.1f} % at {best.cost:.3g} {unit}"
     full = [p for p in points if p.operator == FULL_PRECISION]
     if full:
         top = max(full, key=lambda p: p.merit)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from bibench.errors import require
 from bibench.records import Record
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.ranking import better, positions
@@ -42,7 +42,12 @@ def leave_one_out(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench"
 ) -> list[LeaveOneOut]:
     """For every recipe the ranking of all tasks, then one without each."""
-    return [row for layout in layouts(records, track, metric, protocol) for row in _of_layout(layout)]
+    return left_out_of(layouts(records, track, metric, protocol))
+
+
+def left_out_of(made: Iterable[Layout]) -> list[LeaveOneOut]:
+    """`leave_one_out` from layouts, for whoever needs these more than once."""
+    return [row for layout in made for row in _of_layout(layout)]
 
 
 def _of_layout(layout: Layout) -> list[LeaveOneOut]:
@@ -79,12 +84,14 @@ def _row(layout: Layout, left_out: str, values: Sequence[float | None], full: Se
 
 
 def kendall(one: Sequence[float | None], other: Sequence[float | None]) -> float | None:
-    """Kendall's τ-b over what both have; None for fewer than two, or where all are equal."""
-    require("scipy", extra="bench", purpose="the rank correlation")
-    from scipy.stats import kendalltau
+    """Kendall's τ-b over what both have; None for fewer than two, or where all are equal.
 
-    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
+    τ-b = (concordant - discordant pairs) / √(pairs untied in one · pairs untied in the other). Written out, since
+    the first import of scipy.stats takes longer than a whole ranking.
+    """
+    pairs = np.array([(a, b) for a, b in zip(one, other, strict=True) if a is not None and b is not None], dtype=float)
     if len(pairs) < 2:
         return None
-    tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
-    return None if np.isnan(tau) else round(tau, 12)
+    x, y = (np.sign(column[:, None] - column) for column in pairs.T)
+    untied = float(np.abs(x).sum()) * float(np.abs(y).sum())
+    return round(float((x * y).sum()) / math.sqrt(untied), 12) if untied else None

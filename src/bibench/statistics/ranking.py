@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,9 +66,17 @@ def ranks(
     level: float = LEVEL,
 ) -> list[Rank]:
     """Ranks of the operators under every recipe, best first. `over` auto: seeds where any cell has two, else tasks."""
+    made = layouts(records, track, metric, protocol)
+    return ranks_of(made, over=over, samples=samples, seed=seed, level=level)
+
+
+def ranks_of(
+    made: Iterable[Layout], *, over: str = "auto", samples: int = SAMPLES, seed: int = 0, level: float = LEVEL
+) -> list[Rank]:
+    """`ranks` from layouts, for whoever needs these more than once."""
     check_level(level)
     rows = []
-    for layout in layouts(records, track, metric, protocol):
+    for layout in made:
         drawn = draw(layout, what_varies(layout) if over == "auto" else over, samples, seed)
         rows += _ranked(layout, drawn, level, seed)
     return rows

@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import wraps
-from statistics import geometric_mean, mean, stdev
+from statistics import fmean, geometric_mean, stdev
 from typing import Any
 
+from bibench.choice import is_choice
 from bibench.compressor import is_comparator
 from bibench.errors import UnknownNameError
 from bibench.operators import FULL_PRECISION, paper_order
@@ -33,7 +34,7 @@ def geometric(values: Sequence[float]) -> float:
     return values[0] if len(values) == 1 else geometric_mean(values)
 
 
-MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric, PAPER: mean}
+MEANS: Mapping[str, Callable[[Sequence[float]], float]] = {BIBENCH: geometric, PAPER: fmean}
 """How positive ratios of times and sizes are averaged: a ratio and its inverse must not rank operators differently."""
 
 
@@ -96,7 +97,10 @@ class Scoring(typing.Protocol):
 
 @dataclass(frozen=True)
 class Track:
-    """A track: its title, the equation it follows, the function from records to scores, and how they are shown."""
+    """A track: its title, the equation it follows, the function from records to scores, and how they are shown.
+
+    A track with `comparators` shows them beside the operators; there is no rank and no overall metric in it.
+    """
 
     name: str
     title: str
@@ -104,6 +108,7 @@ class Track:
     score: Scoring
     unit: str = "percent of full precision"
     digits: int = 1
+    comparators: bool = False
 
 
 def by_recipe(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -155,17 +160,19 @@ def track(
                     rows += _marked(scored, twice.get(recipe, []))
             return rows
 
-        TRACKS.register(name, Track(name, title, equation, score, **shown), where=function)
+        TRACKS.register(name, Track(name, title, equation, score, comparators=comparators, **shown), where=function)
         return score
 
     return enter
 
 
 def _marked(rows: Sequence[Score], displaced: Sequence[Record]) -> list[Score]:
-    """The rows, with a note where something of the operator or of full precision was measured twice."""
+    """The rows, with a note where the operator's name is damaged, or it or full precision was measured twice."""
     cells = Counter(operator for operator, _ in {(r.operator, r.cell) for r in displaced})
     marked = []
     for row in rows:
+        if not is_choice(row.operator):
+            row = replace(row, note=joined_notes(row.note, "its name is not of the form name[option=value,...]"))
         if count := cells[row.operator] + cells[FULL_PRECISION]:
             again = f"measured twice, the latest counts: {count} cell{'s' if count > 1 else ''}"
             row = replace(row, note=joined_notes(row.note, again))
@@ -270,14 +277,19 @@ def relative_scores(
 
     `of` is the noun for the groups ("tasks"); `joined` averages the ratios of a group.
     """
-    operators = operators_of(found)
+    by_operator = {name: _by_operator(group) for name, group in groups.items()}
+    expected = {name: max(map(len, own.values()), default=0) for name, own in by_operator.items()}
+    collapsed_cells = Counter(r.operator for r in found if r.collapsed)
     rows = []
-    for operator in operators:
-        own = [_average(track, name, operator, group, operators, joined) for name, group in groups.items()]
+    for operator in operators_of(found):
+        own = [
+            _average(track, name, operator, by_operator[name].get(operator, []), expected[name], joined)
+            for name in groups
+        ]
         values = [row.value for row in own]
         count = sum(value is not None for value in values)
         note = "" if count == len(groups) else f"{count} of {len(groups)} {of}"
-        collapsed = sum(r.collapsed for r in found if r.operator == operator)
+        collapsed = collapsed_cells[operator]
         om = Score(track, "om", operator, quadratic_mean(values), None, count, len(groups), note, collapsed=collapsed)
         rows += [*own, om]
     return rows
@@ -301,21 +313,27 @@ def chance_corrected(
     ]
 
 
-def _average(
-    track: str, name: str, operator: str, group: Sequence[Ratio], operators: Sequence[str], joined: Joined
-) -> Score:
+def _by_operator(group: Sequence[Ratio]) -> dict[str, list[Ratio]]:
+    found: dict[str, list[Ratio]] = defaultdict(list)
+    for r in group:
+        found[r.operator].append(r)
+    return found
+
+
+def _average(track: str, name: str, operator: str, own: Sequence[Ratio], expected: int, joined: Joined) -> Score:
     """Average in percent, its standard error over seeds, and what is missing."""
-    own = [r for r in group if r.operator == operator]
     valid = [r for r in own if r.value is not None]
-    expected = max((sum(r.operator == o for r in group) for o in operators), default=0)
     counted = "no cells" if not expected else "" if len(valid) == expected else f"{len(valid)} of {expected} cells"
     note = joined_notes(counted, *_few([r.problem for r in own if r.problem]))
     collapsed = sum(r.collapsed for r in own)
     note = joined_notes(note, f"{collapsed} collapsed" if collapsed else "")
     if not valid:
         return Score(track, name, operator, None, None, 0, expected, note, collapsed=collapsed)
-    seeds = [joined([r for r in valid if r.seed == seed]) for seed in sorted({r.seed for r in valid})]
-    error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if len(seeds) > 1 else None
+    of_seed: dict[int, list[Ratio]] = defaultdict(list)
+    for r in valid:
+        of_seed[r.seed].append(r)
+    seeds = [joined(of_seed[seed]) for seed in sorted(of_seed)] if len(of_seed) > 1 else []
+    error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if seeds else None
     return Score(track, name, operator, 100 * joined(valid), error, len(valid), expected, note, collapsed=collapsed)
 
 
@@ -326,7 +344,7 @@ def _few(problems: Sequence[str], most: int = 3) -> list[str]:
 
 def plain_mean(valid: Sequence[Ratio]) -> float:
     """Mean of all ratios, whatever they are of."""
-    return mean(r.value for r in valid if r.value is not None)
+    return fmean(r.value for r in valid if r.value is not None)
 
 
 def nested_mean(valid: Sequence[Ratio]) -> float:
@@ -339,7 +357,7 @@ def nested_mean(valid: Sequence[Ratio]) -> float:
     for r in valid:
         assert r.value is not None
         values[r.group, r.model][r.task].append(r.value)
-    return mean(mean(mean(seeds) for seeds in tasks.values()) for tasks in values.values())
+    return fmean(fmean(fmean(seeds) for seeds in tasks.values()) for tasks in values.values())
 
 
 def quadratic_mean(values: Sequence[float | None]) -> float | None:
@@ -348,4 +366,4 @@ def quadratic_mean(values: Sequence[float | None]) -> float | None:
     Where a correlation is negative, so is its ratio; it counts as 0, since its square would be a merit.
     """
     existing = [max(v, 0.0) for v in values if v is not None]
-    return math.sqrt(mean(v * v for v in existing)) if existing else None
+    return math.sqrt(fmean(v * v for v in existing)) if existing else None

@@ -20,7 +20,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import mean, stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
@@ -73,7 +73,7 @@ def paper_ratio(full: Accuracies, own: Accuracies) -> tuple[float | None, str]:
         else:
             ratios.append((full[CLEAN, 0] - full[condition]) / gap)
     note = f"{zero} conditions without a gap left out" if zero else ""
-    return (mean(ratios) if ratios else None), note
+    return (fmean(ratios) if ratios else None), note
 
 
 def ratio_of_sums(full: Accuracies, own: Accuracies) -> tuple[float | None, str]:
@@ -113,7 +113,7 @@ def _mean_over_corruptions(
         else:
             ratios.append(math.fsum(damage(own, c) for c in conditions) / reference)
     note = f"{', '.join(left_out)} left out: they cost full precision nothing" if left_out else ""
-    return (mean(ratios) if ratios else None), note
+    return (fmean(ratios) if ratios else None), note
 
 
 def _shared(full: Accuracies, own: Accuracies) -> list[Condition]:
@@ -163,9 +163,9 @@ def _average(
         notes.insert(0, f"{count} of {wanted} cells")
     if not by_model:
         return Score(NAME, metric, operator, None, None, 0, wanted, "; ".join(notes))
-    seeds = [mean(values) for values in by_seed.values()]
+    seeds = [fmean(values) for values in by_seed.values()]
     error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if len(seeds) > 1 else None
-    value = 100 * mean(mean(values) for values in by_model.values())
+    value = 100 * fmean(fmean(values) for values in by_model.values())
     return Score(NAME, metric, operator, value, error, count, wanted, "; ".join(notes))
 
 
@@ -218,20 +218,20 @@ def _tabulated(records: Sequence[Record], label: Callable[[Condition], str]) -> 
         full = cells.get((place, FULL_PRECISION), {})
         for name in dict.fromkeys(label(c) for c in own):
             conditions = [c for c in own if label(c) == name]
-            accuracy = mean(own[c] for c in conditions)
+            accuracy = fmean(own[c] for c in conditions)
             gap = own[CLEAN, 0] - accuracy if (CLEAN, 0) in own else None
             ratio = None
             if gap and (CLEAN, 0) in full and all(c in full for c in conditions):
-                ratio = (full[CLEAN, 0] - mean(full[c] for c in conditions)) / gap
+                ratio = (full[CLEAN, 0] - fmean(full[c] for c in conditions)) / gap
             groups[*place[:3], operator, name].append((accuracy, gap, ratio))
     rows = []
     for key, found in groups.items():
         accuracies, gaps, ratios = zip(*found, strict=True)
-        means = 100 * mean(accuracies), _percent(gaps), _percent(ratios)
+        means = 100 * fmean(accuracies), _percent(gaps), _percent(ratios)
         rows.append(CorruptedAccuracy(*key, *means, cells=len(found)))
     return sorted(rows, key=lambda r: (r.task, r.model, r.recipe, paper_order(r.operator), order[r.condition]))
 
 
 def _percent(values: Sequence[float | None]) -> float | None:
     existing = [value for value in values if value is not None]
-    return 100 * mean(existing) if existing else None
+    return 100 * fmean(existing) if existing else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
@@ -115,7 +115,7 @@ def _related(full: Record | None, own: Record) -> tuple[float | None, str]:
 
 
 def _plain(ratios: Ratios) -> float:
-    return mean(ratios.values())
+    return fmean(ratios.values())
 
 
 def _by_device_first(ratios: Ratios) -> float:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
-from bibench.choice import choice
+from bibench.choice import recorded
 from bibench.records import OVERALL_METRIC, Record
 from bibench.tracks.base import (
     PAPER,
@@ -45,7 +45,7 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
     ``bibench`` weighs models of a task equally and adds the scores of what is above chance.
     """
     if protocol == PAPER:
-        found = [r for r in ratios([*records, *overall(records)]) if (r.task, choice(r.model).name) != DROPPED]
+        found = [r for r in ratios([*records, *overall(records)]) if (r.task, recorded(r.model).name) != DROPPED]
         return relative_scores(NAME, found, _by_group(found), "tasks", plain_mean)
     found = ratios(records)
     arguments = NAME, found, _by_group(found), "tasks", nested_mean

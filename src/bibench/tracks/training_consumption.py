@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import stdev
 
-from bibench.choice import choice
+from bibench.choice import recorded
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record
 from bibench.tasks import TASKS
@@ -84,7 +84,7 @@ def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
 def _grid_size(task: str, study: str) -> int:
     """How many settings the study has, as far as the task's recipes tell."""
     recipes = TASKS[task].recipes if task in TASKS else {}
-    name = choice(study).name
+    name = recorded(study).name
     return len(recipes[name].grid) if name in recipes else 0
 
 

@@ -33,7 +33,13 @@ def _blocks(material: Material) -> Iterator[Block]:
     yield Heading("Cells", "cells")
     yield Text(f"Expected is {found.basis}." if found.basis else "Expected is the grid that the records span.")
     yield _map(material, found)
-    yield _table(material, found)
+    yield _table(material, found, "coverage", "Cells")
+    others = [r for r in material.records if r.operator in material.comparators]
+    if others:
+        apart = coverage(others)
+        yield Heading("Other compression", "comparators")
+        yield Text(f"{apart.line} of comparators, which are in no average of the tracks.")
+        yield _table(material, apart, "coverage-comparators", "Cells of comparators")
 
 
 def _tracks(material: Material) -> Table:
@@ -77,7 +83,7 @@ def _map(material: Material, found: Coverage) -> Figure:
     return Figure("coverage", "Cells with a result", takeaway, alt, data, layout, 150 + 32 * max(len(operators), 3))
 
 
-def _table(material: Material, found: Coverage) -> Table:
+def _table(material: Material, found: Coverage, name: str, what: str) -> Table:
     states = list(found.states)
     lines = [
         [
@@ -98,4 +104,4 @@ def _table(material: Material, found: Coverage) -> Table:
         *(Column(s, numeric=True) for s in states if s != "done"),
         Column("reasons"),
     ]
-    return Table("coverage", "Cells by task × model × operator × recipe, counted over seeds", columns, lines)
+    return Table(name, f"{what} by task × model × operator × recipe, counted over seeds", columns, lines)

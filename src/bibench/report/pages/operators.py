@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 from bibench.errors import BiBenchError
-from bibench.operators import FULL_PRECISION, OPERATORS
+from bibench.operators import FULL_PRECISION, Operator
 from bibench.records import Record
 from bibench.report.blocks import (
     Block,
@@ -26,13 +26,17 @@ from bibench.report.blocks import (
 )
 from bibench.report.figures import axis, plain
 from bibench.report.formulas import formula
-from bibench.report.material import Material
+from bibench.report.material import Material, method_of
 from bibench.report.page import Document, page
 from bibench.report.standings import WEAK, Standing, standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
 from bibench.tracks import TRACKS
 
 MAX_BARS, MAX_WEAK = 40, 500
+APART = (
+    "Other compression, beside which binarization is compared. It is no operator: no rank, average or overall metric "
+    "of the tracks contains it."
+)
 
 
 @page("operators", label="Operators", order=30, href="operators/index.html")
@@ -41,15 +45,30 @@ def operators(material: Material) -> Iterator[Document]:
     found = standings(material.accuracies)
     names = [FULL_PRECISION, *material.operators]
     items = [(material.title(o), material.operator_href(o), _summary(material, o, found)) for o in names]
-    yield Document(
-        "operators/index.html", "Operators", "How each binarizes, and where it wins and fails.", [Links(items)]
-    )
+    blocks: list[Block] = [Links(items)]
+    if material.comparators:
+        others = [(material.title(o), material.operator_href(o), "") for o in material.comparators]
+        blocks += [Heading("Other compression", "comparators"), Text(APART), Links(others)]
+    yield Document("operators/index.html", "Operators", "How each binarizes, and where it wins and fails.", blocks)
     weak = weak_cells(material.test_scores)
     for name in names:
         own = [s for s in found if s.accuracy.operator == name]
         faults = [(r, why) for r, why in weak if r.operator == name]
         blocks = [*_definition(name), *_scores(material, name), *_standing(material, name, own)]
         blocks += _weak(material, faults) if name != FULL_PRECISION else []
+        yield Document(material.operator_href(name), material.title(name), _paper(name), blocks)
+    yield from _comparators(material)
+
+
+def _comparators(material: Material) -> Iterator[Document]:
+    """Pages without ranks: what each computes, its accuracies, and its weak cells."""
+    found = [replace(s, rank=None) for s in standings(material.beside)]
+    scored = [r for r in material.records if r.kind == "score" and r.split == "test"]
+    weak = weak_cells([r for r in scored if r.operator in (FULL_PRECISION, *material.comparators)])
+    for name in material.comparators:
+        own = [s for s in found if s.accuracy.operator == name]
+        blocks = [Text(APART, "note"), *_definition(name), *_standing(material, name, own)]
+        blocks += _weak(material, [(r, why) for r, why in weak if r.operator == name])
         yield Document(material.operator_href(name), material.title(name), _paper(name), blocks)
 
 
@@ -64,26 +83,27 @@ def _summary(material: Material, operator: str, found: Sequence[Standing]) -> st
 
 
 def _paper(operator: str) -> str:
-    name = operator.partition("[")[0]
-    return OPERATORS[name].paper if name in OPERATORS else "An operator that this installation does not know."
+    known = method_of(operator)
+    return known.paper if known is not None else "An operator that this installation does not know."
 
 
 @cache
 def _definition(operator: str) -> list[Block]:
-    """Formula, description, techniques and surrogate, from the operator's class."""
-    name = operator.partition("[")[0]
-    if name not in OPERATORS:
+    """Formula, description, techniques and surrogate, from the class of the operator or comparator."""
+    cls = method_of(operator)
+    if cls is None:
         return [Text("Load the file that defines it (--load) to see its formula.", "note")]
-    cls = OPERATORS[name]
     blocks: list[Block] = [Heading("What it computes", "definition")]
     if cls.formula:
         blocks.append(formula(cls.formula))
     about = (inspect.getdoc(cls) or "").partition("Args:")[0].replace("``", "").strip()
     blocks += [Text(" ".join(paragraph.split())) for paragraph in about.split("\n\n") if paragraph.strip()]
-    if cls.full_precision:
+    if cls.full_precision or not issubclass(cls, Operator):
         return blocks
     techniques = [(f.name.replace("_", " "), getattr(cls.techniques, f.name)) for f in fields(cls.techniques)]
     blocks.append(Facts(techniques))
+    if cls.comparator:  # a quantizer has no surrogate of a sign
+        return blocks
     try:
         figure = surrogate_figure(operator)
     except (BiBenchError, NotImplementedError) as error:  # options or an estimator of a stranger
@@ -117,8 +137,10 @@ def _scores(material: Material, operator: str) -> Iterator[Block]:
 
 
 def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Iterator[Block]:
-    rows = [a for a in material.accuracies if a.operator == operator]
-    yield Heading("Where it wins and fails" if operator != FULL_PRECISION else "Accuracies", "numbers")
+    ranked = operator in material.operators
+    there = material.beside if operator in material.comparators else material.accuracies
+    rows = [a for a in there if a.operator == operator]
+    yield Heading("Where it wins and fails" if ranked else "Accuracies", "numbers")
     if not rows:
         yield Text("No accuracy of it was measured.", "note")
         return
@@ -144,13 +166,15 @@ def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Ite
                     1,
                     tone="weak" if s and s.relative is not None and s.relative < WEAK else "",
                 ),
-                *(rank, Cell(a.seeds), Cell(a.flags or None)),
+                *([rank] if ranked else []),
+                *(Cell(a.seeds), Cell(a.flags or None)),
             ]
         )
     columns = [
         *(Column("task"), Column("model"), Column("recipe"), Column("score", numeric=True)),
         Column("% of full precision", numeric=True),
-        *(Column("rank", numeric=True), Column("seeds", numeric=True), Column("flags")),
+        *([Column("rank", numeric=True)] if ranked else []),
+        *(Column("seeds", numeric=True), Column("flags")),
     ]
     caption = "Every task × model: test score in percent ± standard deviation over seeds"
     yield Table(f"operator-{slug(operator)}-numbers", caption, columns, lines)
@@ -180,8 +204,9 @@ def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Fig
         f"It keeps most on {best.accuracy.task} with {best.accuracy.model} ({best.relative:.0f} % of full precision) "
         f"and least on {worst.accuracy.task} with {worst.accuracy.model} ({worst.relative:.0f} %). "
     )
-    takeaway += f"It is the best operator in {len(wins)} of {len(related)}"
-    takeaway += f": {listed(list(dict.fromkeys(s.accuracy.task for s in wins))[:6])}." if wins else "."
+    if best.rank is not None:
+        takeaway += f"It is the best operator in {len(wins)} of {len(related)}"
+        takeaway += f": {listed(list(dict.fromkeys(s.accuracy.task for s in wins))[:6])}." if wins else "."
     layout = {
         "xaxis": axis("percent of full precision"),
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category", "tickfont": {"size": 10}},

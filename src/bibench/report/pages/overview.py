@@ -36,6 +36,12 @@ def overview(material: Material) -> Iterator[Document]:
 def _blocks(material: Material) -> Iterator[Block]:
     yield Tiles(_counts(material))
     yield Text(covered(material))
+    if material.comparators:
+        yield Text(
+            f"Beside them stand {len(material.comparators)} methods of other compression, which are on their own page "
+            "and in none of the numbers here.",
+            "note",
+        )
     if material.embedded_only:
         yield Text(
             "All of it was measured on embedded stand-in data: the numbers compare operators with each other, "
@@ -65,7 +71,7 @@ def covered(material: Material) -> str:
 
 
 def _counts(material: Material) -> list[tuple[str, str]]:
-    records = material.records
+    records = material.compared
     measured = len(best_by_track(material))
     counted = [
         (f"{len(records):,}", "records"),

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Links, Table, Text, listed, number, slug
 from bibench.report.figures import dots, dots_height
-from bibench.report.material import Material, unique
+from bibench.report.material import MEASURED, Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
 from bibench.report.section import SECTIONS
+from bibench.statistics import coverage
 from bibench.tracks import TRACKS, Score
 
 EMPTY = {
@@ -43,6 +44,9 @@ def _summary(material: Material, name: str) -> str:
 def _blocks(material: Material, name: str) -> Iterator[Block]:
     rows = material.scores[name]
     yield Text(covered(material))
+    kind = MEASURED.get(name, "score")
+    if kind != "score" and (measured := material.of_kind(kind)):
+        yield Text(f"Measured for this track: {coverage(measured, kind=kind).line}, of those that any operator has.")
     if not any(r.value is not None for r in rows):
         yield Text(f"Nothing was measured for this track; {EMPTY.get(name, 'no cell has a score')}.", "warning")
     else:

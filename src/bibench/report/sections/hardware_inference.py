@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bibench.report.blocks import Block, Figure, Heading, Multiples, Text, slug
+from bibench.operators import paper_order
+from bibench.records import Record
+from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
 from bibench.report.figures import Point, trade_off
 from bibench.report.material import Material
 from bibench.report.section import section
 from bibench.report.tradeoffs import best_of, takeaway_of
 
-MAX_FIGURES = 24
+MAX_FIGURES, MAX_ROWS = 24, 2000
 
 
 @section("hardware_inference")
 def hardware_inference(material: Material) -> Iterator[Block]:
-    """A Pareto front per task, device, engine and number of threads."""
+    """Every latency with its quartiles; a Pareto front per task, device, engine, number of threads and batch size."""
     latencies = [r for r in material.of_kind("latency") if r.metric == "latency_ms" and r.value]
     if not latencies:
         return
+    yield Heading("Latencies", "latencies")
+    yield _latencies(material, latencies)
     yield Heading("Accuracy and latency", "accuracy-latency")
     merits = {(a.task, a.model, a.operator): a.mean for a in best_of(material.accuracies)}
-    places: dict[tuple[str, str, str, Any], list[Point]] = {}
+    places: dict[tuple[Any, ...], list[Point]] = {}
     for r in latencies:
         merit = merits.get((r.task, r.model, r.operator))
         if merit is not None and r.value is not None:
-            place = (r.task, str(getattr(r, "device", "")), str(getattr(r, "engine", "")), r.threads)
+            place = (r.task, r.device, r.engine, r.threads, r.batch_size)
             label = f"{material.title(r.operator)} on {r.model}"
             places.setdefault(place, []).append(Point(r.operator, label, r.value, merit))
     if not places:
@@ -34,12 +38,40 @@ def hardware_inference(material: Material) -> Iterator[Block]:
         return
     figures = []
     for place, points in list(places.items())[:MAX_FIGURES]:
-        task, device, engine, threads = place
-        title = ", ".join(filter(None, (task, device, engine, f"{threads} threads" if threads else "")))
+        task, device, engine, threads, batch = place
+        parts = (task, device, engine, _threads(threads), f"batch {batch}" if batch not in (None, 1) else "")
+        title = ", ".join(filter(None, parts))
         data, layout = trade_off(material, points, "latency, ms", "test score, percent")
         takeaway = takeaway_of(points, "ms", "latency")
         alt = f"Scatter plot of test score against latency on {title}, with its Pareto front. {takeaway}"
         figures.append(Figure(f"latency-{slug(' '.join(map(str, place)))}", title, takeaway, alt, data, layout, 420))
     yield Multiples(figures)
     if len(places) > MAX_FIGURES:
-        yield Text(f"The first {MAX_FIGURES} of {len(places)} task × device × engine are drawn.", "note")
+        yield Text(
+            f"The first {MAX_FIGURES} of {len(places)} task × device × engine × threads × batch are drawn.", "note"
+        )
+
+
+def _threads(count: int | None) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}" if count else ""
+
+
+def _latencies(material: Material, latencies: Sequence[Record]) -> Table:
+    """What was measured, with what the measurement says of itself (a busy machine, a drift)."""
+    ordered = sorted(latencies, key=lambda r: (r.task, r.model, r.device, r.engine, paper_order(r.operator)))
+    lines = [
+        [
+            Cell(r.operator, material.title(r.operator), material.operator_href(r.operator)),
+            *(Cell(r.task), Cell(r.model), Cell(r.device), Cell(r.engine or None), Cell(r.threads), Cell(r.batch_size)),
+            number(r.value, 3, href=material.href_of(r), tone="weak" if r.flags else ""),
+            *(number(r.low, 3), number(r.high, 3), Cell(r.flags.replace(",", ", ") or None)),
+        ]
+        for r in ordered[:MAX_ROWS]
+    ]
+    columns = [
+        *(Column("operator"), Column("task"), Column("model"), Column("device"), Column("engine")),
+        *(Column("threads", numeric=True), Column("batch", numeric=True), Column("median, ms", numeric=True)),
+        *(Column("lower quartile", numeric=True), Column("upper quartile", numeric=True), Column("flags")),
+    ]
+    caption = "Latency as measured" + (f", the first {MAX_ROWS} of {len(ordered)}" if len(ordered) > MAX_ROWS else "")
+    return Table("latencies", caption, columns, lines)

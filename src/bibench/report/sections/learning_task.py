@@ -28,10 +28,13 @@ def learning_task(material: Material) -> Iterator[Block]:
     found = standings(rows)
     places = unique(s.accuracy.task for s in found)
     yield Multiples([relative_figure(material, [s for s in found if s.accuracy.task == task]) for task in places])
-    curves = curve_figures(material)
+    curves, left_out = curve_figures(material)
     yield Heading("Training curves", "curves")
     if curves:
         yield Multiples(curves)
+        if left_out:
+            total = len(curves) + left_out
+            yield Text(f"The first {len(curves)} of {total} task × model × recipe are drawn.", "note")
     else:
         yield Text("The records came without run folders, or these hold no curve.csv, so there are no curves.", "note")
 
