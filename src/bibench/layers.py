@@ -15,7 +15,15 @@ from torch import Tensor, nn
 
 from bibench import native
 from bibench.operators.base import Operator
-from bibench.rows import scaled_signs
+from bibench.rows import (
+    fold_first,
+    in_order_of,
+    rescale_kept_gradients,
+    scaled_signs,
+    shifted_gradients,
+    shifted_signs,
+    times_pixels,
+)
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign
 
@@ -52,7 +60,9 @@ class BinaryLayer(nn.Module):
             )
         if self.training and not self._informed:
             self._warn_uninformed()
-        y = op.output(self._product(x), x)
+        y = self._fused(x)
+        if y is None:
+            y = op.output(self._product(x), x)
         if self.bias is not None:
             y = y + spec.per_output(self.bias)
         return y.to(x.dtype)
@@ -70,6 +80,32 @@ class BinaryLayer(nn.Module):
             *values, None if learned or scale is None else scale, spec, estimators, self.backward_dtype
         )
         return y * spec.per_output(scale) if learned and scale is not None else y
+
+    def _fused(self, x: Tensor) -> Tensor | None:
+        """Product and output in one, where the kernels do what the operator's slots say; otherwise None."""
+        op, spec = self.operator, self.spec
+        if not (spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros" and x.numel()):
+            return None
+        if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
+            return None
+        sizes = spec.output_sizes(tuple(x.shape[2:]))
+        shift, gamma = op.activation_shift(), op.output_gamma(sizes)
+        pixels, scale = op.output_pixels(x), op.scale(self.weight)
+        if (shift is None and gamma is None and pixels is None) or not native.serves(
+            *(t for t in (shift, gamma, pixels, scale) if t is not None)
+        ):
+            return None
+        learned = scale is not None and (scale.requires_grad or op.scale_in_weight_gradient)
+        integers = scale is None and pixels is None and spec.fan_in < 2**15
+        per_pixel = pixels is None or (pixels.dim() == 4 and pixels.shape[1] == 1 and pixels.shape[2:].numel() > 1)
+        if learned or not per_pixel or (gamma is not None and not integers):
+            return None
+        estimators = (op.activation_estimator, op.weight_estimator)
+        u, dtype = op.weight(self.weight), self.backward_dtype
+        shift = None if shift is None else shift.expand(x.shape[1:])
+        gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
+        y: Tensor = _FusedProduct.apply(x, u, shift, gamma, scale, pixels, spec, estimators, dtype)[0]
+        return y
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -198,19 +234,140 @@ class _SignProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[:2]
         v, u, scale = ctx.saved_tensors
-        (for_v, for_u), needed = ctx.estimators, ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # a second derivative: through the estimators too
-            a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
-        else:
-            a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
-        padded, padding = ctx.spec.padded(a)
-        grad_v, grad_u = product_gradients(grad, padded, w, ctx.spec, padding, needed, ctx.dtype)
-        if grad_v is not None:
-            grad_v = for_v.backward(ctx.spec.unpadded(grad_v, v), v, own=True)
+        return *sign_gradients(grad, v, u, scale, ctx.spec, ctx.estimators, needed, ctx.dtype), *(None,) * 4
+
+
+def sign_gradients(
+    grad: Tensor,
+    v: Tensor,
+    u: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    estimators: tuple[Surrogate, Surrogate],
+    needed: tuple[bool, bool],
+    dtype: torch.dtype | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators."""
+    for_v, for_u = estimators
+    if torch.is_grad_enabled():  # a second derivative: through the estimators too
+        a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
+    else:
+        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
+    padded, padding = spec.padded(a)
+    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, needed, dtype)
+    if grad_v is not None:
+        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
+    if grad_u is not None:
+        grad_u = for_u.backward(grad_u, u, own=True)
+    return grad_v, grad_u
+
+
+class _FusedProduct(torch.autograd.Function):
+    """gamma · pixels · scale · (sign(x + shift) ⊛ sign(u)) on the compiled kernels, which alone it is for.
+
+    The numbers are those of `shifted`, `_SignProduct`, `rescale` and `multiply_pixels` one after the other. Saves
+    beside the inputs the integers that gamma multiplies, in two bytes each. Two more outputs without memory of
+    their own stand for the sum x + shift and for the product: a second derivative reaches these through them, and
+    so adds up in the same order.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        u: Tensor,
+        shift: Tensor | None,
+        gamma: Tensor | None,
+        scale: Tensor | None,
+        pixels: Tensor | None,
+        spec: LayerSpec,
+        estimators: tuple[Surrogate, Surrogate],
+        backward_dtype: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        y, kept = native.convolve_finished(
+            x,
+            u,
+            spec,
+            shift=None if shift is None else shift[:, 0, 0],
+            scale=scale,
+            gamma=gamma,
+            pixels=None if pixels is None else pixels[:, 0],
+        )
+        v, dots = x.new_zeros(()).expand(x.shape), x.new_zeros(()).expand(y.shape)
+        ctx.save_for_backward(x, u, shift, gamma, scale, pixels, kept, v, dots)
+        ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
+        ctx.set_materialize_grads(False)
+        return y, v, dots
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, u, shift, gamma, scale, pixels, kept, *_ = ctx.saved_tensors
+        if (
+            grad is None
+            or any(other is not None for other in others)
+            or torch.is_grad_enabled()
+            or not (native.serves(grad, x, u) and native.same_memory(x))
+            or (kept is not None and kept.stride() != grad.stride())
+        ):
+            return *_composed_gradients(ctx, grad, *others), *(None,) * 5
+        spec, (for_x, for_u), needed = ctx.spec, ctx.estimators, ctx.needs_input_grad
+        grad_shift = grad_gamma = None
+        if pixels is not None:
+            grad = times_pixels(grad, pixels)
+        if gamma is not None:
+            grad, grad_gamma = rescale_kept_gradients(grad, kept, gamma)
+        a = sign(x) if shift is None else shifted_signs(x, shift)
+        w = sign(u) if scale is None else scaled_signs(u, scale)
+        padded, padding = spec.padded(a)
+        wanted = (needed[0] or needed[2], needed[1])
+        grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
+        if grad_x is not None:
+            grad_x = spec.unpadded(grad_x, x)
+            if shift is None:
+                grad_x = for_x.backward(grad_x, x, own=True)
+            else:
+                grad_x, grad_shift = shifted_gradients(grad_x, x, shift, for_x)
         if grad_u is not None:
             grad_u = for_u.backward(grad_u, u, own=True)
-        return grad_v, grad_u, *(None,) * 4
+        return grad_x, grad_u, grad_shift, grad_gamma, *(None,) * 5
+
+
+def _composed_gradients(
+    ctx: Any, grad: Tensor | None, grad_v: Tensor | None, grad_dots: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Gradients of `_FusedProduct` step by step, as of the functions that it fuses, and differentiable."""
+    x, u, shift, gamma, scale, pixels, kept, v, dots = ctx.saved_tensors
+    needed = ctx.needs_input_grad
+    grad_u = grad_shift = grad_gamma = None
+    if grad is not None:
+        if pixels is not None:
+            grad = times_pixels(grad, pixels)
+        if gamma is not None:
+            grad_gamma = fold_first(grad * _Known.apply(dots, kept.to(grad.dtype)))[0].sum_to_size(gamma.shape)
+            grad = grad * in_order_of(gamma, kept)
+        grad_dots = grad if grad_dots is None else grad_dots + grad
+    if grad_dots is not None:
+        v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
+        wanted = (needed[0] or needed[2], needed[1])
+        through, grad_u = sign_gradients(grad_dots, v, u, scale, ctx.spec, ctx.estimators, wanted, ctx.dtype)
+        grad_v = through if grad_v is None or through is None else grad_v + through
+    if shift is not None and grad_v is not None:
+        grad_shift = fold_first(grad_v)[0].sum_to_size(shift.shape)
+    return grad_v, grad_u, grad_shift, grad_gamma
+
+
+class _Known(torch.autograd.Function):
+    """A value that is known already, whose gradient belongs to the tensor that stands for it."""
+
+    @staticmethod
+    def forward(ctx: Any, stand_in: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def product_gradients(
