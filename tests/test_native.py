@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import bibench
 from bibench import layers, native
 from bibench.rows import (
     BehindScaling,
@@ -443,7 +444,7 @@ def test_what_is_done_with_the_product(
     if last:
         x, layer = x.contiguous(memory_format=torch.channels_last), layer.to(memory_format=torch.channels_last)
     bibench.binarize(layer, name, example_inputs=x, keep=())
-    progress(layer, 0.3, 0.1)
+    layers.progress(layer, 0.3, 0.1)
     for p in layer.parameters():
         p.data.add_(torch.randn_like(p), alpha=0.1)
     own = [x.requires_grad_(), *layer.parameters()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -104,8 +105,7 @@ class BinaryLayer(nn.Module):
         u, dtype = op.weight(self.weight), self.backward_dtype
         shift = None if shift is None else shift.expand(x.shape[1:])
         gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
-        y: Tensor = _FusedProduct.apply(x, u, shift, gamma, scale, pixels, spec, estimators, dtype)[0]
-        return y
+        return _fused_product(x, u, shift, gamma, scale, pixels, (spec, estimators, dtype))
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -264,13 +264,71 @@ def sign_gradients(
     return grad_v, grad_u
 
 
-class _FusedProduct(torch.autograd.Function):
+def _fused_product(
+    x: Tensor,
+    u: Tensor,
+    shift: Tensor | None,
+    gamma: Tensor | None,
+    scale: Tensor | None,
+    pixels: Tensor | None,
+    rest: tuple[Any, ...],
+) -> Tensor:
     """gamma · pixels · scale · (sign(x + shift) ⊛ sign(u)) on the compiled kernels, which alone it is for.
 
-    The numbers are those of `shifted`, `_SignProduct`, `rescale` and `multiply_pixels` one after the other. Saves
-    beside the inputs the integers that gamma multiplies, in two bytes each. Two more outputs without memory of
-    their own stand for the sum x + shift and for the product: a second derivative reaches these through them, and
-    so adds up in the same order.
+    The numbers are those of `shifted`, `_SignProduct`, `rescale` and `multiply_pixels` one after the other. The
+    kernels do all at once; for autograd there are two steps, so that what the second keeps is free when the first
+    one's gradients are made, and between them a tensor without memory stands for the product.
+    """
+    y, kept = native.convolve_finished(
+        x,
+        u,
+        rest[0],
+        shift=None if shift is None else shift[:, 0, 0],
+        scale=scale,
+        gamma=gamma,
+        pixels=None if pixels is None else pixels[:, 0],
+    )
+    dots, _ = _FusedSigns.apply(x, u, shift, scale, y, *rest)
+    out: Tensor = _FusedFactors.apply(dots, gamma, pixels, y, kept)
+    return out
+
+
+class _FusedFactors(torch.autograd.Function):
+    """`y` = dots · gamma · pixels, which is known already; `kept` are the values of `dots` where gamma needs them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, dots: Tensor, gamma: Tensor | None, pixels: Tensor | None, y: Tensor, kept: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(dots, gamma, pixels, kept)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        dots, gamma, pixels, kept = ctx.saved_tensors
+        grad_gamma = None
+        if pixels is not None:
+            grad = times_pixels(grad, pixels)
+        if gamma is not None:
+            if native.serves(grad) and not torch.is_grad_enabled():
+                if grad.stride() != kept.stride():
+                    grad = torch.empty_like(kept, dtype=grad.dtype).copy_(grad)
+                grad, grad_gamma = rescale_kept_gradients(grad, kept, gamma)
+            else:
+                grad_gamma = fold_first(grad * _Known.apply(dots, kept.to(grad.dtype)))[0]
+                grad = grad * in_order_of(gamma, kept)
+        return grad, grad_gamma, None, None, None
+
+
+@lru_cache(maxsize=1)
+def _nothing() -> Tensor:
+    return torch.zeros(())
+
+
+class _FusedSigns(torch.autograd.Function):
+    """The gradients of a product that is known already: tensors without memory stand for it and for x + shift.
+
+    A second derivative reaches both through them, and so adds up in the same order as without the kernels.
     """
 
     @staticmethod
@@ -279,83 +337,41 @@ class _FusedProduct(torch.autograd.Function):
         x: Tensor,
         u: Tensor,
         shift: Tensor | None,
-        gamma: Tensor | None,
         scale: Tensor | None,
-        pixels: Tensor | None,
+        y: Tensor,
         spec: LayerSpec,
         estimators: tuple[Surrogate, Surrogate],
         backward_dtype: torch.dtype | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        y, kept = native.convolve_finished(
-            x,
-            u,
-            spec,
-            shift=None if shift is None else shift[:, 0, 0],
-            scale=scale,
-            gamma=gamma,
-            pixels=None if pixels is None else pixels[:, 0],
-        )
-        v, dots = x.new_zeros(()).expand(x.shape), x.new_zeros(()).expand(y.shape)
-        ctx.save_for_backward(x, u, shift, gamma, scale, pixels, kept, v, dots)
+    ) -> tuple[Tensor, Tensor]:
+        dots, v = (_nothing().expand(t.shape) for t in (y, x))
+        ctx.save_for_backward(x, u, shift, scale, v)
         ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
         ctx.set_materialize_grads(False)
-        return y, v, dots
+        return dots, v
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, *others: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, u, shift, gamma, scale, pixels, kept, *_ = ctx.saved_tensors
-        if (
-            grad is None
-            or any(other is not None for other in others)
-            or torch.is_grad_enabled()
-            or not (native.serves(grad, x, u) and native.same_memory(x))
-            or (kept is not None and kept.stride() != grad.stride())
-        ):
-            return *_composed_gradients(ctx, grad, *others), *(None,) * 5
+    def backward(ctx: Any, grad: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, u, shift, scale, v = ctx.saved_tensors
         spec, (for_x, for_u), needed = ctx.spec, ctx.estimators, ctx.needs_input_grad
-        grad_shift = grad_gamma = None
-        if pixels is not None:
-            grad = times_pixels(grad, pixels)
-        if gamma is not None:
-            grad, grad_gamma = rescale_kept_gradients(grad, kept, gamma)
-        a = sign(x) if shift is None else shifted_signs(x, shift)
-        w = sign(u) if scale is None else scaled_signs(u, scale)
-        padded, padding = spec.padded(a)
         wanted = (needed[0] or needed[2], needed[1])
-        grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
-        if grad_x is not None:
-            grad_x = spec.unpadded(grad_x, x)
-            if shift is None:
-                grad_x = for_x.backward(grad_x, x, own=True)
-            else:
-                grad_x, grad_shift = shifted_gradients(grad_x, x, shift, for_x)
-        if grad_u is not None:
-            grad_u = for_u.backward(grad_u, u, own=True)
-        return grad_x, grad_u, grad_shift, grad_gamma, *(None,) * 5
-
-
-def _composed_gradients(
-    ctx: Any, grad: Tensor | None, grad_v: Tensor | None, grad_dots: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    """Gradients of `_FusedProduct` step by step, as of the functions that it fuses, and differentiable."""
-    x, u, shift, gamma, scale, pixels, kept, v, dots = ctx.saved_tensors
-    needed = ctx.needs_input_grad
-    grad_u = grad_shift = grad_gamma = None
-    if grad is not None:
-        if pixels is not None:
-            grad = times_pixels(grad, pixels)
-        if gamma is not None:
-            grad_gamma = fold_first(grad * _Known.apply(dots, kept.to(grad.dtype)))[0].sum_to_size(gamma.shape)
-            grad = grad * in_order_of(gamma, kept)
-        grad_dots = grad if grad_dots is None else grad_dots + grad
-    if grad_dots is not None:
-        v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
-        wanted = (needed[0] or needed[2], needed[1])
-        through, grad_u = sign_gradients(grad_dots, v, u, scale, ctx.spec, ctx.estimators, wanted, ctx.dtype)
-        grad_v = through if grad_v is None or through is None else grad_v + through
-    if shift is not None and grad_v is not None:
-        grad_shift = fold_first(grad_v)[0].sum_to_size(shift.shape)
-    return grad_v, grad_u, grad_shift, grad_gamma
+        grad_u = grad_shift = None
+        plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
+        if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
+            w = sign(u) if scale is None else scaled_signs(u, scale)
+            padded, padding = spec.padded(shifted_signs(x, shift))
+            grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
+            if grad_x is not None:
+                grad_x, grad_shift = shifted_gradients(spec.unpadded(grad_x, x), x, shift, for_x)
+            if grad_u is not None:
+                grad_u = for_u.backward(grad_u, u, own=True)
+            return grad_x, grad_u, grad_shift, *(None,) * 5
+        if grad is not None:
+            v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
+            through, grad_u = sign_gradients(grad, v, u, scale, spec, ctx.estimators, wanted, ctx.dtype)
+            grad_v = through if grad_v is None or through is None else grad_v + through
+        if shift is not None and grad_v is not None:
+            grad_shift = fold_first(grad_v)[0]
+        return grad_v, grad_u, grad_shift, *(None,) * 5
 
 
 class _Known(torch.autograd.Function):
