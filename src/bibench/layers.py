@@ -89,23 +89,31 @@ class BinaryLayer(nn.Module):
             return None
         if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
             return None
-        sizes = spec.output_sizes(tuple(x.shape[2:]))
-        shift, gamma = op.activation_shift(), op.output_gamma(sizes)
-        pixels, scale = op.output_pixels(x), op.scale(self.weight)
-        if (shift is None and gamma is None and pixels is None) or not native.serves(
-            *(t for t in (shift, gamma, pixels, scale) if t is not None)
+        shift, cls = op.activation_shift(), type(op)
+        factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
+        if shift is None and not factors:
+            return None
+        scale, u = op.scale(self.weight), op.weight(self.weight)
+        shift = None if shift is None else shift.expand(x.shape[1:])
+        sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
+        if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
+            return None
+        # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
+        shape = (len(x), spec.out_channels, *sizes)
+        dots, _ = _FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)
+        gamma, pixels = op.output_gamma(sizes), op.output_pixels(x)
+        given = [t for t in (shift, gamma, pixels, scale) if t is not None]
+        integers = scale is None and pixels is None and spec.fan_in < 2**15
+        per_pixel = pixels is None or pixels.shape == (len(x), 1, *sizes)
+        if (
+            (shift is gamma is pixels is None)
+            or not native.serves(*given)
+            or not per_pixel
+            or (gamma is not None and not integers)
         ):
             return None
-        learned = scale is not None and (scale.requires_grad or op.scale_in_weight_gradient)
-        integers = scale is None and pixels is None and spec.fan_in < 2**15
-        per_pixel = pixels is None or (pixels.dim() == 4 and pixels.shape[1] == 1 and pixels.shape[2:].numel() > 1)
-        if learned or not per_pixel or (gamma is not None and not integers):
-            return None
-        estimators = (op.activation_estimator, op.weight_estimator)
-        u, dtype = op.weight(self.weight), self.backward_dtype
-        shift = None if shift is None else shift.expand(x.shape[1:])
         gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
-        return _fused_product(x, u, shift, gamma, scale, pixels, (spec, estimators, dtype))
+        return _fused_product(dots, x, u, shift, gamma, scale, pixels, spec)
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -265,13 +273,14 @@ def sign_gradients(
 
 
 def _fused_product(
+    dots: Tensor,
     x: Tensor,
     u: Tensor,
     shift: Tensor | None,
     gamma: Tensor | None,
     scale: Tensor | None,
     pixels: Tensor | None,
-    rest: tuple[Any, ...],
+    spec: LayerSpec,
 ) -> Tensor:
     """gamma · pixels · scale · (sign(x + shift) ⊛ sign(u)) on the compiled kernels, which alone it is for.
 
@@ -282,13 +291,12 @@ def _fused_product(
     y, kept = native.convolve_finished(
         x,
         u,
-        rest[0],
+        spec,
         shift=None if shift is None else shift[:, 0, 0],
         scale=scale,
         gamma=gamma,
         pixels=None if pixels is None else pixels[:, 0],
     )
-    dots, _ = _FusedSigns.apply(x, u, shift, scale, y, *rest)
     out: Tensor = _FusedFactors.apply(dots, gamma, pixels, y, kept)
     return out
 
@@ -338,12 +346,12 @@ class _FusedSigns(torch.autograd.Function):
         u: Tensor,
         shift: Tensor | None,
         scale: Tensor | None,
-        y: Tensor,
+        shape: tuple[int, ...],
         spec: LayerSpec,
         estimators: tuple[Surrogate, Surrogate],
         backward_dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
-        dots, v = (_nothing().expand(t.shape) for t in (y, x))
+        dots, v = (_nothing().expand(size) for size in (shape, x.shape))
         ctx.save_for_backward(x, u, shift, scale, v)
         ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
         ctx.set_materialize_grads(False)
