@@ -335,13 +335,19 @@ int32_t bits_set(uint32_t v) {
   return static_cast<int32_t>((((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24);
 }
 
-PackedWeight pack_weight(const Kernels& kernels, const Shape& s, const float* weight, Strides strides) {
+PackedWeight pack_weight(const Kernels& kernels, const Shape& s, const float* weight, Strides strides,
+                         const Threads& threads) {
   PackedWeight result;
   const int64_t words = s.words(), tap_words = s.tap_words(), taps = s.taps(), blocks = s.blocks();
   result.words.assign(s.groups * blocks * words * kLanes, 0);
-  std::vector<uint32_t> filter(words);
-  for (int64_t g = 0; g < s.groups; ++g)
-    for (int64_t o = 0; o < s.group_out(); ++o) {
+  // Blocks of lanes are memory of their own, and below this many weights waking a thread costs more than it saves.
+  constexpr int64_t kLeast = 1 << 15;
+  const int64_t all = s.co * s.group_in() * taps, parts = all / kLeast;
+  auto pack = [&](int64_t begin, int64_t end) {
+    std::vector<uint32_t> filter(words);
+    for (int64_t i = begin * kLanes; i < end * kLanes; ++i) {
+      const int64_t g = i / (blocks * kLanes), o = i % (blocks * kLanes);
+      if (o >= s.group_out()) continue;
       const float* w = weight + (g * s.group_out() + o) * strides.n;
       if (strides.c == 1 && taps > 1) {
         for (int64_t ky = 0; ky < s.kh; ++ky)
@@ -358,8 +364,13 @@ PackedWeight pack_weight(const Kernels& kernels, const Shape& s, const float* we
         }
       }
       uint32_t* target = result.words.data() + ((g * blocks + o / kLanes) * words) * kLanes + o % kLanes;
-      for (int64_t i = 0; i < words; ++i) target[i * kLanes] = filter[i];
+      for (int64_t word = 0; word < words; ++word) target[word * kLanes] = filter[word];
     }
+  };
+  if (parts < 2)
+    pack(0, s.groups * blocks);
+  else
+    parallel_for(s.groups * blocks, threads, pack);
   sum_taps(s, result);
   return result;
 }

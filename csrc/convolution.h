@@ -44,7 +44,8 @@ struct PackedWeight {
   std::vector<int32_t> tap_sums;
 };
 
-PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float* weight, Strides strides);
+PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float* weight, Strides strides,
+                         const Threads& threads = 1);
 // The same from bits: for each output channel ceil(n / 8) bytes, least significant bit first, over (c, kh, kw).
 PackedWeight pack_weight(const Shape& shape, const uint8_t* bits);
 

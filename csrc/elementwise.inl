@@ -9,6 +9,11 @@ void sign(const float* __restrict x, float* __restrict out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? 1.0f : -1.0f;
 }
 
+// Signs of x + shift.
+void sign_shifted(const float* __restrict x, const float* __restrict shift, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] + shift[i] >= 0.0f ? 1.0f : -1.0f;
+}
+
 // Signs of one filter, times its scale.
 void sign_scaled(const float* __restrict x, float scale, float* __restrict out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? scale : -scale;
@@ -258,34 +263,79 @@ void approx_sign_row(const float* __restrict grad, const float* __restrict x, in
   unscale_row(passed, x, stats, n, how, out, buffer);
 }
 
-// Gradients of y = x * gamma over `count` rows of n values, `step` floats apart: out = grad * gamma, and, folded
+// total = the fold over `rows` rows of n values, which is overwritten.
+void fold_lines(float* __restrict values, int64_t rows, int64_t n, float* __restrict total) {
+  while (rows > 1) {
+    const int64_t upper = (rows + 1) / 2;
+    for (int64_t i = 0; i < (rows - upper) * n; ++i) values[i] += values[upper * n + i];
+    rows = upper;
+  }
+  for (int64_t i = 0; i < n; ++i) total[i] = values[i];
+}
+
+// Gradients of y = x * gamma over `count` rows of n values, `step` values apart: out = grad * gamma, and, folded
 // over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
-void rescale_backward(const float* __restrict grad, const float* __restrict x, const float* __restrict gamma,
-                      int64_t count, int64_t n, int64_t step, float* __restrict out, float* __restrict total,
-                      float* __restrict buffer) {
+template <class T>
+void rescale_backward_of(const float* __restrict grad, const T* __restrict x, const float* __restrict gamma,
+                         int64_t count, int64_t n, int64_t step, float* __restrict out, float* __restrict total,
+                         float* __restrict buffer) {
   const int64_t half = (count + 1) / 2, far = half * step;
   for (int64_t r = 0; r < half; ++r) {
-    const float *g = grad + r * step, *v = x + r * step;
+    const float* g = grad + r * step;
+    const T* v = x + r * step;
     float *__restrict to = out + r * step, *__restrict sum = buffer + r * n;
     if (half + r < count)
       for (int64_t i = 0; i < n; ++i) {
-        const float low = g[i] * v[i], high = g[i + far] * v[i + far];
+        const float low = g[i] * static_cast<float>(v[i]), high = g[i + far] * static_cast<float>(v[i + far]);
         sum[i] = low + high;
         to[i] = g[i] * gamma[i];
         to[i + far] = g[i + far] * gamma[i];
       }
     else
       for (int64_t i = 0; i < n; ++i) {
-        sum[i] = g[i] * v[i];
+        sum[i] = g[i] * static_cast<float>(v[i]);
         to[i] = g[i] * gamma[i];
       }
   }
-  for (int64_t rows = half; rows > 1;) {
-    const int64_t upper = (rows + 1) / 2;
-    for (int64_t i = 0; i < (rows - upper) * n; ++i) buffer[i] += buffer[upper * n + i];
-    rows = upper;
+  fold_lines(buffer, half, n, total);
+}
+
+void rescale_backward(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
+                      float* out, float* total, float* buffer) {
+  rescale_backward_of(grad, x, gamma, count, n, step, out, total, buffer);
+}
+
+void rescale_kept_backward(const float* grad, const int16_t* x, const float* gamma, int64_t count, int64_t n,
+                           int64_t step, float* out, float* total, float* buffer) {
+  rescale_backward_of(grad, x, gamma, count, n, step, out, total, buffer);
+}
+
+// The gradient of sign(x + shift) by Bi-Real's polynomial over `count` rows of n values, `step` floats apart, and,
+// folded over the rows, its sum: the one of the shift. `out` may be `grad`; `buffer` as above.
+void approx_sign_shifted(const float* grad, const float* __restrict x, const float* __restrict shift, int64_t count,
+                         int64_t n, int64_t step, float* out, float* __restrict total, float* __restrict buffer) {
+  const auto passed = [](float g, float v) {
+    const float factor = 2.0f - 2.0f * std::fabs(v);
+    return g * (factor < 0.0f ? 0.0f : factor);
+  };
+  const int64_t half = (count + 1) / 2, far = half * step;
+  for (int64_t r = 0; r < half; ++r) {
+    const float *g = grad + r * step, *__restrict v = x + r * step;
+    float *to = out + r * step, *__restrict sum = buffer + r * n;
+    if (half + r < count) {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) {
+        const float low = passed(g[i], v[i] + shift[i]), high = passed(g[i + far], v[i + far] + shift[i]);
+        sum[i] = low + high;
+        to[i] = low;
+        to[i + far] = high;
+      }
+    } else {
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) sum[i] = to[i] = passed(g[i], v[i] + shift[i]);
+    }
   }
-  for (int64_t i = 0; i < n; ++i) total[i] = buffer[i];
+  fold_lines(buffer, half, n, total);
 }
 
 // out[r] = mean of |x| over n values, for `count` rows. Rows are short (the channels of a pixel): the last four levels
@@ -326,4 +376,23 @@ void multiply_rows(const float* __restrict x, const float* __restrict factors, i
   }
   for (int64_t r = 0; r < count; ++r)
     for (int64_t i = 0; i < n; ++i) out[r * n + i] = x[r * n + i] * factors[r];
+}
+
+// The same in place.
+void scale_lines(float* __restrict out, const float* __restrict factors, int64_t count, int64_t n) {
+  for (int64_t r = 0; r < count; ++r, out += n) {
+    const float factor = factors[r];
+    for (int64_t i = 0; i < n; ++i) out[i] *= factor;
+  }
+}
+
+// Integers times gamma, in place; `kept` (may be null) takes the integers.
+void scale_keeping(float* __restrict out, const float* __restrict gamma, int64_t n, int16_t* __restrict kept) {
+  if (!kept)
+    for (int64_t i = 0; i < n; ++i) out[i] *= gamma[i];
+  else
+    for (int64_t i = 0; i < n; ++i) {
+      kept[i] = static_cast<int16_t>(static_cast<int32_t>(out[i]));
+      out[i] *= gamma[i];
+    }
 }

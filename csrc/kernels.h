@@ -119,6 +119,8 @@ struct Kernels {
                      int64_t step);
   // out = sign(x), n values.
   void (*sign)(const float* x, float* out, int64_t n);
+  // out = sign(x + shift), n values.
+  void (*sign_shifted)(const float* x, const float* shift, float* out, int64_t n);
   // out = grad * surrogate'(x), n values; `out` may be `grad`.
   void (*ste)(const float* grad, const float* x, float* out, int64_t n, float clip);
   void (*approx_sign)(const float* grad, const float* x, float* out, int64_t n);
@@ -147,9 +149,17 @@ struct Kernels {
   // Gradients of rows times gamma; see elementwise.inl.
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);
+  // The same of integers, and the gradients of sign(x + shift); `out` may be `grad` in the latter.
+  void (*rescale_kept_backward)(const float* grad, const int16_t* x, const float* gamma, int64_t count, int64_t n,
+                                int64_t step, float* out, float* total, float* buffer);
+  void (*approx_sign_shifted)(const float* grad, const float* x, const float* shift, int64_t count, int64_t n,
+                              int64_t step, float* out, float* total, float* buffer);
   // `count` rows of n values: the mean of their magnitudes; each times its factor.
   void (*mean_magnitudes)(const float* x, int64_t count, int64_t n, float* out, float* buffer);
   void (*multiply_rows)(const float* x, const float* factors, int64_t count, int64_t n, float* out);
+  // In place: rows times a factor each; n integers times gamma, of which `kept` (may be null) is a copy.
+  void (*scale_lines)(float* out, const float* factors, int64_t count, int64_t n);
+  void (*scale_keeping)(float* out, const float* gamma, int64_t n, int16_t* kept);
   // `rounds` rounds of xor, count and add on registers alone, all units busy: what this processor can do at most.
   // Returns the number of bits counted; `sink` takes the sums, so that none is left out.
   int64_t (*probe)(int64_t rounds, uint32_t* sink);

@@ -31,7 +31,10 @@ using bibench::Strides;
 
 using Array = nb::ndarray<const float, nb::device::cpu>;
 using Output = nb::ndarray<float, nb::device::cpu>;
+using Kept = nb::ndarray<int16_t, nb::device::cpu>;
+using KeptInput = nb::ndarray<const int16_t, nb::device::cpu>;
 using MaybeArray = std::optional<Array>;
+using MaybeKept = std::optional<Kept>;
 
 // An argument that is taken as it is or not at all: a converted `out` would be a copy that nobody sees.
 auto operator""_array(const char* name, size_t) { return nb::arg(name).noconvert(); }
@@ -79,6 +82,26 @@ const float* channel_values(const MaybeArray& values, int64_t channels, const ch
   return values->data();
 }
 
+template <class T>
+bool is_contiguous(const T& a) {
+  int64_t size = 1;
+  for (size_t i = a.ndim(); i-- > 0; size *= static_cast<int64_t>(a.shape(i)))
+    if (a.shape(i) > 1 && a.stride(i) != size) return false;
+  return true;
+}
+
+// The data of `n` examples laid out as the output is.
+template <class T>
+auto like_output(const T& a, int64_t n, const Shape& s, const Strides& os, const char* name) {
+  check(a.ndim() == 4 && static_cast<int64_t>(a.shape(0)) == n && static_cast<int64_t>(a.shape(1)) == s.co &&
+            static_cast<int64_t>(a.shape(2)) == s.out_h() && static_cast<int64_t>(a.shape(3)) == s.out_w(),
+        std::string(name) + " has the wrong shape " + shape_of(a));
+  const Strides strides = layout(a, name);
+  check(is_empty(a) || (strides.c == os.c && strides.h == os.h && strides.w == os.w),
+        std::string(name) + " must be laid out as out");
+  return a.data();
+}
+
 Shape conv_shape(const Array& x, const Array& weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                  std::array<int64_t, 2> dilation, int64_t groups, int pad_value) {
   check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
@@ -116,7 +139,8 @@ Shape conv_shape(const Array& x, const Array& weight, std::array<int64_t, 2> str
 
 void convolve(const Array& x, const Array& weight, const Output& out, std::array<int64_t, 2> stride,
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
-              const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads) {
+              const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
+              const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
   const Shape s = conv_shape(x, weight, stride, padding, dilation, groups, pad_value);
   check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
             static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
@@ -127,6 +151,19 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
   bibench::Finish finish;
   finish.scale = channel_values(scale, s.co, "scale");
   finish.bias = channel_values(bias, s.co, "bias");
+  if (gamma) finish.gamma = like_output(*gamma, 1, s, os, "gamma");
+  if (pixels) {
+    check(pixels->ndim() == 3 && static_cast<int64_t>(pixels->shape(0)) == s.n &&
+              static_cast<int64_t>(pixels->shape(1)) == s.out_h() && static_cast<int64_t>(pixels->shape(2)) == s.out_w(),
+          "pixels must have shape (N, H_o, W_o), got " + shape_of(*pixels));
+    check(is_empty(*pixels) || is_contiguous(*pixels), "pixels must be contiguous");
+    finish.pixels = pixels->data();
+  }
+  if (kept) {
+    check(gamma.has_value() && s.group_in() * s.taps() < (1 << 15), "kept needs gamma, and filters below 2^15 weights");
+    finish.kept = like_output(*kept, s.n, s, os, "kept");
+  }
+  check(!finish.gamma || !scale, "gamma takes the place of scale");
   const Kernels& k = kernels();
   nb::gil_scoped_release release;
   if (bibench::is_depthwise(s)) {
@@ -134,7 +171,7 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
                                 out.data(), os, threads);
     return;
   }
-  const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws);
+  const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws, threads);
   bibench::convolve(k, s, x.data(), xs, packed, shift_data, finish, out.data(), os, threads);
 }
 
@@ -292,15 +329,25 @@ void sign_scaled(const Array& x, const Array& scale, const Output& out, int thre
   });
 }
 
-void rescale_backward(const Array& grad, const Array& x, const Array& gamma, const Output& out, const Output& total,
-                      int threads) {
+// A loop over rows of n values, which runs on one thread where there is little to do.
+template <class Body>
+void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 15;
+  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
+  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
+}
+
+// What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
+template <class Values, class Kernel>
+void per_row_backward(const Array& grad, const Values& x, const Array& row, const char* name, const Output& out,
+                      const Output& total, int threads, Kernel kernel) {
   check(x.ndim() == 2, "x must be a matrix");
   const int64_t rows = x.shape(0), n = x.shape(1);
   check(rows >= 1, "x must have rows");
   check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  check_matrix(gamma, 1, n, "gamma"), check_matrix(total, 1, n, "total");
-  const Kernels& k = kernels();
-  const float *g = grad.data(), *v = x.data(), *scale = gamma.data();
+  check_matrix(row, 1, n, name), check_matrix(total, 1, n, "total");
+  const float *g = grad.data(), *values = row.data();
+  const auto* v = x.data();
   float *to = out.data(), *sums = total.data();
   // Columns of all rows are held in cache; the more of them, the longer the stretches of memory that are read.
   const int64_t columns = std::clamp<int64_t>((1 << 17) / rows / 64 * 64, 64, 4096), half = (rows + 1) / 2;
@@ -309,8 +356,36 @@ void rescale_backward(const Array& grad, const Array& x, const Array& gamma, con
     std::vector<float> buffer(half * columns);
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * columns, size = std::min(n - first, columns);
-      k.rescale_backward(g + first, v + first, scale + first, rows, size, n, to + first, sums + first, buffer.data());
+      kernel(g + first, v + first, values + first, rows, size, n, to + first, sums + first, buffer.data());
     }
+  });
+}
+
+void rescale_backward(const Array& grad, const Array& x, const Array& gamma, const Output& out, const Output& total,
+                      int threads) {
+  per_row_backward(grad, x, gamma, "gamma", out, total, threads, kernels().rescale_backward);
+}
+
+void rescale_kept_backward(const Array& grad, const KeptInput& x, const Array& gamma, const Output& out,
+                           const Output& total, int threads) {
+  per_row_backward(grad, x, gamma, "gamma", out, total, threads, kernels().rescale_kept_backward);
+}
+
+void approx_sign_shifted(const Array& grad, const Array& x, const Array& shift, const Output& out, const Output& total,
+                         int threads) {
+  per_row_backward(grad, x, shift, "shift", out, total, threads, kernels().approx_sign_shifted);
+}
+
+void sign_shifted(const Array& x, const Array& shift, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(shift, 1, n, "shift");
+  const Kernels& k = kernels();
+  const float *from = x.data(), *row = shift.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_shifted(from + r * n, row, to + r * n, n);
   });
 }
 
@@ -329,14 +404,6 @@ void approx_sign_rows(const Array& grad, const Array& x, const Output& out, floa
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
   });
-}
-
-// A loop over rows of n values, which runs on one thread where there is little to do.
-template <class Body>
-void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
-  constexpr int64_t kGrain = 1 << 15;
-  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
-  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
 }
 
 void mean_magnitudes(const Array& x, const Output& out, int threads) {
@@ -428,7 +495,9 @@ NB_MODULE(_core, m) {
       "name"_a, "Use these kernels from now on.");
   m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "pad_value"_a, "shift"_array.none(), "scale"_array.none(), "bias"_array.none(), "threads"_a,
-        "out = scale * (sign(x + shift) conv sign(weight)) + bias, padding (top, bottom, left, right) after the sign.");
+        "gamma"_array.none() = nb::none(), "pixels"_array.none() = nb::none(), "kept"_array.none() = nb::none(),
+        "out = scale * (sign(x + shift) conv sign(weight)) * pixels + bias, padding (top, bottom, left, right) after the "
+        "sign; gamma, in the layout of out, instead of scale. kept takes the integers that gamma multiplies.");
   m.def("normalize", &normalize, "x"_array, "out"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|. "
         "Returns the sum of |out| over all rows.");
@@ -436,6 +505,12 @@ NB_MODULE(_core, m) {
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
         "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
+  m.def("rescale_kept_backward", &rescale_kept_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array,
+        "total"_array, "threads"_a, "The same of integers x.");
+  m.def("approx_sign_shifted", &approx_sign_shifted, "grad"_array, "x"_array, "shift"_array, "out"_array, "total"_array,
+        "threads"_a, "out = grad * max(0, 2 - 2|x + shift|), total = sum over rows of out.");
+  m.def("sign_shifted", &sign_shifted, "x"_array, "shift"_array, "out"_array, "threads"_a,
+        "out = +1 where x + shift >= 0, else -1; the shift has a value for each column.");
   m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
   m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import bibench
 from bibench import layers, native
 from bibench.rows import (
     BehindScaling,
@@ -444,6 +445,53 @@ def test_an_estimator_behind_scaling_has_the_gradient_of_the_scaled_values() -> 
     scaled = binarize(x / x.flatten(1).std(1)[:, None, None, None], Polynomial())
     (expected,) = torch.autograd.grad(scaled, x, upstream)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+FUSED = ("xnor", "xnorpp", "reactnet", "recu")
+
+
+@pytest.mark.parametrize("name", FUSED)
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.integers(3, 9),
+    st.integers(1, 2),
+    st.booleans(),
+    seeds,
+)
+def test_what_is_done_with_the_product(
+    name: str, n: int, into: int, out: int, size: int, stride: int, last: bool, seed: int
+) -> None:
+    """Values, gradients and second derivatives of layers whose shifts and factors the convolution takes along."""
+    torch.manual_seed(seed)
+    layer = torch.nn.Conv2d(into, out, 3, stride=stride, padding=1)
+    x = values(n, into, size, size + 1, seed=seed, special=False)
+    if last:
+        x, layer = x.contiguous(memory_format=torch.channels_last), layer.to(memory_format=torch.channels_last)
+    bibench.binarize(layer, name, example_inputs=x, keep=())
+    layers.progress(layer, 0.3, 0.1)
+    for p in layer.parameters():
+        p.data.add_(torch.randn_like(p), alpha=0.1)
+    own = [x.requires_grad_(), *layer.parameters()]
+    found = {}
+    for isa in (*ISAS, native.NONE):
+        with native.using(isa):
+            y = layer(x)
+            assert ("_Fused" in repr(_ancestors(y))) is (isa != native.NONE)
+            first = torch.autograd.grad(y, own, y.detach().cos(), retain_graph=True)
+            again = torch.autograd.grad(y, own, y.detach().cos(), create_graph=True)
+            second = torch.autograd.grad(sum((g * g).sum() for g in again), own, allow_unused=True)
+        found[isa] = [y, *first, *again, *(torch.zeros(()) if g is None else g for g in second)]
+    for isa in ISAS:
+        assert all(equal(a, b) for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
+
+
+def _ancestors(y: Tensor) -> list[str]:
+    """Names of the two latest functions that made y: a bias is added last."""
+    node = y.grad_fn
+    return [type(node).__name__, *(type(f).__name__ for f, _ in node.next_functions)]
 
 
 def test_the_kernels_are_chosen_by_name() -> None:

@@ -295,3 +295,10 @@ def test_rows_are_checked() -> None:
         _core.mean_magnitudes(x, T(4), 1)
     with pytest.raises(ValueError, match=r"factors must have shape \(3\), got \(4\)"):
         _core.multiply_rows(x, T(4), T(3, 5), 1)
+    kept = torch.zeros(3, 5, dtype=torch.int16)
+    with pytest.raises(ValueError, match=r"gamma has the wrong shape \(2, 5\)"):
+        _core.rescale_kept_backward(x, kept, T(2, 5), T(3, 5), T(1, 5), 1)
+    with pytest.raises(ValueError, match=r"shift has the wrong shape \(1, 4\)"):
+        _core.approx_sign_shifted(x, x, T(1, 4), T(3, 5), T(1, 5), 1)
+    with pytest.raises(ValueError, match=r"shift has the wrong shape \(1, 4\)"):
+        _core.sign_shifted(x, T(1, 4), T(3, 5), 1)

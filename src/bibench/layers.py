@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 
 from bibench import native
 from bibench.operators.base import Operator
-from bibench.rows import scaled_signs
+from bibench.rows import (
+    fold_first,
+    in_order_of,
+    rescale_kept_gradients,
+    scaled_signs,
+    shifted_gradients,
+    shifted_signs,
+    times_pixels,
+)
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign
 
@@ -52,7 +61,9 @@ class BinaryLayer(nn.Module):
             )
         if self.training and not self._informed:
             self._warn_uninformed()
-        y = op.output(self._product(x), x)
+        y = self._fused(x)
+        if y is None:
+            y = op.output(self._product(x), x)
         if self.bias is not None:
             y = y + spec.per_output(self.bias)
         return y.to(x.dtype)
@@ -70,6 +81,39 @@ class BinaryLayer(nn.Module):
             *values, None if learned or scale is None else scale, spec, estimators, self.backward_dtype
         )
         return y * spec.per_output(scale) if learned and scale is not None else y
+
+    def _fused(self, x: Tensor) -> Tensor | None:
+        """Product and output in one, where the kernels do what the operator's slots say; otherwise None."""
+        op, spec = self.operator, self.spec
+        if not (spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros" and x.numel()):
+            return None
+        if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
+            return None
+        shift, cls = op.activation_shift(), type(op)
+        factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
+        if shift is None and not factors:
+            return None
+        scale, u = op.scale(self.weight), op.weight(self.weight)
+        shift = None if shift is None else shift.expand(x.shape[1:])
+        sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
+        if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
+            return None
+        # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
+        shape = (len(x), spec.out_channels, *sizes)
+        dots, _ = _FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)
+        gamma, pixels = op.output_gamma(sizes), op.output_pixels(x)
+        given = [t for t in (shift, gamma, pixels, scale) if t is not None]
+        integers = scale is None and pixels is None and spec.fan_in < 2**15
+        per_pixel = pixels is None or pixels.shape == (len(x), 1, *sizes)
+        if (
+            (shift is gamma is pixels is None)
+            or not native.serves(*given)
+            or not per_pixel
+            or (gamma is not None and not integers)
+        ):
+            return None
+        gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
+        return _fused_product(dots, x, u, shift, gamma, scale, pixels, spec)
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -198,19 +242,156 @@ class _SignProduct(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[:2]
         v, u, scale = ctx.saved_tensors
-        (for_v, for_u), needed = ctx.estimators, ctx.needs_input_grad[:2]
-        if torch.is_grad_enabled():  # a second derivative: through the estimators too
-            a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
-        else:
-            a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
-        padded, padding = ctx.spec.padded(a)
-        grad_v, grad_u = product_gradients(grad, padded, w, ctx.spec, padding, needed, ctx.dtype)
-        if grad_v is not None:
-            grad_v = for_v.backward(ctx.spec.unpadded(grad_v, v), v, own=True)
-        if grad_u is not None:
-            grad_u = for_u.backward(grad_u, u, own=True)
-        return grad_v, grad_u, *(None,) * 4
+        return *sign_gradients(grad, v, u, scale, ctx.spec, ctx.estimators, needed, ctx.dtype), *(None,) * 4
+
+
+def sign_gradients(
+    grad: Tensor,
+    v: Tensor,
+    u: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    estimators: tuple[Surrogate, Surrogate],
+    needed: tuple[bool, bool],
+    dtype: torch.dtype | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators."""
+    for_v, for_u = estimators
+    if torch.is_grad_enabled():  # a second derivative: through the estimators too
+        a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
+    else:
+        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
+    padded, padding = spec.padded(a)
+    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, needed, dtype)
+    if grad_v is not None:
+        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
+    if grad_u is not None:
+        grad_u = for_u.backward(grad_u, u, own=True)
+    return grad_v, grad_u
+
+
+def _fused_product(
+    dots: Tensor,
+    x: Tensor,
+    u: Tensor,
+    shift: Tensor | None,
+    gamma: Tensor | None,
+    scale: Tensor | None,
+    pixels: Tensor | None,
+    spec: LayerSpec,
+) -> Tensor:
+    """gamma · pixels · scale · (sign(x + shift) ⊛ sign(u)) on the compiled kernels, which alone it is for.
+
+    The numbers are those of `shifted`, `_SignProduct`, `rescale` and `multiply_pixels` one after the other. The
+    kernels do all at once; for autograd there are two steps, so that what the second keeps is free when the first
+    one's gradients are made, and between them a tensor without memory stands for the product.
+    """
+    y, kept = native.convolve_finished(
+        x,
+        u,
+        spec,
+        shift=None if shift is None else shift[:, 0, 0],
+        scale=scale,
+        gamma=gamma,
+        pixels=None if pixels is None else pixels[:, 0],
+    )
+    out: Tensor = _FusedFactors.apply(dots, gamma, pixels, y, kept)
+    return out
+
+
+class _FusedFactors(torch.autograd.Function):
+    """`y` = dots · gamma · pixels, which is known already; `kept` are the values of `dots` where gamma needs them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, dots: Tensor, gamma: Tensor | None, pixels: Tensor | None, y: Tensor, kept: Tensor | None
+    ) -> Tensor:
+        ctx.save_for_backward(dots, gamma, pixels, kept)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        dots, gamma, pixels, kept = ctx.saved_tensors
+        grad_gamma = None
+        if pixels is not None:
+            grad = times_pixels(grad, pixels)
+        if gamma is not None:
+            if native.serves(grad) and not torch.is_grad_enabled():
+                if grad.stride() != kept.stride():
+                    grad = torch.empty_like(kept, dtype=grad.dtype).copy_(grad)
+                grad, grad_gamma = rescale_kept_gradients(grad, kept, gamma)
+            else:
+                grad_gamma = fold_first(grad * _Known.apply(dots, kept.to(grad.dtype)))[0]
+                grad = grad * in_order_of(gamma, kept)
+        return grad, grad_gamma, None, None, None
+
+
+@lru_cache(maxsize=1)
+def _nothing() -> Tensor:
+    return torch.zeros(())
+
+
+class _FusedSigns(torch.autograd.Function):
+    """The gradients of a product that is known already: tensors without memory stand for it and for x + shift.
+
+    A second derivative reaches both through them, and so adds up in the same order as without the kernels.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        u: Tensor,
+        shift: Tensor | None,
+        scale: Tensor | None,
+        shape: tuple[int, ...],
+        spec: LayerSpec,
+        estimators: tuple[Surrogate, Surrogate],
+        backward_dtype: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor]:
+        dots, v = (_nothing().expand(size) for size in (shape, x.shape))
+        ctx.save_for_backward(x, u, shift, scale, v)
+        ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
+        ctx.set_materialize_grads(False)
+        return dots, v
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, u, shift, scale, v = ctx.saved_tensors
+        spec, (for_x, for_u), needed = ctx.spec, ctx.estimators, ctx.needs_input_grad
+        wanted = (needed[0] or needed[2], needed[1])
+        grad_u = grad_shift = None
+        plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
+        if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
+            w = sign(u) if scale is None else scaled_signs(u, scale)
+            padded, padding = spec.padded(shifted_signs(x, shift))
+            grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
+            if grad_x is not None:
+                grad_x, grad_shift = shifted_gradients(spec.unpadded(grad_x, x), x, shift, for_x)
+            if grad_u is not None:
+                grad_u = for_u.backward(grad_u, u, own=True)
+            return grad_x, grad_u, grad_shift, *(None,) * 5
+        if grad is not None:
+            v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
+            through, grad_u = sign_gradients(grad, v, u, scale, spec, ctx.estimators, wanted, ctx.dtype)
+            grad_v = through if grad_v is None or through is None else grad_v + through
+        if shift is not None and grad_v is not None:
+            grad_shift = fold_first(grad_v)[0]
+        return grad_v, grad_u, grad_shift, *(None,) * 5
+
+
+class _Known(torch.autograd.Function):
+    """A value that is known already, whose gradient belongs to the tensor that stands for it."""
+
+    @staticmethod
+    def forward(ctx: Any, stand_in: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def product_gradients(

@@ -138,6 +138,49 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
     return out
 
 
+def convolve_finished(
+    x: Tensor,
+    weight: Tensor,
+    spec: LayerSpec,
+    *,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    gamma: Tensor | None = None,
+    pixels: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """`convolve` in two dimensions of sign(x + shift), times gamma or pixels in the same pass; see `finishes`.
+
+    Shapes: shift (C_i,), scale (C_o,), gamma (C_o, H_o, W_o), pixels (N, H_o, W_o). Of the product that gamma
+    multiplies, the integers are returned too.
+    """
+    x, weight = x.detach(), weight.detach()
+    out = _output(x, weight, spec, _prefers_channels_last(x) or _prefers_channels_last(weight))
+    kept = None
+    if gamma is not None:
+        gamma = gamma.detach().expand(1, *out.shape[1:])
+        gamma = torch.empty_like(out[:1]).copy_(gamma)
+        kept = torch.empty_like(out, dtype=torch.int16)
+    left, right, top, bottom = spec.padding
+    _core.convolve(
+        _ordered(x),
+        _ordered(weight),
+        out,
+        spec.stride,
+        (top, bottom, left, right),
+        spec.dilation,
+        spec.groups,
+        int(spec.pad_value),
+        None if shift is None else shift.detach().contiguous(),
+        None if scale is None else scale.detach().contiguous(),
+        None,
+        torch.get_num_threads(),
+        gamma,
+        None if pixels is None else pixels.detach().contiguous(),
+        kept,
+    )
+    return out, kept
+
+
 def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Tensor, Tensor, float]:
     """Rows of x (R, N) scaled, their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes; its sum."""
     x = x.detach()
@@ -168,6 +211,27 @@ def rescale_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Te
     out, total = torch.empty_like(x), torch.empty_like(gamma)
     _core.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
     return out, total
+
+
+def rescale_kept_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    """`rescale_backward` of integers x."""
+    out, total = torch.empty_like(grad), torch.empty_like(gamma)
+    _core.rescale_kept_backward(grad.detach(), x, gamma.detach(), out, total, torch.get_num_threads())
+    return out, total
+
+
+def sign_shifted(x: Tensor, shift: Tensor) -> Tensor:
+    """±1 of x + shift, x (R, N) and shift (1, N)."""
+    out = torch.empty_like(x)
+    _core.sign_shifted(x.detach(), shift.detach(), out, torch.get_num_threads())
+    return out
+
+
+def approx_sign_shifted(grad: Tensor, x: Tensor, shift: Tensor) -> Tensor:
+    """Bi-Real's gradient of sign(x + shift) with respect to x, in place of `grad` (R, N), and the shift's (1, N)."""
+    total = torch.empty_like(shift)
+    _core.approx_sign_shifted(grad, x.detach(), shift.detach(), grad, total, torch.get_num_threads())
+    return total
 
 
 def mean_magnitudes(x: Tensor) -> Tensor:
@@ -228,11 +292,7 @@ def _call(
 
 
 def _output(x: Tensor, weight: Tensor, spec: LayerSpec, channels_last: bool) -> Tensor:
-    sides = spec.padding[::-1]  # (high, low) per axis, first axis first
-    sizes = [
-        (n + sides[2 * i] + sides[2 * i + 1] - d * (k - 1) - 1) // s + 1
-        for i, (n, k, s, d) in enumerate(zip(x.shape[2:], weight.shape[2:], spec.stride, spec.dilation, strict=True))
-    ]
+    sizes = spec.output_sizes(tuple(x.shape[2:]))
     if min(sizes) < 1:
         raise ValueError(
             f"layer {spec.name!r}: an input of {tuple(x.shape[2:])} with padding is smaller than the filter "

@@ -205,7 +205,7 @@ class _Rescale(torch.autograd.Function):
 
     @staticmethod
     def forward(y: Tensor, gamma: Tensor) -> Tensor:
-        return y * _in_order_of(gamma, y)
+        return y * in_order_of(gamma, y)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -214,12 +214,60 @@ class _Rescale(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         y, gamma = ctx.saved_tensors
-        ordered = _in_order_of(gamma, y)
+        ordered = in_order_of(gamma, y)
         if grad.stride() != y.stride() or torch.is_grad_enabled() or not y.numel():
             return grad * ordered, fold_first(grad * y)[0]
         g, x, row = as_rows(grad), as_rows(y), as_rows(ordered)
         scaled, total = native.rescale_backward(g, x, row) if native.serves(g, x, row) else (g * row, fold_first(g * x))
         return from_rows(scaled, y), from_rows(total, y)[0]
+
+
+def rescale_kept_gradients(grad: Tensor, y: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of ``y · gamma`` for integers y in the memory order of `grad`, on the kernels."""
+    example = gamma.expand(grad.shape[1:])
+    scaled, total = native.rescale_kept_backward(as_rows(grad), as_rows(y), as_rows(in_order_of(example, grad)))
+    return from_rows(scaled, grad), from_rows(total, grad)[0].sum_to_size(gamma.shape)
+
+
+def shifted_signs(x: Tensor, shift: Tensor) -> Tensor:
+    """sign(x + shift) on the kernels; shift has the axes of one example."""
+    return from_rows(native.sign_shifted(as_rows(x), as_rows(in_order_of(shift.expand(x.shape[1:]), x))), x)
+
+
+def shifted_gradients(grad: Tensor, x: Tensor, shift: Tensor, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
+    """Gradients of sign(x + shift) with respect to both; `grad` may be overwritten."""
+    if isinstance(surrogate, Polynomial) and native.serves(grad, x, shift) and native.same_memory(grad, x):
+        total = native.approx_sign_shifted(
+            as_rows(grad), as_rows(x), as_rows(in_order_of(shift.expand(x.shape[1:]), x))
+        )
+    else:
+        grad = surrogate.backward(grad, x + shift, own=True)
+        total = fold_first(as_rows(grad))
+    return grad, from_rows(total, grad)[0].sum_to_size(shift.shape)
+
+
+def shifted(x: Tensor, shift: Tensor) -> Tensor:
+    """``x + shift`` for a learned shift that has the axes of one example of x, some of size 1."""
+    example = x.shape[x.dim() - shift.dim() :]
+    batch = x if x.dim() == shift.dim() + 1 else x.reshape(-1, *example)
+    out: Tensor = _Shifted.apply(batch, shift.expand(example))
+    return out.view(x.shape) if out.shape != x.shape else out
+
+
+class _Shifted(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, shift: Tensor) -> Tensor:
+        return x + shift
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, from_rows(fold_first(as_rows(grad)), grad)[0]
 
 
 def multiply_pixels(y: Tensor, factor: Tensor) -> Tensor:
@@ -233,7 +281,7 @@ class _MultiplyPixels(torch.autograd.Function):
 
     @staticmethod
     def forward(y: Tensor, factor: Tensor) -> Tensor:
-        return _times_pixels(y, factor)
+        return times_pixels(y, factor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -242,10 +290,11 @@ class _MultiplyPixels(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (factor,) = ctx.saved_tensors
-        return _times_pixels(grad, factor), None
+        return times_pixels(grad, factor), None
 
 
-def _times_pixels(y: Tensor, factor: Tensor) -> Tensor:
+def times_pixels(y: Tensor, factor: Tensor) -> Tensor:
+    """``y · factor``, without a gradient where the kernels do it."""
     per_pixel = _is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
     if per_pixel and native.serves(y, factor) and not torch.is_grad_enabled():
         rows = y.permute(0, 2, 3, 1)
@@ -253,8 +302,8 @@ def _times_pixels(y: Tensor, factor: Tensor) -> Tensor:
     return y * factor
 
 
-def _in_order_of(gamma: Tensor, y: Tensor) -> Tensor:
-    # In y's memory order, without which the product would run element by element.
+def in_order_of(gamma: Tensor, y: Tensor) -> Tensor:
+    """gamma, one example, as a batch of one in y's memory order, without which products run element by element."""
     return gamma[None].contiguous(
         memory_format=torch.channels_last if _is_channels_last(y) else torch.contiguous_format
     )

@@ -59,6 +59,14 @@ class LayerSpec:
         """Output map size: (H_o, W_o), (L_o,) or ()."""
         return self.output_shape[1:] if self.spatial_axes else ()
 
+    def output_sizes(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Output map size for an input map of these `sizes`."""
+        sides = self.padding[::-1]  # (high, low) per axis, first axis first
+        return tuple(
+            (n + sides[2 * i] + sides[2 * i + 1] - d * (k - 1) - 1) // s + 1
+            for i, (n, k, s, d) in enumerate(zip(sizes, self.kernel_size, self.stride, self.dilation, strict=True))
+        )
+
     @property
     def macs(self) -> int | None:
         """Multiply-accumulates of one example; None when no forward was traced."""

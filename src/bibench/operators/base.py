@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
 from bibench.registry import Registry
-from bibench.rows import as_rows, mean_magnitudes
+from bibench.rows import as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
 
@@ -143,9 +143,14 @@ class Operator(Method, nn.Module):
 
     # -- the slots ---------------------------------------------------------------------------------
 
+    def activation_shift(self) -> Tensor | None:
+        """What `activation` adds to the input, as ``spec.per_input`` shapes it; None for nothing."""
+        return None
+
     def activation(self, x: Tensor) -> Tensor:
         """The real values whose sign enters the product. x: the layer's input."""
-        return x
+        shift = self.activation_shift()
+        return x if shift is None else shifted(x, shift)
 
     def weight(self, w: Tensor) -> Tensor:
         """The real values whose sign enters the product. w: the latent weight."""
@@ -155,9 +160,21 @@ class Operator(Method, nn.Module):
         """Scaling factor per output channel, shape (C_o,), or None."""
         return None
 
+    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor | None:
+        """A learned factor of the product, (C_o, ...) with axes of size 1, for maps of these `sizes`; or None."""
+        return None
+
+    def output_pixels(self, x: Tensor) -> Tensor | None:
+        """A constant factor of the product for each output position, from the layer's input `x`, or None."""
+        return None
+
     def output(self, y: Tensor, x: Tensor) -> Tensor:
         """What happens to the scaled product `y` before the bias; `x` is the layer's input."""
-        return y
+        gamma = self.output_gamma(tuple(y.shape[y.dim() - self.spec.spatial_axes :]))
+        if gamma is not None:
+            y = rescale(y, gamma)
+        pixels = self.output_pixels(x)
+        return y if pixels is None else multiply_pixels(y, pixels)
 
     def progress(self, t: float, dt: float) -> None:
         """Follow a schedule. `t` in [0, 1): training done so far; `dt`: until the next call's `t`."""
@@ -196,6 +213,14 @@ class Operator(Method, nn.Module):
             and cls.quantize_activation is Operator.quantize_activation
             and cls.quantize_weight is Operator.quantize_weight
         )
+
+    @property
+    def plain_slots(self) -> bool:
+        """Whether `activation` and `output` do what `activation_shift`, `output_gamma` and `output_pixels` say, and no
+        more: then they are done while the product is computed.
+        """
+        cls = type(self)
+        return cls.activation is Operator.activation and cls.output is Operator.output
 
     @property
     def scheduled(self) -> bool:

@@ -40,8 +40,8 @@ class ReActNet(Operator):
         self.shift = nn.Parameter(spec.per_input(torch.zeros(spec.in_channels)))
         self._unshifted = profile == "bibench" and spec.kind == "linear"
 
-    def activation(self, x: Tensor) -> Tensor:
-        return x + self.shift
+    def activation_shift(self) -> Tensor:
+        return self.shift
 
     def quantize_activation(self, x: Tensor) -> Tensor:
         quantized = super().quantize_activation(x)

@@ -16,7 +16,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rows import BehindScaling, Scaling, as_rows, from_rows, rescale, scale_rows
+from bibench.rows import BehindScaling, Scaling, as_rows, from_rows, scale_rows
 from bibench.spec import LayerSpec
 from bibench.surrogate import IDENTITY, Polynomial, Surrogate, sign
 
@@ -74,8 +74,8 @@ class ReCU(Operator):
         # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.
         return from_rows(scale_rows(as_rows(w), WEIGHTS, clip=-math.log(2 - 2 * self.tau)), w)
 
-    def output(self, y: Tensor, x: Tensor) -> Tensor:
-        return rescale(y, self.spec.per_output(self.alpha))
+    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor:
+        return self.spec.per_output(self.alpha)
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():

@@ -18,7 +18,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rows import as_rows, mean_magnitudes, multiply_pixels
+from bibench.rows import as_rows, mean_magnitudes
 from bibench.spec import LayerSpec
 from bibench.surrogate import sign
 
@@ -79,13 +79,19 @@ class XNOR(Operator):
             return w.abs().flatten(1).mean(1)
         return channel_mean_abs(self.weight(w))
 
-    def output(self, y: Tensor, x: Tensor) -> Tensor:
+    def output_pixels(self, x: Tensor) -> Tensor | None:
         if self.act_scale == "none":
-            return y
-        factor = activation_scale(x.detach(), self.spec, self.act_scale)
-        if self.profile == "bibench":
-            return y + (y * factor - y).detach()
-        return multiply_pixels(y, factor)
+            return None
+        return activation_scale(x.detach(), self.spec, self.act_scale)
+
+    def output(self, y: Tensor, x: Tensor) -> Tensor:
+        factor = self.output_pixels(x) if self.profile == "bibench" else None
+        return super().output(y, x) if factor is None else y + (y * factor - y).detach()
+
+    @property
+    def plain_slots(self) -> bool:
+        cls = type(self)
+        return cls.activation is Operator.activation and cls.output is XNOR.output and self.profile != "bibench"
 
     @property
     def scheduled(self) -> bool:

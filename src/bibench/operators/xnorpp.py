@@ -16,7 +16,6 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rows import rescale
 from bibench.spec import LayerSpec
 from bibench.surrogate import sign
 
@@ -64,12 +63,12 @@ class XNORPlusPlus(Operator):
         if self.scale_init == "weight":
             self.alpha.copy_(channel_mean_abs(w))
 
-    def output(self, y: Tensor, x: Tensor) -> Tensor:
+    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor:
         # Γ first: it is small, and the output map is then multiplied once.
         gamma = self.spec.per_output(self.alpha)
-        for axis, values in enumerate(self._axis_scales(y.shape[y.dim() - self.spec.spatial_axes :])):
+        for axis, values in enumerate(self._axis_scales(sizes)):
             gamma = gamma * values.reshape(-1, *(1,) * (self.spec.spatial_axes - 1 - axis))
-        return rescale(y, gamma)
+        return gamma
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():
