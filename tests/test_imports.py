@@ -19,6 +19,8 @@ ROOMS = [
     ["surrogate", "provenance"],
     ["rows"],
     ["operators"],
+    ["products"],
+    ["fused"],
     ["layers", "attention", "embedding"],
     ["auditing"],
     ["conversion"],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import bibench
-from bibench import layers, native
+from bibench import native, products
 from bibench.rows import (
     BehindScaling,
     Scaling,
@@ -233,7 +233,7 @@ def test_outputs_and_gradients_have_the_strides_of_the_pure_path(axes, data, see
     def run(isa: str) -> list[Tensor]:
         leaves = [x.detach().requires_grad_(), w.detach().requires_grad_()]
         with native.using(isa):
-            y = layers._SignProduct.apply(*leaves, None, spec, (STE(), Polynomial()), None)
+            y = products.SignProduct.apply(*leaves, None, spec, (STE(), Polynomial()), None)
             return [y, *torch.autograd.grad(y, leaves, values(*y.shape, seed=seed + 2))]
 
     for ours, pure in zip(run(ISAS[0]), run(native.NONE), strict=True):
@@ -471,7 +471,7 @@ def test_what_is_done_with_the_product(
     if last:
         x, layer = x.contiguous(memory_format=torch.channels_last), layer.to(memory_format=torch.channels_last)
     bibench.binarize(layer, name, example_inputs=x, keep=())
-    layers.progress(layer, 0.3, 0.1)
+    bibench.progress(layer, 0.3, 0.1)
     for p in layer.parameters():
         p.data.add_(torch.randn_like(p), alpha=0.1)
     own = [x.requires_grad_(), *layer.parameters()]

@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bibench import native
+from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
-from bibench.rows import (
-    fold_first,
-    in_order_of,
-    rescale_kept_gradients,
-    scaled_signs,
-    shifted_gradients,
-    shifted_signs,
-    times_pixels,
-)
-from bibench.spec import LayerSpec, convolve, without_autocast
-from bibench.surrogate import Surrogate, binarize, sign
+from bibench.products import SignProduct, exact, scaled_product
+from bibench.spec import LayerSpec
 
 
 class BinaryLayer(nn.Module):
@@ -76,8 +67,8 @@ class BinaryLayer(nn.Module):
             return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype)
         learned = scale is not None and (scale.requires_grad or fixed)
         estimators = (op.activation_estimator, op.weight_estimator)
-        values = (_exact(op.activation(x)), _exact(op.weight(self.weight)))
-        y: Tensor = _SignProduct.apply(
+        values = (exact(op.activation(x)), exact(op.weight(self.weight)))
+        y: Tensor = SignProduct.apply(
             *values, None if learned or scale is None else scale, spec, estimators, self.backward_dtype
         )
         return y * spec.per_output(scale) if learned and scale is not None else y
@@ -100,7 +91,7 @@ class BinaryLayer(nn.Module):
             return None
         # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
         shape = (len(x), spec.out_channels, *sizes)
-        dots, _ = _FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)
+        dots, _ = FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)
         gamma, pixels = op.output_gamma(sizes), op.output_pixels(x)
         given = [t for t in (shift, gamma, pixels, scale) if t is not None]
         integers = scale is None and pixels is None and spec.fan_in < 2**15
@@ -113,7 +104,7 @@ class BinaryLayer(nn.Module):
         ):
             return None
         gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
-        return _fused_product(dots, x, u, shift, gamma, scale, pixels, spec)
+        return fused_product(dots, x, u, shift, gamma, scale, pixels, spec)
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -141,296 +132,6 @@ BINARY_LAYERS: dict[type[nn.Module], type[BinaryLayer]] = {
     nn.Conv2d: BinaryConv2d,
     nn.Linear: BinaryLinear,
 }
-
-
-def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype: torch.dtype | None = None) -> Tensor:
-    """The integer dot products of ±1 values, with the layer's padding *after* the sign.
-
-    Computed in float32 (float64 for float64 layers) even under autocast: sums of ±1 are exact there
-    up to 2^24 terms, and not in 16 bits.
-    """
-    padded, padding = spec.padded(_exact(activation))
-    return _ScaledProduct.apply(padded, _exact(weight), None, spec, padding, backward_dtype)
-
-
-def scaled_product(
-    activation: Tensor,
-    weight: Tensor,
-    scale: Tensor | None,
-    spec: LayerSpec,
-    scale_in_weight_gradient: bool = False,
-    backward_dtype: torch.dtype | None = None,
-) -> Tensor:
-    """`product` times the scale per output channel, with the operator's convention for gradients.
-
-    A scale that requires grad follows the product rule (so does any with `scale_in_weight_gradient`).
-    Any other is a statistic of the weight: the gradient is that of the product with the weight
-    scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
-    """
-    if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
-        return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
-    padded, padding = spec.padded(_exact(activation))
-    return _ScaledProduct.apply(padded, _exact(weight), scale, spec, padding, backward_dtype)
-
-
-def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
-    return y if scale is None else y * spec.per_output(scale)
-
-
-def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
-    return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
-
-
-class _ScaledProduct(torch.autograd.Function):
-    """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        a: Tensor,
-        w: Tensor,
-        scale: Tensor | None,
-        spec: LayerSpec,
-        padding: tuple[int, ...],
-        backward_dtype: torch.dtype | None,
-    ) -> Tensor:
-        with without_autocast(a):
-            return _scaled(convolve(a, w, spec, padding), scale, spec)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.padding, ctx.dtype = inputs[3:]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        a, w, scale = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:2]
-        w = _scaled_filters(w, scale)
-        return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
-
-
-class _SignProduct(torch.autograd.Function):
-    """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
-
-    Saves v and u alone: their signs cost less to make again than to keep. Runs on the compiled kernels
-    where they apply; forward and backward are the same numbers either way.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        v: Tensor,
-        u: Tensor,
-        scale: Tensor | None,
-        spec: LayerSpec,
-        estimators: tuple[Surrogate, Surrogate],
-        backward_dtype: torch.dtype | None,
-    ) -> Tensor:
-        if native.serves(v, u) and (scale is None or native.serves(scale)):
-            return native.convolve(v, u, scale, spec)
-        with without_autocast(v):
-            padded, padding = spec.padded(sign(v))
-            return _scaled(convolve(padded, sign(u), spec, padding), scale, spec)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.estimators, ctx.dtype = inputs[3:]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[:2]
-        v, u, scale = ctx.saved_tensors
-        return *sign_gradients(grad, v, u, scale, ctx.spec, ctx.estimators, needed, ctx.dtype), *(None,) * 4
-
-
-def sign_gradients(
-    grad: Tensor,
-    v: Tensor,
-    u: Tensor,
-    scale: Tensor | None,
-    spec: LayerSpec,
-    estimators: tuple[Surrogate, Surrogate],
-    needed: tuple[bool, bool],
-    dtype: torch.dtype | None,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators."""
-    for_v, for_u = estimators
-    if torch.is_grad_enabled():  # a second derivative: through the estimators too
-        a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
-    else:
-        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
-    padded, padding = spec.padded(a)
-    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, needed, dtype)
-    if grad_v is not None:
-        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
-    if grad_u is not None:
-        grad_u = for_u.backward(grad_u, u, own=True)
-    return grad_v, grad_u
-
-
-def _fused_product(
-    dots: Tensor,
-    x: Tensor,
-    u: Tensor,
-    shift: Tensor | None,
-    gamma: Tensor | None,
-    scale: Tensor | None,
-    pixels: Tensor | None,
-    spec: LayerSpec,
-) -> Tensor:
-    """gamma · pixels · scale · (sign(x + shift) ⊛ sign(u)) on the compiled kernels, which alone it is for.
-
-    The numbers are those of `shifted`, `_SignProduct`, `rescale` and `multiply_pixels` one after the other. The
-    kernels do all at once; for autograd there are two steps, so that what the second keeps is free when the first
-    one's gradients are made, and between them a tensor without memory stands for the product.
-    """
-    y, kept = native.convolve_finished(
-        x,
-        u,
-        spec,
-        shift=None if shift is None else shift[:, 0, 0],
-        scale=scale,
-        gamma=gamma,
-        pixels=None if pixels is None else pixels[:, 0],
-    )
-    out: Tensor = _FusedFactors.apply(dots, gamma, pixels, y, kept)
-    return out
-
-
-class _FusedFactors(torch.autograd.Function):
-    """`y` = dots · gamma · pixels, which is known already; `kept` are the values of `dots` where gamma needs them."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, dots: Tensor, gamma: Tensor | None, pixels: Tensor | None, y: Tensor, kept: Tensor | None
-    ) -> Tensor:
-        ctx.save_for_backward(dots, gamma, pixels, kept)
-        return y.view_as(y)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        dots, gamma, pixels, kept = ctx.saved_tensors
-        grad_gamma = None
-        if pixels is not None:
-            grad = times_pixels(grad, pixels)
-        if gamma is not None:
-            if native.serves(grad) and not torch.is_grad_enabled():
-                if grad.stride() != kept.stride():
-                    grad = torch.empty_like(kept, dtype=grad.dtype).copy_(grad)
-                grad, grad_gamma = rescale_kept_gradients(grad, kept, gamma)
-            else:
-                grad_gamma = fold_first(grad * _Known.apply(dots, kept.to(grad.dtype)))[0]
-                grad = grad * in_order_of(gamma, kept)
-        return grad, grad_gamma, None, None, None
-
-
-@lru_cache(maxsize=1)
-def _nothing() -> Tensor:
-    return torch.zeros(())
-
-
-class _FusedSigns(torch.autograd.Function):
-    """The gradients of a product that is known already: tensors without memory stand for it and for x + shift.
-
-    A second derivative reaches both through them, and so adds up in the same order as without the kernels.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        u: Tensor,
-        shift: Tensor | None,
-        scale: Tensor | None,
-        shape: tuple[int, ...],
-        spec: LayerSpec,
-        estimators: tuple[Surrogate, Surrogate],
-        backward_dtype: torch.dtype | None,
-    ) -> tuple[Tensor, Tensor]:
-        dots, v = (_nothing().expand(size) for size in (shape, x.shape))
-        ctx.save_for_backward(x, u, shift, scale, v)
-        ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
-        ctx.set_materialize_grads(False)
-        return dots, v
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, u, shift, scale, v = ctx.saved_tensors
-        spec, (for_x, for_u), needed = ctx.spec, ctx.estimators, ctx.needs_input_grad
-        wanted = (needed[0] or needed[2], needed[1])
-        grad_u = grad_shift = None
-        plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
-        if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
-            w = sign(u) if scale is None else scaled_signs(u, scale)
-            padded, padding = spec.padded(shifted_signs(x, shift))
-            grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
-            if grad_x is not None:
-                grad_x, grad_shift = shifted_gradients(spec.unpadded(grad_x, x), x, shift, for_x)
-            if grad_u is not None:
-                grad_u = for_u.backward(grad_u, u, own=True)
-            return grad_x, grad_u, grad_shift, *(None,) * 5
-        if grad is not None:
-            v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
-            through, grad_u = sign_gradients(grad, v, u, scale, spec, ctx.estimators, wanted, ctx.dtype)
-            grad_v = through if grad_v is None or through is None else grad_v + through
-        if shift is not None and grad_v is not None:
-            grad_shift = fold_first(grad_v)[0]
-        return grad_v, grad_u, grad_shift, *(None,) * 5
-
-
-class _Known(torch.autograd.Function):
-    """A value that is known already, whose gradient belongs to the tensor that stands for it."""
-
-    @staticmethod
-    def forward(ctx: Any, stand_in: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad, None
-
-
-def product_gradients(
-    grad: Tensor,
-    a: Tensor,
-    w: Tensor,
-    spec: LayerSpec,
-    padding: tuple[int, ...],
-    needed: tuple[bool, bool],
-    dtype: torch.dtype | None = None,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of ``convolve(a, w, spec, padding)`` with respect to a and w (None where not needed).
-
-    In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
-    """
-    exact = grad.dtype
-    with without_autocast(a):
-        if dtype is not None:
-            grad, a, w = grad.to(dtype), a.to(dtype), w.to(dtype)
-        grad_a, grad_w = _gradients(grad, a, w, spec, padding, needed)
-    return tuple(g if g is None else g.to(exact) for g in (grad_a, grad_w))  # type: ignore[return-value]
-
-
-def _gradients(
-    grad: Tensor, a: Tensor, w: Tensor, spec: LayerSpec, padding: tuple[int, ...], needed: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    if spec.kind == "linear":
-        rows = grad.reshape(-1, spec.out_channels)
-        grad_w = rows.T @ a.reshape(-1, spec.in_channels) if needed[1] else None
-        return grad @ w if needed[0] else None, grad_w
-    axes = spec.spatial_axes
-    grad_a, grad_w, _ = torch.ops.aten.convolution_backward(
-        grad, a, w, None, spec.stride, padding, spec.dilation, False, (0,) * axes, spec.groups, (*needed, False)
-    )
-    return grad_a, grad_w
-
-
-def _exact(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 BACKWARD_PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}

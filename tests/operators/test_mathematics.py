@@ -9,6 +9,7 @@ from torch import nn
 import bibench
 from bibench.contracts.operator import LAYERS, Holder
 from bibench.layers import progress
+from bibench.products import product
 
 from . import reference
 
@@ -74,7 +75,7 @@ def test_integer_products_are_exact(name: str) -> None:
     layer = holder.float().eval().layer
     op = layer.operator
     with torch.no_grad():
-        y = bibench.layers.product(op.quantize_activation(x.float()), op.quantize_weight(layer.weight), op.spec)
+        y = product(op.quantize_activation(x.float()), op.quantize_weight(layer.weight), op.spec)
     assert torch.equal(y, y.round())
     assert y.abs().max() <= op.spec.fan_in
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from bibench.contracts.base import concerns, contract, expect
 from bibench.conversion import binarize
-from bibench.layers import BinaryLayer, progress, scaled_product
+from bibench.layers import BinaryLayer, progress
 from bibench.operators import OPERATORS, InferenceForm
 from bibench.operators.base import Operator
 from bibench.operators.xnor import activation_scale
+from bibench.products import scaled_product
 from bibench.spec import LayerSpec
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

@@ -20,6 +20,7 @@ from bibench.embedding import BinaryEmbedding
 from bibench.errors import BiBenchError, UnsupportedError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import InferenceForm, Operator
+from bibench.operators.xnor import activation_scale
 from bibench.spec import LayerSpec
 
 ROUNDING = 1e-4
@@ -55,15 +56,16 @@ class FrozenConv(Frozen):
         padded, pads = F.pad(x, spec.padding, mode=spec.padding_mode), [0] * len(spec.padding)
         if self.activation_scale != "sample":
             return self._product(padded, pads, self.activation_scale, self.bias)
-        y = self._product(padded, pads, "", None) * operations.scale_of_input(x, spec, "sample")
-        return y if self.bias is None else y + spec.per_output(self.bias)
+        y = self._product(padded, pads, "", None) * activation_scale(x, spec, "sample")
+        bias: Any = self.bias
+        return y if bias is None else y + spec.per_output(bias)
 
-    def _product(self, x: Tensor, pads: list[int], activation_scale: str, bias: Tensor | None) -> Tensor:
+    def _product(self, x: Tensor, pads: list[int], form: Any, bias: Any) -> Tensor:
         spec = self.spec
         y: Tensor = torch.ops.bibench.binary_conv(
             *(x, self.weight, self.scale, bias, self.threshold, self.rows, self.columns),
             *(list(spec.kernel_size), list(spec.stride), pads, list(spec.dilation)),
-            *(spec.groups, int(spec.pad_value), spec.in_channels, activation_scale, self.layer),
+            *(spec.groups, int(spec.pad_value), spec.in_channels, form, self.layer),
         )
         return y
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from bibench.attention import binary_context, binary_scores, booleanize
 from bibench.deploy import domain
-from bibench.layers import product
 from bibench.operators.xnor import activation_scale as scale_of_input
+from bibench.products import product
 from bibench.spec import LayerSpec
 
 

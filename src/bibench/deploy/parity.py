@@ -24,7 +24,8 @@ from bibench.deploy.engine import Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError
-from bibench.layers import BinaryLayer, product
+from bibench.layers import BinaryLayer
+from bibench.products import product
 from bibench.spec import LayerSpec
 
 ROUNDING = 1e-5

@@ -1,0 +1,181 @@
+"""Products of signs: the integer dot products of binarized layers, and their gradients behind the estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bibench import native
+from bibench.rows import scaled_signs
+from bibench.spec import LayerSpec, convolve, without_autocast
+from bibench.surrogate import Surrogate, binarize, sign
+
+
+def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype: torch.dtype | None = None) -> Tensor:
+    """The integer dot products of ±1 values, with the layer's padding *after* the sign.
+
+    Computed in float32 (float64 for float64 layers) even under autocast: sums of ±1 are exact there
+    up to 2^24 terms, and not in 16 bits.
+    """
+    padded, padding = spec.padded(exact(activation))
+    return ScaledProduct.apply(padded, exact(weight), None, spec, padding, backward_dtype)
+
+
+def scaled_product(
+    activation: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    scale_in_weight_gradient: bool = False,
+    backward_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`product` times the scale per output channel, with the operator's convention for gradients.
+
+    A scale that requires grad follows the product rule (so does any with `scale_in_weight_gradient`).
+    Any other is a statistic of the weight: the gradient is that of the product with the weight
+    scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
+    """
+    if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
+        return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
+    padded, padding = spec.padded(exact(activation))
+    return ScaledProduct.apply(padded, exact(weight), scale, spec, padding, backward_dtype)
+
+
+def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
+    return y if scale is None else y * spec.per_output(scale)
+
+
+def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
+    return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
+
+
+class ScaledProduct(torch.autograd.Function):
+    """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        a: Tensor,
+        w: Tensor,
+        scale: Tensor | None,
+        spec: LayerSpec,
+        padding: tuple[int, ...],
+        backward_dtype: torch.dtype | None,
+    ) -> Tensor:
+        with without_autocast(a):
+            return _scaled(convolve(a, w, spec, padding), scale, spec)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:3])
+        ctx.spec, ctx.padding, ctx.dtype = inputs[3:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        a, w, scale = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:2]
+        w = _scaled_filters(w, scale)
+        return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
+
+
+class SignProduct(torch.autograd.Function):
+    """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
+
+    Saves v and u alone: their signs cost less to make again than to keep. Runs on the compiled kernels
+    where they apply; forward and backward are the same numbers either way.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        v: Tensor,
+        u: Tensor,
+        scale: Tensor | None,
+        spec: LayerSpec,
+        estimators: tuple[Surrogate, Surrogate],
+        backward_dtype: torch.dtype | None,
+    ) -> Tensor:
+        if native.serves(v, u) and (scale is None or native.serves(scale)):
+            return native.convolve(v, u, scale, spec)
+        with without_autocast(v):
+            padded, padding = spec.padded(sign(v))
+            return _scaled(convolve(padded, sign(u), spec, padding), scale, spec)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:3])
+        ctx.spec, ctx.estimators, ctx.dtype = inputs[3:]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needed = ctx.needs_input_grad[:2]
+        v, u, scale = ctx.saved_tensors
+        return *sign_gradients(grad, v, u, scale, ctx.spec, ctx.estimators, needed, ctx.dtype), *(None,) * 4
+
+
+def sign_gradients(
+    grad: Tensor,
+    v: Tensor,
+    u: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    estimators: tuple[Surrogate, Surrogate],
+    needed: tuple[bool, bool],
+    dtype: torch.dtype | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators."""
+    for_v, for_u = estimators
+    if torch.is_grad_enabled():  # a second derivative: through the estimators too
+        a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
+    else:
+        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
+    padded, padding = spec.padded(a)
+    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, needed, dtype)
+    if grad_v is not None:
+        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
+    if grad_u is not None:
+        grad_u = for_u.backward(grad_u, u, own=True)
+    return grad_v, grad_u
+
+
+def product_gradients(
+    grad: Tensor,
+    a: Tensor,
+    w: Tensor,
+    spec: LayerSpec,
+    padding: tuple[int, ...],
+    needed: tuple[bool, bool],
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of ``convolve(a, w, spec, padding)`` with respect to a and w (None where not needed).
+
+    In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
+    """
+    exact = grad.dtype
+    with without_autocast(a):
+        if dtype is not None:
+            grad, a, w = grad.to(dtype), a.to(dtype), w.to(dtype)
+        grad_a, grad_w = _gradients(grad, a, w, spec, padding, needed)
+    return tuple(g if g is None else g.to(exact) for g in (grad_a, grad_w))  # type: ignore[return-value]
+
+
+def _gradients(
+    grad: Tensor, a: Tensor, w: Tensor, spec: LayerSpec, padding: tuple[int, ...], needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    if spec.kind == "linear":
+        rows = grad.reshape(-1, spec.out_channels)
+        grad_w = rows.T @ a.reshape(-1, spec.in_channels) if needed[1] else None
+        return grad @ w if needed[0] else None, grad_w
+    axes = spec.spatial_axes
+    grad_a, grad_w, _ = torch.ops.aten.convolution_backward(
+        grad, a, w, None, spec.stride, padding, spec.dilation, False, (0,) * axes, spec.groups, (*needed, False)
+    )
+    return grad_a, grad_w
+
+
+def exact(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
