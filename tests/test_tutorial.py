@@ -46,6 +46,7 @@ def script() -> str:
 def masked(text: str) -> list[str]:
     """Lines without their numbers, widths of columns, rules of tables, and flags of how busy the machine was."""
     plain = re.sub(r"[-+]?\d[\d,.]*(e[-+]?\d+)?|─+", "#", text)
+    plain = re.sub(r"; latency flagged [a-z, ]+", "", plain)
     plain = re.sub(r"\b(busy|steal|throttled|drift|wide|unpinned)\b,?", "", plain)
     return [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
 

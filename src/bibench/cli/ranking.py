@@ -27,7 +27,7 @@ from bibench.cli.options import (
 from bibench.cli.output import console, number, print_json, table
 from bibench.cli.scoring import read_runs, select
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, UnknownNameError
 from bibench.files import read_json
 from bibench.operators import FULL_PRECISION
 from bibench.plan import PlanRow, make_plan
@@ -157,18 +157,24 @@ def _records(runs: Sequence[Path], wanted: Filters, *, empty: bool = False) -> l
 
 
 def _plan(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: Path | None) -> list[PlanRow] | None:
-    """The state of every cell of the suite, or of every cell that has a folder; None for records alone."""
+    """The state of every cell of the suite, or of every cell that has a folder; None for records alone.
+
+    Also where a cell is of something that is not known here (it came with --load): its records still count.
+    """
     folders = [path for path in runs if path.is_dir()]
     if suite is not None:
         chosen = cells(SUITES[suite], wanted)
         if len(folders) != 1:
             raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
         return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
-    found = [
-        row
-        for folder in folders
-        for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
-    ]
+    try:
+        found = [
+            row
+            for folder in folders
+            for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
+        ]
+    except UnknownNameError:
+        return None
     return found if found and len(folders) == len(runs) else None
 
 
@@ -179,10 +185,7 @@ def _cells_below(folder: Path) -> Iterator[Cell]:
             continue
         data = read_json(file)
         cell = Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
-        try:
-            cell.validate()
-        except BiBenchError as error:
-            raise BiBenchError(f"{file}: {error}; --load the file that defines it") from error
+        cell.validate()
         yield cell
 
 
