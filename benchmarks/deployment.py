@@ -27,6 +27,7 @@ from torch import nn
 import bibench
 from bibench.choice import choice
 from bibench.deploy.engine import ENGINES
+from bibench.deploy.tflite import lce_process
 from bibench.errors import BiBenchError
 from bibench.tasks import TASKS
 
@@ -154,7 +155,7 @@ def larq(path: Path, threads: int, clock: str, stack: ExitStack) -> dict[str, Ti
         command = [os.environ[LARQ_PYTHON], "-I", str(Path(__file__).with_name("larq_timer.py")), str(path)]
         process = stack.enter_context(
             subprocess.Popen(
-                [*command, json.dumps(options), clock],
+                [*command, json.dumps(options), clock, str(Path(lce_process.__file__).parent)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

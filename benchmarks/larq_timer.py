@@ -1,27 +1,19 @@
-"""Runs in the Python that has Larq Compute Engine: `larq_timer.py FILE OPTIONS CLOCK`, then seconds of a call for each
-line that comes in. The calls are timed here, so that no pipe is in the times. Imports nothing of BiBench."""
+"""Runs in the Python that has Larq Compute Engine: `larq_timer.py FILE OPTIONS CLOCK FOLDER`, the folder that of
+`lce_process.py`; then seconds of a call for each line that comes in. The calls are timed here, so that no pipe is in
+the times. Imports nothing else of BiBench."""
 
 import json
 import sys
 import time
-import types
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import numpy as np
 
 
-def interpreter_class():
-    """`Interpreter`, without the package's own import of its converter, which needs TensorFlow."""
-    package = types.ModuleType("larq_compute_engine")
-    package.__path__ = list(PathFinder.find_spec("larq_compute_engine").submodule_search_locations)
-    sys.modules["larq_compute_engine"] = package
-    from larq_compute_engine.tflite.python.interpreter import Interpreter
+def main(path, options, clock, folder):
+    sys.path.insert(0, folder)
+    from lce_process import interpreter_class
 
-    return Interpreter
-
-
-def main(path, options, clock):
     interpreter = interpreter_class()(Path(path).read_bytes(), **json.loads(options))
     random, now = np.random.default_rng(0), getattr(time, clock)
     inputs = [

@@ -84,11 +84,11 @@ class BinaryLayer(nn.Module):
         factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
         if shift is None and not factors:
             return None
-        scale, u = op.scale(self.weight), op.weight(self.weight)
-        shift = None if shift is None else shift.expand(x.shape[1:])
-        sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
+        scale = op.scale(self.weight)
         if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
             return None
+        u, shift = op.weight(self.weight), None if shift is None else shift.expand(x.shape[1:])
+        sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
         # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
         shape = (len(x), spec.out_channels, *sizes)
         dots, _ = FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)

@@ -108,6 +108,7 @@ def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: C
     ended = call("coverage", tmp_path)
     assert ended.code == 0, ended.err
     assert "the grid that the records span" in ended.out
+    assert "--load the file that defines it" in ended.err
 
 
 def test_recommend_in_every_format(call: Call, tmp_path: Path) -> None:

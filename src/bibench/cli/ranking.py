@@ -173,7 +173,8 @@ def _plan(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: P
             for folder in folders
             for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
         ]
-    except UnknownNameError:
+    except UnknownNameError as error:
+        sys.stderr.write(f"note: {error}. Coverage is told by the records alone; --load the file that defines it\n")
         return None
     return found if found and len(folders) == len(runs) else None
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
-import json
 import os
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bibench.deploy.engine import Array
+from bibench.deploy.tflite.lce_process import receive, send
 from bibench.errors import BiBenchError, MissingLibraryError
 
 VARIABLE = "BIBENCH_LARQ_PYTHON"
@@ -113,8 +112,10 @@ class Interpreter:
         clock = threading.Timer(SECONDS, self._process.kill)
         clock.start()
         try:
-            _send(self._process.stdin, arrays, facts)
-            answer, outputs = _receive(self._process.stdout)
+            send(self._process.stdin, arrays, **facts)
+            answer, outputs = receive(self._process.stdout)
+            if answer is None:
+                raise EOFError("no answer")
         except (OSError, ValueError, EOFError) as error:
             self._process.kill()
             self._process.wait()
@@ -126,26 +127,6 @@ class Interpreter:
         if problem := answer.get("problem"):
             raise BiBenchError(f"Larq Compute Engine: {problem}")
         return outputs
-
-
-def _send(stream: Any, arrays: Sequence[Array], facts: dict[str, Any]) -> None:
-    parts = []
-    for array in arrays:
-        held = io.BytesIO()
-        np.save(held, array, allow_pickle=False)
-        parts.append(held.getbuffer())
-    stream.write((json.dumps({**facts, "sizes": [len(part) for part in parts]}) + "\n").encode())
-    for part in parts:
-        stream.write(part)
-    stream.flush()
-
-
-def _receive(stream: Any) -> tuple[dict[str, Any], list[Array]]:
-    line = stream.readline()
-    if not line:
-        raise EOFError("no answer")
-    facts = json.loads(line)
-    return facts, [np.load(io.BytesIO(stream.read(size)), allow_pickle=False) for size in facts["sizes"]]
 
 
 def _tail(said: bytes) -> str:

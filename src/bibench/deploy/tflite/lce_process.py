@@ -11,7 +11,7 @@ import sys
 import types
 from collections.abc import Sequence
 from importlib.machinery import PathFinder
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def check() -> None:
     from larq_compute_engine.tflite.python import interpreter_wrapper_lite  # type: ignore[import-not-found]  # noqa: F401
 
 
-def send(stream: BinaryIO, arrays: Sequence[Any], **facts: Any) -> None:
+def send(stream: IO[bytes], arrays: Sequence[Any], **facts: Any) -> None:
     parts = []
     for array in arrays:
         held = io.BytesIO()
@@ -49,7 +49,7 @@ def send(stream: BinaryIO, arrays: Sequence[Any], **facts: Any) -> None:
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any] | None, list[Any]]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any] | None, list[Any]]:
     line = stream.readline()
     if not line:
         return None, []
@@ -67,7 +67,7 @@ def outputs_of(interpreter: Any, inputs: Sequence[Any]) -> list[Any]:
     return [np.concatenate(parts) if parts[0].ndim else parts[0] for parts in zip(*runs)]
 
 
-def serve(source: BinaryIO, target: BinaryIO) -> None:
+def serve(source: IO[bytes], target: IO[bytes]) -> None:
     """Answer messages until the pipe closes: first the options with the model's bytes, then inputs."""
     options, (content,) = receive(source)
     assert options is not None
