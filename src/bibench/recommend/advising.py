@@ -109,7 +109,10 @@ def _files(records: Sequence[Record]) -> dict[tuple[str, str, str, str], tuple[f
     """Bytes of exported files by task, model, operator and engine, the newest of each."""
     found = sorted((r for r in records if r.kind == "latency" and r.metric == "storage"), key=lambda r: r.started)
     return {
-        (r.task, r.model, r.operator, r.engine): (r.value, f"the file that {r.engine} runs, {r.cell}")
+        (r.task, r.model, r.operator, r.engine): (
+            r.value,
+            ", ".join(filter(None, (f"the file that {r.engine} runs", r.cell))),
+        )
         for r in found
         if r.value is not None
     }
