@@ -49,7 +49,7 @@ float* room(std::vector<float>& buffer, int64_t size) {
 class Stem {
  public:
   Stem(const Kernels& kernels, const StemShape& shape, const float* x, const StemWeight& weight,
-       const StemFinish& finish, float* out)
+       const Finish& finish, float* out)
       : k_(kernels), w_(*weight.steps), s_(shape), x_(x), weight_(weight), finish_(finish), out_(out),
         size_(kPoints + 1 - shape.taps()), inputs_(shape.phases() * shape.c), depth_(round_up(inputs_, w_.lanes)),
         channels_(round_up(shape.co, w_.lanes)), tiles_(divide_up(shape.wide(), size_)),
@@ -109,30 +109,31 @@ class Stem {
 
   // One row of pixels with the values of all phases, (phase row, channel, phase column), zeros outside the image.
   void pack(int64_t image, int64_t row, float* to) const {
-    const int64_t sx = s_.stride_w;
+    const int64_t sx = s_.stride_w, left = s_.left, depth = depth_, w = s_.w;
     // Pixels whose phases are all inside the image.
-    const int64_t first = std::min(width_, divide_up(s_.left, sx));
-    const int64_t last = std::clamp((s_.w + s_.left) / sx, first, width_);
+    const int64_t first = std::min(width_, divide_up(left, sx));
+    const int64_t last = std::clamp((w + left) / sx, first, width_);
     for (int64_t py = 0; py < s_.stride_h; ++py)
       for (int64_t c = 0; c < s_.c; ++c) {
         const int64_t y = row * s_.stride_h + py - s_.top;
         float* target = to + (py * s_.c + c) * sx;
-        if (y < 0 || y >= s_.h) {
-          for (int64_t i = 0; i < width_; ++i) std::fill_n(target + i * depth_, sx, 0.0f);
-          continue;
-        }
-        const float* from = x_ + ((image * s_.c + c) * s_.h + y) * s_.w;
+        const bool inside = y >= 0 && y < s_.h;
+        const float* from = inside ? x_ + ((image * s_.c + c) * s_.h + y) * w : nullptr;
         const auto edge = [&](int64_t i) {
           for (int64_t px = 0; px < sx; ++px) {
-            const int64_t at = i * sx + px - s_.left;
-            target[i * depth_ + px] = at >= 0 && at < s_.w ? from[at] : 0.0f;
+            const int64_t at = i * sx + px - left;
+            target[i * depth + px] = inside && at >= 0 && at < w ? from[at] : 0.0f;
           }
         };
+        if (!inside) {
+          for (int64_t i = 0; i < width_; ++i) edge(i);
+          continue;
+        }
         for (int64_t i = 0; i < first; ++i) edge(i);
         if (sx == 2)
-          for (int64_t i = first; i < last; ++i) std::memcpy(target + i * depth_, from + i * 2 - s_.left, 2 * sizeof(float));
+          for (int64_t i = first; i < last; ++i) std::memcpy(target + i * depth, from + i * 2 - left, 2 * sizeof(float));
         else
-          for (int64_t i = first; i < last; ++i) std::copy_n(from + i * sx - s_.left, sx, target + i * depth_);
+          for (int64_t i = first; i < last; ++i) std::copy_n(from + i * sx - left, sx, target + i * depth);
         for (int64_t i = last; i < width_; ++i) edge(i);
       }
   }
@@ -175,7 +176,7 @@ class Stem {
       float* pooled = room(scratch.line, out_w * channels_);
       const int64_t top = row * s_.pool_stride_h - s_.pool_top;
       const int64_t begin = std::max<int64_t>(0, top), end = std::min(s_.high(), top + s_.pool_h);
-      const float* from[kMostPoolRows];
+      const float* from[kMostPool];
       for (int64_t i = 0; i < out_w; ++i) {
         const int64_t left = i * s_.pool_stride_w - s_.pool_left;
         const int64_t x = std::max<int64_t>(0, left), width = std::min(wide, left + s_.pool_w) - x;
@@ -193,7 +194,7 @@ class Stem {
   const StemShape& s_;
   const float* x_;
   const StemWeight& weight_;
-  const StemFinish& finish_;
+  const Finish& finish_;
   float* out_;
   int64_t size_;      // of a tile's outputs
   int64_t inputs_, depth_, channels_;
@@ -244,7 +245,7 @@ StemWeight transform_stem(const Winograd& steps, const StemShape& s, const float
 }
 
 void convolve_stem(const Kernels& kernels, const StemShape& shape, const float* x, const StemWeight& weight,
-                   const StemFinish& finish, float* out, const Threads& threads) {
+                   const Finish& finish, float* out, const Threads& threads) {
   Stem(kernels, shape, x, weight, finish, out).run(threads);
 }
 

@@ -6,6 +6,7 @@
 // stride 2 takes 16 products per output and channel instead of 49. Max pooling behind it happens in the cache.
 #pragma once
 
+#include "../finish.h"
 #include "../kernels.h"
 #include "../threads.h"
 #include "winograd.h"
@@ -15,7 +16,10 @@
 
 namespace bibench {
 
-// Sizes have been checked by the caller: the filter has at most kMostTaps taps in a phase along each axis.
+inline constexpr int64_t kMostTaps = 4;   // of a phase along an axis
+inline constexpr int64_t kMostPool = 16;  // size of a window along an axis
+
+// Sizes have been checked by the caller: strides times kMostTaps are at least the filter's size.
 struct StemShape {
   int64_t n, c, h, w;
   int64_t co, kh, kw;
@@ -34,9 +38,6 @@ struct StemShape {
   int64_t taps() const;  // of a phase along an axis: 2 to kMostTaps
 };
 
-inline constexpr int64_t kMostTaps = 4;
-inline constexpr int64_t kMostPoolRows = 16;  // of a window
-
 // The steps for the instruction set of `kernels`.
 const Winograd& winograd_for(const Kernels& kernels);
 
@@ -49,16 +50,8 @@ struct StemWeight {
 // `weight` is (co, c, kh, kw), contiguous.
 StemWeight transform_stem(const Winograd& steps, const StemShape& shape, const float* weight);
 
-struct StemFinish {
-  const float* bias = nullptr;  // (co)
-  Activation activation = Activation::kNone;
-  const float* slope = nullptr;  // (co), or one for all
-  bool slope_per_channel = false;
-  float low = 0.0f, high = 0.0f;
-};
-
-// x (n, c, h, w) and out (n, co, out_h, out_w) are contiguous.
+// x (n, c, h, w) and out (n, co, out_h, out_w) are contiguous. Of `finish` bias and activation count.
 void convolve_stem(const Kernels& kernels, const StemShape& shape, const float* x, const StemWeight& weight,
-                   const StemFinish& finish, float* out, const Threads& threads);
+                   const Finish& finish, float* out, const Threads& threads);
 
 }  // namespace bibench

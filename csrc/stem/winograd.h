@@ -34,7 +34,7 @@ struct Winograd {
   // `depth` values for each pixel, to [product][tile][depth].
   void (*rows)(const float* in, int64_t step, int tiles, int64_t advance, int64_t depth, float* out);
   // [product][tile][depth] times [product][input][lane] (each block `weight_step` after the last) to
-  // [product][tile][block][lane], where `inputs` <= depth are summed.
+  // [tile][block][product][lane], where `inputs` <= depth are summed.
   void (*multiply)(const float* in, int tiles, int64_t inputs, int64_t depth, const float* weights, int64_t weight_step,
                    int blocks, float* out);
   // The outputs of what `multiply` gave, `size` along an axis (3 to 5), with bias and activation. Row i of them starts at

@@ -19,6 +19,10 @@ inline Vector load(const float* from) {
 }
 inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
 
+// NaN as the first argument stays NaN.
+inline Vector larger(Vector v, Vector other) { return v < other ? other : v; }
+inline Vector smaller(Vector v, Vector other) { return v > other ? other : v; }
+
 // Rows are polynomials with roots at all finite points but one, and at all.
 inline void transform(const Vector* d, Vector* out) {
   constexpr float near = kNear * kNear, far = kFar * kFar;
@@ -89,7 +93,7 @@ void multiply_tiles(const float* in, int64_t inputs, int64_t depth, const float*
     BIBENCH_UNROLL
     for (int t = 0; t < tiles; ++t)
       BIBENCH_UNROLL
-      for (int b = 0; b < blocks; ++b) store(out + ((p * tiles + t) * blocks + b) * kLanes, sum[t][b]);
+      for (int b = 0; b < blocks; ++b) store(out + ((t * blocks + b) * kProducts + p) * kLanes, sum[t][b]);
   }
 }
 
@@ -110,17 +114,16 @@ void multiply(const float* in, int tiles, int64_t inputs, int64_t depth, const f
 template <int size, bool slopes>
 void finish_tiles(const float* in, int tiles, int blocks, const WinogradEnd& end, float* const* out,
                   int64_t pixel_step) {
-  const int64_t product = static_cast<int64_t>(tiles) * blocks * kLanes;
-  const float low = end.low, high = end.high;
+  const Vector low = end.low + Vector{}, high = end.high + Vector{};
   for (int tile = 0; tile < tiles; ++tile)
     for (int b = 0; b < blocks; ++b) {
-      const float* from = in + (tile * blocks + b) * kLanes;
+      const float* from = in + (tile * blocks + b) * kProducts * kLanes;
       Vector part[kPoints][size];
       BIBENCH_UNROLL
       for (int p = 0; p < kPoints; ++p) {
         Vector d[kPoints];
         BIBENCH_UNROLL
-        for (int q = 0; q < kPoints; ++q) d[q] = load(from + (p * kPoints + q) * product);
+        for (int q = 0; q < kPoints; ++q) d[q] = load(from + (p * kPoints + q) * kLanes);
         untransform<size>(d, part[p]);
       }
       const Vector bias = load(end.bias + b * kLanes);
@@ -135,8 +138,7 @@ void finish_tiles(const float* in, int tiles, int blocks, const WinogradEnd& end
         for (int r = 0; r < size; ++r) {
           Vector v = y[r] + bias;
           if constexpr (slopes) v = v < 0.0f ? v * load(end.slope + b * kLanes) : v;
-          v = v < low ? low + Vector{} : v;
-          v = v > high ? high + Vector{} : v;
+          v = smaller(larger(v, low), high);
           store(out[r] + start + x * pixel_step, v);
         }
       }
@@ -164,8 +166,7 @@ void largest(const float* const* rows, int64_t count, int64_t width, int64_t pix
     Vector most = load(rows[0] + c);
     for (int64_t r = 0; r < count; ++r)
       for (int64_t x = 0; x < width; ++x) {
-        const Vector v = load(rows[r] + x * pixel_step + c);
-        most = v > most ? v : most;
+        most = larger(load(rows[r] + x * pixel_step + c), most);
       }
     store(out + c, most);
   }
