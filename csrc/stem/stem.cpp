@@ -9,6 +9,7 @@
 namespace bibench {
 namespace {
 
+constexpr int64_t kLeastTiles = 4;       // rows of them in a band, where there is a choice
 constexpr size_t kKeptBytes = 16 << 20;  // what a thread keeps of its buffers
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -56,8 +57,9 @@ class Stem {
         width_(tiles_ * size_ + shape.taps() - 1), kept_(shape.pool_h + size_) {}
 
   void run(const Threads& threads) const {
-    const int64_t rows = s_.out_h();
-    const int64_t wanted = std::clamp<int64_t>(divide_up(std::max(1, threads.count), s_.n), 1, rows);
+    // Bands of rows, long enough that what they share with their neighbours costs little.
+    const int64_t rows = s_.out_h(), most = std::max<int64_t>(1, s_.high() / (kLeastTiles * size_));
+    const int64_t wanted = std::clamp<int64_t>(divide_up(std::max(1, threads.count), s_.n), 1, std::min(rows, most));
     int64_t band = divide_up(rows, wanted);
     if (!s_.pools()) band = std::min(rows, round_up(band, size_));
     const int64_t bands = divide_up(rows, band);
@@ -147,14 +149,16 @@ class Stem {
     float* rows = room(scratch.rows, kProducts * w_.tiles * depth_);
     float* products = room(scratch.products, kProducts * w_.tiles * w_.blocks * w_.lanes);
     float* band = room(scratch.band, kept_ * tiles_ * size_ * channels_);
-    const int64_t weight_step = kProducts * inputs_ * w_.lanes;
+    WinogradInputs inputs = {weight_.list.data(), {}};
+    std::copy_n(weight_.count, kProducts, inputs.count);
+    const int64_t weight_step = static_cast<int64_t>(weight_.list.size()) * w_.lanes;
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = tiles_ * g / groups;
       const int tiles = static_cast<int>(tiles_ * (g + 1) / groups - first);
       w_.rows(columns + first * size_ * depth_, step, tiles, size_ * depth_, depth_, rows);
       for (int64_t c = 0; c < channels_;) {
         const int blocks = channels_ - c >= w_.blocks * w_.lanes ? w_.blocks : 1;
-        w_.multiply(rows, tiles, inputs_, depth_, weight_.values.data() + c / w_.lanes * weight_step, weight_step, blocks,
+        w_.multiply(rows, tiles, depth_, inputs, weight_.values.data() + c / w_.lanes * weight_step, weight_step, blocks,
                     products);
         const WinogradEnd end = {ending.bias + c, ending.slope ? ending.slope + c : nullptr, ending.low, ending.high};
         float* targets[kPoints];
@@ -173,15 +177,18 @@ class Stem {
     const int64_t wide = s_.wide(), out_w = s_.out_w();
     const float* line = band + line_of(row);
     if (s_.pools()) {
-      float* pooled = room(scratch.line, out_w * channels_);
+      float* tallest = room(scratch.line, (wide + out_w) * channels_);
+      float* pooled = tallest + wide * channels_;
       const int64_t top = row * s_.pool_stride_h - s_.pool_top;
       const int64_t begin = std::max<int64_t>(0, top), end = std::min(s_.high(), top + s_.pool_h);
       const float* from[kMostPool];
+      for (int64_t y = begin; y < end; ++y) from[y - begin] = band + line_of(y);
+      w_.largest(from, end - begin, wide * channels_, tallest);
       for (int64_t i = 0; i < out_w; ++i) {
         const int64_t left = i * s_.pool_stride_w - s_.pool_left;
-        const int64_t x = std::max<int64_t>(0, left), width = std::min(wide, left + s_.pool_w) - x;
-        for (int64_t y = begin; y < end; ++y) from[y - begin] = band + line_of(y) + x * channels_;
-        w_.largest(from, end - begin, width, channels_, channels_, pooled + i * channels_);
+        const int64_t first = std::max<int64_t>(0, left), last = std::min(wide, left + s_.pool_w);
+        for (int64_t x = first; x < last; ++x) from[x - first] = tallest + x * channels_;
+        w_.largest(from, last - first, channels_, pooled + i * channels_);
       }
       line = pooled;
     }
@@ -220,27 +227,33 @@ const Winograd& winograd_for(const Kernels& kernels) {
 }
 
 StemWeight transform_stem(const Winograd& steps, const StemShape& s, const float* weight) {
-  const int64_t taps = s.taps(), inputs = s.phases() * s.c, lanes = steps.lanes;
-  StemWeight made = {&steps, std::vector<float>(divide_up(s.co, lanes) * kProducts * inputs * lanes, 0.0f)};
+  const int64_t taps = s.taps(), lanes = steps.lanes;
+  StemWeight made = {&steps, {}, {}, {}};
   double factors[kPoints][kMostTaps];
   for (int p = 0; p < kPoints; ++p)
     for (int64_t t = 0; t < taps; ++t) factors[p][t] = filter_factor(p, t, taps);
-  for (int64_t o = 0; o < s.co; ++o)
-    for (int64_t py = 0; py < s.stride_h; ++py)
-      for (int64_t c = 0; c < s.c; ++c)
-        for (int64_t px = 0; px < s.stride_w; ++px) {
-          const int64_t input = (py * s.c + c) * s.stride_w + px;
-          for (int p = 0; p < kPoints; ++p)
-            for (int q = 0; q < kPoints; ++q) {
+  // The taps of a phase; at infinity only the last counts.
+  const auto has_weight = [taps](int point, int64_t size) { return size > 0 && (point < kPoints - 1 || size == taps); };
+  for (int64_t o = 0; o < divide_up(s.co, lanes) * lanes; o += lanes)
+    for (int product = 0; product < kProducts; ++product) {
+      const double *down = factors[product / kPoints], *along = factors[product % kPoints];
+      int32_t input = 0;
+      for (int64_t py = 0; py < s.stride_h; ++py)
+        for (int64_t c = 0; c < s.c; ++c)
+          for (int64_t px = 0; px < s.stride_w; ++px, ++input) {
+            const int64_t rows = (s.kh - py + s.stride_h - 1) / s.stride_h, columns = (s.kw - px + s.stride_w - 1) / s.stride_w;
+            if (!has_weight(product / kPoints, rows) || !has_weight(product % kPoints, columns)) continue;
+            if (o == 0) made.list.push_back(input), ++made.count[product];
+            for (int64_t lane = o; lane < o + lanes; ++lane) {
               double sum = 0.0;
-              for (int64_t a = 0; a * s.stride_h + py < s.kh; ++a)
-                for (int64_t b = 0; b * s.stride_w + px < s.kw; ++b)
-                  sum += factors[p][a] * factors[q][b] *
-                         static_cast<double>(weight[((o * s.c + c) * s.kh + a * s.stride_h + py) * s.kw + b * s.stride_w + px]);
-              made.values[((o / lanes * kProducts + p * kPoints + q) * inputs + input) * lanes + o % lanes] =
-                  static_cast<float>(sum);
+              for (int64_t a = 0; lane < s.co && a < rows; ++a)
+                for (int64_t b = 0; b < columns; ++b)
+                  sum += down[a] * along[b] *
+                         static_cast<double>(weight[((lane * s.c + c) * s.kh + a * s.stride_h + py) * s.kw + b * s.stride_w + px]);
+              made.values.push_back(static_cast<float>(sum));
             }
-        }
+          }
+    }
   return made;
 }
 

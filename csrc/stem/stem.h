@@ -41,9 +41,11 @@ struct StemShape {
 // The steps for the instruction set of `kernels`.
 const Winograd& winograd_for(const Kernels& kernels);
 
-// A filter in the transformed domain, [block][product][phase and channel][lane].
+// A filter in the transformed domain, [block][product][input of the product][lane]; inputs are phases of channels.
 struct StemWeight {
   const Winograd* steps;
+  std::vector<int32_t> list;
+  int32_t count[kProducts];
   std::vector<float> values;
 };
 

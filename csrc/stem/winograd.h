@@ -16,6 +16,13 @@ inline constexpr int kPoints = 6;
 inline constexpr int kProducts = kPoints * kPoints;
 inline constexpr float kNear = 0.75f, kFar = 1.5f;
 
+// Which inputs have a weight in each product: `count` of them, all lists after each other. At infinity only the last tap
+// counts, so that phases whose filter is shorter have none.
+struct WinogradInputs {
+  const int32_t* list;
+  int32_t count[kProducts];
+};
+
 // Per channel, as many as the blocks of outputs have, and bounds that may be infinite.
 struct WinogradEnd {
   const float* bias;
@@ -33,16 +40,16 @@ struct Winograd {
   // Transforms along the rows that `columns` gave (row i at in + i * step) of tiles that are `advance` values apart, with
   // `depth` values for each pixel, to [product][tile][depth].
   void (*rows)(const float* in, int64_t step, int tiles, int64_t advance, int64_t depth, float* out);
-  // [product][tile][depth] times [product][input][lane] (each block `weight_step` after the last) to
-  // [tile][block][product][lane], where `inputs` <= depth are summed.
-  void (*multiply)(const float* in, int tiles, int64_t inputs, int64_t depth, const float* weights, int64_t weight_step,
-                   int blocks, float* out);
+  // [product][tile][depth] times [product][input][lane] (each block `weight_step` after the last), summed over the inputs
+  // of the product, to [tile][block][product][lane].
+  void (*multiply)(const float* in, int tiles, int64_t depth, const WinogradInputs& inputs, const float* weights,
+                   int64_t weight_step, int blocks, float* out);
   // The outputs of what `multiply` gave, `size` along an axis (3 to 5), with bias and activation. Row i of them starts at
   // out[i]; the channels of a pixel follow each other.
   void (*finish)(const float* in, int tiles, int blocks, int size, const WinogradEnd& end, float* const* out,
                  int64_t pixel_step);
-  // Largest values of `channels` (a multiple of lanes) over rows[0 … count) and `width` pixels, pixel_step apart.
-  void (*largest)(const float* const* rows, int64_t count, int64_t width, int64_t pixel_step, int64_t channels, float* out);
+  // out[i] = the largest of rows[0 … count)[i], n values.
+  void (*largest)(const float* const* rows, int64_t count, int64_t n, float* out);
 };
 
 extern const Winograd kWinogradPortable;

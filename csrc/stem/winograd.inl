@@ -74,18 +74,19 @@ void rows(const float* in, int64_t step, int tiles, int64_t advance, int64_t dep
 }
 
 template <int tiles, int blocks>
-void multiply_tiles(const float* in, int64_t inputs, int64_t depth, const float* weights, int64_t weight_step, float* out) {
+void multiply_tiles(const float* in, int64_t depth, const WinogradInputs& inputs, const float* weights,
+                    int64_t weight_step, float* out) {
+  const int32_t* input = inputs.list;
   for (int p = 0; p < kProducts; ++p) {
     Vector sum[tiles][blocks] = {};
-    const float* w = weights + p * inputs * kLanes;
-    const float* v = in + p * tiles * depth;
-    for (int64_t i = 0; i < inputs; ++i) {
+    const float* values = in + p * tiles * depth;
+    for (const int32_t* end = input + inputs.count[p]; input < end; ++input, weights += kLanes) {
       Vector factor[blocks];
       BIBENCH_UNROLL
-      for (int b = 0; b < blocks; ++b) factor[b] = load(w + b * weight_step + i * kLanes);
+      for (int b = 0; b < blocks; ++b) factor[b] = load(weights + b * weight_step);
       BIBENCH_UNROLL
       for (int t = 0; t < tiles; ++t) {
-        const float value = v[t * depth + i];
+        const float value = values[t * depth + *input];
         BIBENCH_UNROLL
         for (int b = 0; b < blocks; ++b) sum[t][b] += value * factor[b];
       }
@@ -98,17 +99,17 @@ void multiply_tiles(const float* in, int64_t inputs, int64_t depth, const float*
 }
 
 template <int blocks, int tiles = kTiles>
-void multiply_blocks(const float* in, int count, int64_t inputs, int64_t depth, const float* weights,
+void multiply_blocks(const float* in, int count, int64_t depth, const WinogradInputs& inputs, const float* weights,
                      int64_t weight_step, float* out) {
   if constexpr (tiles > 1)
-    if (count < tiles) return multiply_blocks<blocks, tiles - 1>(in, count, inputs, depth, weights, weight_step, out);
-  multiply_tiles<tiles, blocks>(in, inputs, depth, weights, weight_step, out);
+    if (count < tiles) return multiply_blocks<blocks, tiles - 1>(in, count, depth, inputs, weights, weight_step, out);
+  multiply_tiles<tiles, blocks>(in, depth, inputs, weights, weight_step, out);
 }
 
-void multiply(const float* in, int tiles, int64_t inputs, int64_t depth, const float* weights, int64_t weight_step,
-              int blocks, float* out) {
-  if (blocks == kBlocks) return multiply_blocks<kBlocks>(in, tiles, inputs, depth, weights, weight_step, out);
-  multiply_blocks<1>(in, tiles, inputs, depth, weights, weight_step, out);
+void multiply(const float* in, int tiles, int64_t depth, const WinogradInputs& inputs, const float* weights,
+              int64_t weight_step, int blocks, float* out) {
+  if (blocks == kBlocks) return multiply_blocks<kBlocks>(in, tiles, depth, inputs, weights, weight_step, out);
+  multiply_blocks<1>(in, tiles, depth, inputs, weights, weight_step, out);
 }
 
 template <int size, bool slopes>
@@ -161,14 +162,16 @@ void finish(const float* in, int tiles, int blocks, int size, const WinogradEnd&
   }
 }
 
-void largest(const float* const* rows, int64_t count, int64_t width, int64_t pixel_step, int64_t channels, float* out) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    Vector most = load(rows[0] + c);
-    for (int64_t r = 0; r < count; ++r)
-      for (int64_t x = 0; x < width; ++x) {
-        most = larger(load(rows[r] + x * pixel_step + c), most);
-      }
-    store(out + c, most);
+void largest_of_three(const float* a, const float* b, const float* c, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += kLanes) store(out + i, larger(load(a + i), larger(load(b + i), load(c + i))));
+}
+
+void largest(const float* const* rows, int64_t count, int64_t n, float* out) {
+  if (count == 3) return largest_of_three(rows[0], rows[1], rows[2], n, out);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Vector most = load(rows[0] + i);
+    for (int64_t r = 1; r < count; ++r) most = larger(load(rows[r] + i), most);
+    store(out + i, most);
   }
 }
 
