@@ -24,6 +24,8 @@ MOST_POOL = 16
 
 def fold(model: ir.Model) -> list[str]:
     """Apply it; the names of the nodes that it made."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
     made = []
     for node in [n for n in model.graph if n.op_type == "Conv" and not n.domain and _suits(n)]:
         stem = _replace(model, node)
@@ -32,6 +34,7 @@ def fold(model: ir.Model) -> list[str]:
         _pool(model, next(n for n in model.graph if n.name == stem.name))
     if made:
         model.opset_imports.setdefault(domain.DOMAIN, domain.VERSION)
+        RemoveUnusedNodesPass()(model)
     return made
 
 
