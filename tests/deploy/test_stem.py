@@ -95,7 +95,7 @@ def test_bands_meet_where_images_are_cut_for_threads() -> None:
 class Net(nn.Module):
     """A stem and a 1-bit layer."""
 
-    def __init__(self, stem: nn.Module, width: int = 16) -> None:
+    def __init__(self, stem: nn.Module, width: int = 32) -> None:
         super().__init__()
         self.stem = stem
         self.layer = nn.Conv2d(width, 8, 3)
@@ -105,7 +105,7 @@ class Net(nn.Module):
         return y
 
 
-def net(*stem: nn.Module, width: int = 16, size: tuple[int, ...] = (3, 32, 32)) -> tuple[nn.Module, Tensor]:
+def net(*stem: nn.Module, width: int = 32, size: tuple[int, ...] = (3, 64, 64)) -> tuple[nn.Module, Tensor]:
     torch.manual_seed(0)
     model, x = Net(nn.Sequential(*stem), width), torch.randn(3, *size)
     bibench.binarize(model, {"layer": "bnn"}, example_inputs=x, keep=())
@@ -128,15 +128,16 @@ class TestPass:
         [
             (),
             (nn.Hardtanh(),),
-            (nn.BatchNorm2d(16), nn.ReLU()),
-            (nn.PReLU(16),),
+            (nn.BatchNorm2d(32), nn.ReLU()),
+            (nn.PReLU(32),),
             (nn.MaxPool2d(3, 2, 1),),
-            (nn.BatchNorm2d(16), nn.Hardtanh(), nn.MaxPool2d(3, 2, 1)),
+            (nn.BatchNorm2d(32), nn.Hardtanh(), nn.MaxPool2d(3, 2, 1)),
+            (nn.LeakyReLU(0.1), nn.MaxPool2d(2)),
         ],
         ids=str,
     )
     def test_takes_what_follows(self, then: tuple[nn.Module, ...], tmp_path: Path) -> None:
-        model, x = net(nn.Conv2d(3, 16, **CONV), *then)
+        model, x = net(nn.Conv2d(3, 32, **CONV), *then)
         assert folded(model, x) == ["StemConv", "BinaryConv"]
         if native.available():
             made = bibench.export(model, tmp_path / "a.onnx", x)
@@ -147,24 +148,27 @@ class TestPass:
     @pytest.mark.parametrize(
         "conv",
         [
-            nn.Conv2d(3, 16, 3, 2, 1),  # too few products are saved
-            nn.Conv2d(3, 16, 9, 2, 4),  # five taps
-            nn.Conv2d(3, 15, **CONV),
-            nn.Conv2d(8, 16, **CONV),
+            nn.Conv2d(3, 32, 3, 2, 1),  # too few products are saved
+            nn.Conv2d(3, 64, 3, 1, 1),
+            nn.Conv2d(3, 32, 9, 2, 4),  # five taps
+            nn.Conv2d(3, 31, **CONV),
+            nn.Conv2d(8, 32, **CONV),
+            nn.Conv2d(1, 32, **CONV),
             nn.Conv2d(3, 48, groups=3, **CONV),
-            nn.Conv2d(3, 16, 7, 2, 6, dilation=2),
-            nn.Conv2d(3, 16, 7, (1, 2), 3),
+            nn.Conv2d(3, 32, 7, 2, 6, dilation=2),
+            nn.Conv2d(3, 32, 7, (1, 2), 3),
+            nn.Conv2d(3, 32, 7, 2, 0),  # 29 × 29
         ],
         ids=str,
     )
     def test_leaves_others_alone(self, conv: nn.Conv2d) -> None:
-        model, x = net(conv, width=conv.out_channels, size=(conv.in_channels, 32, 32))
+        model, x = net(conv, width=conv.out_channels, size=(conv.in_channels, 64, 64))
         assert folded(model, x)[0] == "Conv"
 
     def test_pooling_that_the_operator_does_not_have(self) -> None:
-        model, x = net(nn.Conv2d(3, 16, **CONV), nn.MaxPool2d(3, 2, ceil_mode=True))
+        model, x = net(nn.Conv2d(3, 32, **CONV), nn.MaxPool2d(3, 2, ceil_mode=True))
         assert folded(model, x) == ["StemConv", "MaxPool", "BinaryConv"]
-        model, x = net(nn.Conv2d(3, 16, **CONV), nn.MaxPool2d(2, dilation=2))
+        model, x = net(nn.Conv2d(3, 32, **CONV), nn.MaxPool2d(2, dilation=2))
         assert folded(model, x) == ["StemConv", "MaxPool", "BinaryConv"]
 
     def test_outputs_that_are_used_elsewhere(self) -> None:
@@ -173,7 +177,7 @@ class TestPass:
                 y = self.stem(x)
                 return self.layer(nn.functional.max_pool2d(y.clamp(-1, 1), 2)), y
 
-        model, x = Twice(nn.Conv2d(3, 16, **CONV)), torch.randn(3, 3, 32, 32)
+        model, x = Twice(nn.Conv2d(3, 32, **CONV)), torch.randn(3, 3, 64, 64)
         bibench.binarize(model, {"layer": "bnn"}, example_inputs=x, keep=())
         assert folded(model.eval(), x) == ["StemConv", "Clip", "MaxPool", "BinaryConv"]
 
@@ -181,7 +185,7 @@ class TestPass:
     def test_full_precision_models(self, tmp_path: Path) -> None:
         """Without any 1-bit operator the file must name the domain, too."""
         torch.manual_seed(0)
-        model, x = nn.Sequential(nn.Conv2d(1, 16, 5, 2, 2), nn.ReLU()).eval(), torch.randn(2, 1, 28, 28)
+        model, x = nn.Sequential(nn.Conv2d(4, 32, 5, 2, 2), nn.ReLU()).eval(), torch.randn(2, 4, 64, 64)
         bibench.export(model, tmp_path / "a.onnx", x)
         with torch.no_grad():
             wanted = model(x).numpy()
@@ -190,7 +194,7 @@ class TestPass:
 
 @pytest.mark.parametrize(("engine", "winograd"), [("bibench", True), ("bibench", False), ("onnxruntime", True)])
 def test_who_gets_it(engine: str, winograd: bool, tmp_path: Path) -> None:
-    model, x = net(nn.Conv2d(3, 16, **CONV))
+    model, x = net(nn.Conv2d(3, 32, **CONV))
     made = bibench.export(model, tmp_path / "a.onnx", x, engine=engine, winograd=winograd)
     kinds = [node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node]
     assert (domain.STEM in kinds) == (engine == "bibench" and winograd)

@@ -15,9 +15,12 @@ from bibench.deploy.passes import activation, nodes
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-MOST_CHANNELS = 4
-LEAST_OUTPUTS = 16
-LEAST_TAPS, MOST_TAPS = 3, 4
+# Where it is faster than ONNX Runtime's convolution, as measured (docs/deployment.md).
+CHANNELS = (3, 4)
+LEAST_OUTPUTS = {1: 128, 2: 32}
+"""Channels, by stride."""
+LEAST_PIXELS = 1024
+TAPS = (3, 4)
 """Of a filter's phase along an axis: its size by the stride, rounded up. Two save too few products."""
 MOST_POOL = 16
 
@@ -64,16 +67,23 @@ def _suits(node: ir.Node) -> bool:
     if not _plain(node, group=1, dilations=[1, 1], auto_pad="NOTSET"):
         return False
     outputs, channels, *kernel = weight.shape
-    strides = _ints(node, "strides", (1, 1))
-    taps = [-(-size // stride) for size, stride in zip(kernel, strides, strict=True)]
+    down, along = _ints(node, "strides", (1, 1))
+    taps = [-(-size // stride) for size, stride in zip(kernel, (down, along), strict=True)]
     return (
-        channels <= MOST_CHANNELS
-        and outputs >= LEAST_OUTPUTS
-        and strides[0] == strides[1]
-        and strides[0] in (1, 2)
-        and all(LEAST_TAPS <= t <= MOST_TAPS for t in taps)
+        channels in CHANNELS
+        and down == along
+        and down in LEAST_OUTPUTS
+        and outputs >= LEAST_OUTPUTS[down]
+        and all(t in TAPS for t in taps)
         and min(_ints(node, "pads", (0, 0, 0, 0))) >= 0
+        and _large(node.outputs[0])
     )
+
+
+def _large(value: ir.Value) -> bool:
+    """Whether a map is, or may be, large enough."""
+    sizes = [] if value.shape is None else [size for size in value.shape[2:] if isinstance(size, int)]
+    return len(sizes) < 2 or sizes[0] * sizes[1] >= LEAST_PIXELS
 
 
 def _replace(model: ir.Model, node: ir.Node) -> ir.Node:
