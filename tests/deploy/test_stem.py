@@ -165,6 +165,11 @@ class TestPass:
         model, x = net(conv, width=conv.out_channels, size=(conv.in_channels, 64, 64))
         assert folded(model, x)[0] == "Conv"
 
+    @pytest.mark.parametrize(("kernel", "stride", "width"), [(5, 2, 32), (8, 2, 33), (3, 1, 128), (4, 1, 130)])
+    def test_other_sizes(self, kernel: int, stride: int, width: int) -> None:
+        model, x = net(nn.Conv2d(4, width, kernel, stride, kernel // 2), width=width, size=(4, 64, 64))
+        assert folded(model, x) == ["StemConv", "BinaryConv"]
+
     def test_pooling_that_the_operator_does_not_have(self) -> None:
         model, x = net(nn.Conv2d(3, 32, **CONV), nn.MaxPool2d(3, 2, ceil_mode=True))
         assert folded(model, x) == ["StemConv", "MaxPool", "BinaryConv"]
