@@ -127,17 +127,14 @@ struct ByChannel : Finisher {
     switch (planes.activation) {
       case Activation::kNone: break;
       case Activation::kRelu:
-        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, zero, _CMP_LT_OQ), zero);
+        v = _mm256_max_ps(zero, v);  // NaN stays NaN: it is the second operand
         break;
       case Activation::kPrelu:
         v = _mm256_mask_mul_ps(v, _mm256_cmp_ps_mask(v, zero, _CMP_LT_OQ), v,
                                _mm256_set1_ps(planes.slope.data[c * planes.slope.step]));
         break;
-      case Activation::kClip: {
-        const __m256 low = _mm256_set1_ps(planes.low), high = _mm256_set1_ps(planes.high);
-        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, low, _CMP_LT_OQ), low);
-        v = _mm256_mask_mov_ps(v, _mm256_cmp_ps_mask(v, high, _CMP_GT_OQ), high);
-      }
+      case Activation::kClip:
+        v = _mm256_min_ps(_mm256_set1_ps(planes.high), _mm256_max_ps(_mm256_set1_ps(planes.low), v));
     }
     if constexpr (P == 8)
       _mm256_storeu_ps(planes.out + at, v);
@@ -160,7 +157,11 @@ void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, cons
     for (int64_t j = 0; j < runs.words; ++j, w += kLanes) {
       __m512i lane[B];
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) lane[b] = _mm512_loadu_si512(w + b * block);
+      for (int b = 0; b < B; ++b) {
+        lane[b] = _mm512_loadu_si512(w + b * block);
+        // The weights that come next, on their way from memory while these are used.
+        _mm_prefetch(reinterpret_cast<const char*>(w + (B + b) * block), _MM_HINT_T1);
+      }
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
         const __m512i a = _mm512_set1_epi32(static_cast<int>(bases[p][offset + j]));
@@ -213,17 +214,14 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   switch (planes.activation) {
     case Activation::kNone: break;
     case Activation::kRelu:
-      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), _mm512_setzero_ps());
+      v = _mm512_max_ps(_mm512_setzero_ps(), v);  // NaN stays NaN: it is the second operand
       break;
     case Activation::kPrelu:
       v = _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v,
                              _mm512_set1_ps(planes.slope.data[c * planes.slope.step]));
       break;
-    case Activation::kClip: {
-      const __m512 low = _mm512_set1_ps(planes.low), high = _mm512_set1_ps(planes.high);
-      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, low, _CMP_LT_OQ), low);
-      v = _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, high, _CMP_GT_OQ), high);
-    }
+    case Activation::kClip:
+      v = _mm512_min_ps(_mm512_set1_ps(planes.high), _mm512_max_ps(_mm512_set1_ps(planes.low), v));
   }
   if (mask == 0xffff)
     _mm512_storeu_ps(planes.out + at, v);

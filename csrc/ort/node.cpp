@@ -181,18 +181,25 @@ std::vector<int64_t> Node::integers(const char* name, size_t count, int64_t othe
   return values;
 }
 
-Tensor<uint8_t> Node::constant_bytes(size_t index, const char* name) const {
+template <class T>
+Tensor<T> Node::constant(size_t index, const char* name, ElementType type) const {
   int is_constant = 0;
   const Value* value = nullptr;
   require(api_, api_.constant_input(info_, index, &is_constant, &value));
   place_.check(is_constant && value, name, "a constant initializer", "a value computed in the graph, or nothing");
-  Tensor<uint8_t> result;
+  Tensor<T> result;
   void* data = nullptr;
-  result.sizes = read_tensor(api_, place_, name, value, kUint8, &data);
-  result.data = static_cast<const uint8_t*>(data);
+  result.sizes = read_tensor(api_, place_, name, value, type, &data);
+  result.data = static_cast<const T*>(data);
   result.present = true;
   return result;
 }
+
+Tensor<uint8_t> Node::constant_bytes(size_t index, const char* name) const {
+  return constant<uint8_t>(index, name, kUint8);
+}
+
+Tensor<float> Node::constant_floats(size_t index, const char* name) const { return constant<float>(index, name, kFloat); }
 
 template <class T>
 Tensor<T> Call::tensor(size_t index, const char* name, ElementType type, bool optional) const {

@@ -63,9 +63,12 @@ class Node {
   // As many as there are; empty where the attribute is absent.
   std::vector<int64_t> integers(const char* name) const;
   Tensor<uint8_t> constant_bytes(size_t index, const char* name) const;
+  Tensor<float> constant_floats(size_t index, const char* name) const;
 
  private:
   bool exists(const char* name) const;
+  template <class T>
+  Tensor<T> constant(size_t index, const char* name, ElementType type) const;
   template <class T>
   bool read(const char* name, T* value, const char* type) const;
 

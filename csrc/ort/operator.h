@@ -83,5 +83,6 @@ struct Operator : CustomOp {
 const CustomOp& binary_conv();
 const CustomOp& binary_linear();
 const CustomOp& binary_attention();
+const CustomOp& stem_conv();
 
 }  // namespace bibench::ort

@@ -360,6 +360,71 @@ Node attention() {
   return node;
 }
 
+Node stem() {
+  Node node{"StemConv", {}, {}, {}, 0};
+  const int64_t n = between(0, 2), c = between(1, 5), co = between(1, 40);
+  int64_t k[2], s[2], in[2], conv[2], to[2], pool[2], pool_stride[2];
+  Sizes pads(4), pool_pads(4);
+  const bool pools = coin();
+  for (size_t i = 0; i < 2; ++i) {
+    s[i] = between(1, 3), k[i] = between(1, 4 * s[i]);
+    pads[i] = between(0, 4), pads[i + 2] = between(0, 4);
+    pool[i] = pools ? between(1, 4) : 1, pool_stride[i] = pools ? between(1, 4) : 1;
+    if (pools) pool_pads[i] = between(0, pool[i] - 1), pool_pads[i + 2] = between(0, pool[i] - 1);
+    const int64_t needed = std::max<int64_t>(1, pool[i] - pool_pads[i] - pool_pads[i + 2]);  // outputs before pooling
+    in[i] = std::max<int64_t>(1, k[i] + (needed - 1) * s[i] - pads[i] - pads[i + 2]) + between(0, coin() ? 30 : 3);
+    conv[i] = (in[i] + pads[i] + pads[i + 2] - k[i]) / s[i] + 1;
+    to[i] = (conv[i] + pool_pads[i] + pool_pads[i + 2] - pool[i]) / pool_stride[i] + 1;
+  }
+  node.info.attributes = {{"kernel_shape", Sizes{k[0], k[1]}}, {"strides", Sizes{s[0], s[1]}}, {"pads", pads}};
+  if (pools) {
+    node.info.attributes["pool_shape"] = Sizes{pool[0], pool[1]};
+    node.info.attributes["pool_strides"] = Sizes{pool_stride[0], pool_stride[1]};
+    node.info.attributes["pool_pads"] = pool_pads;
+  }
+  const char* const activations[] = {"", "relu", "prelu", "clip"};
+  const std::string activation = activations[between(0, 3)];
+  node.info.attributes["activation"] = activation;
+  node.info.attributes["clip_min"] = -1.0f, node.info.attributes["clip_max"] = 1.5f;
+  node.inputs.push_back(normal({n, c, in[0], in[1]}));
+  node.inputs.push_back(normal({co, c, k[0], k[1]}));
+  node.inputs.push_back(coin() ? normal({co}) : nullptr);
+  node.inputs.push_back(activation == "prelu" ? normal({coin() ? 1 : co}) : nullptr);
+  const Value *bias = node.inputs[2].get(), *slope = node.inputs[3].get();
+  const float *x = floats(*node.inputs[0]), *w = floats(*node.inputs[1]);
+  double largest = 1.0;
+  for (int64_t plane = 0; plane < n * co; ++plane) {
+    const int64_t b = plane / co, o = plane % co;
+    std::vector<double> before;
+    for (int64_t y = 0; y < conv[0]; ++y)
+      for (int64_t z = 0; z < conv[1]; ++z) {
+        double v = bias ? floats(*bias)[o] : 0.0;
+        for (int64_t ci = 0; ci < c; ++ci)
+          for (int64_t ky = 0; ky < k[0]; ++ky)
+            for (int64_t kx = 0; kx < k[1]; ++kx) {
+              const int64_t row = y * s[0] + ky - pads[0], column = z * s[1] + kx - pads[1];
+              if (row < 0 || row >= in[0] || column < 0 || column >= in[1]) continue;
+              v += static_cast<double>(x[((b * c + ci) * in[0] + row) * in[1] + column]) * w[((o * c + ci) * k[0] + ky) * k[1] + kx];
+            }
+        largest = std::max(largest, std::fabs(v));
+        if (activation == "relu") v = std::max(v, 0.0);
+        if (activation == "prelu" && v < 0) v *= floats(*slope)[slope->info.sizes[0] == 1 ? 0 : o];
+        if (activation == "clip") v = std::clamp(v, -1.0, 1.5);
+        before.push_back(v);
+      }
+    for (int64_t y = 0; y < to[0]; ++y)
+      for (int64_t z = 0; z < to[1]; ++z) {
+        double most = -INFINITY;
+        for (int64_t py = y * pool_stride[0] - pool_pads[0], end = py + pool[0]; py < end; ++py)
+          for (int64_t px = z * pool_stride[1] - pool_pads[1], stop = px + pool[1]; px < stop; ++px)
+            if (py >= 0 && py < conv[0] && px >= 0 && px < conv[1]) most = std::max(most, before[static_cast<size_t>(py * conv[1] + px)]);
+        node.wanted.push_back(most);
+      }
+  }
+  node.tolerance = 1e-5 * largest;
+  return node;
+}
+
 int64_t strange() {
   static const int64_t values[] = {-1, 0, 1, 2, 3, 7, 64, 1000, 1 << 20, (int64_t{1} << 31) - 1, int64_t{1} << 31,
                                    int64_t{1} << 32, int64_t{1} << 62, INT64_MAX, INT64_MIN, -5};
@@ -425,7 +490,8 @@ bool run(Node& node, KernelContext& context) {
     return false;
   };
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    if (node.inputs[i] && node.inputs[i]->info.type == kUint8) node.info.constants[i] = node.inputs[i].get();
+    const bool weight = i == 1 && std::strcmp(node.op, "StemConv") == 0;
+    if (node.inputs[i] && (weight || node.inputs[i]->info.type == kUint8)) node.info.constants[i] = node.inputs[i].get();
     context.inputs.push_back(node.inputs[i].get());
   }
   void* kernel = nullptr;
@@ -443,7 +509,7 @@ void check_registration() {
     if (status) fail(status->message);
   };
   ok(RegisterCustomOps(&options, &base)), ok(RegisterCustomOps(&options, &base)), ok(RegisterCustomOps(&other, &base));
-  if (options.domains != 1 || other.domains != 1 || the_domain.ops.size() != 3) fail("not registered once");
+  if (options.domains != 1 || other.domains != 1 || the_domain.ops.size() != 4) fail("not registered once");
   options.config["bibench.library"] = "/elsewhere/libbibench_ort.so (version 0)";
   const auto refused = [](Status* status, const std::string& words) {
     if (!status || status->message.find(words) == std::string::npos) fail("expected: " + words);
@@ -457,8 +523,8 @@ void check_registration() {
 void check_nodes(const Kernels& kernels, int cases) {
   int refused = 0, spoiled = 0;
   for (int number = 0; number < cases; ++number) {
-    Node (*const makers[])() = {convolution, linear, attention};
-    Node node = makers[number % 3]();
+    Node (*const makers[])() = {convolution, linear, attention, stem};
+    Node node = makers[number % 4]();
     current = std::string(kernels.name) + " " + node.op + " case " + std::to_string(number);
     const bool good = coin();
     if (!good)
@@ -482,7 +548,7 @@ void check_nodes(const Kernels& kernels, int cases) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int cases = argc > 1 ? std::atoi(argv[1]) : 600;
+  const int cases = argc > 1 ? std::atoi(argv[1]) : 800;
   make_api();
   check_registration();
   for (const Kernels* kernels : available_kernels()) {

@@ -51,7 +51,8 @@ CustomOpDomain* domain_of(const Api& api) {
   if (domain) return domain;
   CustomOpDomain* made = nullptr;
   require(api, api.create_domain(kDomain, &made));
-  for (const CustomOp* op : {&binary_conv(), &binary_linear(), &binary_attention()}) require(api, api.add(made, op));
+  for (const CustomOp* op : {&binary_conv(), &binary_linear(), &binary_attention(), &stem_conv()})
+    require(api, api.add(made, op));
   return domain = made;
 }
 

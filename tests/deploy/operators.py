@@ -29,7 +29,12 @@ CONV_INPUTS = (
 )
 LINEAR_INPUTS = ("X", "W", "scale", "bias", "threshold", "residual", "slope", "post_scale")
 ATTENTION_INPUTS = ("Q", "K", "V", "mask")
-INPUTS = {"BinaryConv": CONV_INPUTS, "BinaryLinear": LINEAR_INPUTS, "BinaryAttention": ATTENTION_INPUTS}
+INPUTS = {
+    "BinaryConv": CONV_INPUTS,
+    "BinaryLinear": LINEAR_INPUTS,
+    "BinaryAttention": ATTENTION_INPUTS,
+    "StemConv": ("X", "W", "bias", "slope"),
+}
 Arrays = dict[str, np.ndarray]
 
 

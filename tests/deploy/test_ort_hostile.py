@@ -23,6 +23,11 @@ pytestmark = pytest.mark.skipif(not native.available(), reason="bibench was inst
 Changes = dict[str, Any]
 
 
+def floats(*shape: int) -> np.ndarray:
+    """Zeros."""
+    return np.zeros(shape, np.float32)
+
+
 def conv(**changes: Any) -> Node:
     """A 3×3 convolution of 16 channels; capitals and names of inputs replace inputs, the rest attributes."""
     w = torch.randn(8, 16, 3, 3)
@@ -50,6 +55,13 @@ def attention(**changes: Any) -> Node:
     return changed(Node("BinaryAttention", inputs), changes)
 
 
+def stem(**changes: Any) -> Node:
+    """A float 7×7 convolution with stride 2 and pooling."""
+    inputs = {"X": floats(1, 3, 20, 20), "W": torch.randn(8, 3, 7, 7).numpy()}
+    attributes = {"strides": [2, 2], "pads": [3, 3, 3, 3], "pool_shape": [3, 3], "pool_strides": [2, 2]}
+    return changed(Node("StemConv", inputs, {**attributes, "pool_pads": [1, 1, 1, 1]}), changes)
+
+
 def changed(node: Node, changes: Changes) -> Node:
     """`node` with other inputs (arrays) and attributes; None removes."""
     for name, value in changes.items():
@@ -61,11 +73,6 @@ def changed(node: Node, changes: Changes) -> Node:
         else:
             target[name] = value
     return node
-
-
-def floats(*shape: int) -> np.ndarray:
-    """Zeros."""
-    return np.zeros(shape, np.float32)
 
 
 PADDING_BITS = pack(torch.ones(5, 13))
@@ -131,6 +138,32 @@ BAD: list[tuple[Node, str]] = [
     (attention(V=floats(1, 1, 5, 3)), r"V: expected shape \(1, 1, 6, e\)"),
     (attention(mask=np.ones((4, 5), bool)), r"mask: expected a shape that broadcasts to \(1, 1, 4, 6\), got \(4, 5\)"),
     (attention(mask=np.ones((1, 1, 1, 4, 6), bool)), "mask: expected a shape that broadcasts"),
+    (stem(strides=[1, 1]), r"W: expected filters of at most 4 times strides \(1, 1\), got \(8, 3, 7, 7\)"),
+    (stem(strides=[0, 2]), "strides: expected 2 values from 1 to 4"),
+    (stem(strides=[2**40, 2]), "strides: expected 2 values"),
+    (stem(strides=2), "strides: expected a list of integers"),
+    (stem(pads=[-1, 0, 0, 0]), "pads: expected 4 values from 0"),
+    (stem(pads=[2**31 - 1] * 4), "X: expected fewer than 2.28 values in a padded channel"),
+    (stem(kernel_shape=[7, 5]), r"kernel_shape: expected \(7, 7\) as W, got \(7, 5\)"),
+    (stem(pool_shape=[17, 1]), "pool_shape: expected 2 values from 1 to 16"),
+    (stem(pool_shape=[0, 3]), "pool_shape: expected 2 values from 1 to 16"),
+    (stem(pool_strides=[-1, 1]), "pool_strides: expected 2 values from 1 to 16"),
+    (stem(pool_pads=[1, 3, 1, 1]), r"pool_pads: expected less than pool_shape \(3, 3\), got \(1, 3, 1, 1\)"),
+    (stem(pool_pads=[1, 1, 1, 2**63 - 1]), "pool_pads: expected 4 values from 0 to 15"),
+    (stem(X=floats(1, 3, 1, 20), pads=[0, 3, 0, 3]), "X: expected at least the filter's size with padding"),
+    (
+        stem(X=floats(1, 3, 8, 8), pads=[0] * 4, pool_pads=[0] * 4),
+        r"X: expected outputs of at least pool_shape, got \(1, 1\)",
+    ),
+    (stem(X=floats(1, 4, 20, 20)), r"X: expected 3 channels, got \(1, 4, 20, 20\)"),
+    (stem(X=floats(3, 20, 20)), r"X: expected shape \(N, C, H, W\)"),
+    (stem(W=floats(8, 3, 49)), r"W: expected shape \(C_o, C_i, kH, kW\), got \(8, 3, 49\)"),
+    (stem(W=floats(0, 3, 7, 7)), r"W: expected shape \(C_o, C_i, kH, kW\)"),
+    (stem(W=floats(1, 257, 2, 2)), r"W: expected at most 256 channels with strides \(2, 2\)"),
+    (stem(bias=floats(7)), r"bias: expected shape \(8\), got \(7\)"),
+    (stem(activation="prelu"), r"slope: expected shape \(8\) or \(1\), got nothing"),
+    (stem(activation="clip", clip_min=2.0, clip_max=1.0), "clip_min: expected at most clip_max"),
+    (stem(opset=2), r"made by a newer bibench \(op version 2\)"),
 ]
 
 
@@ -188,11 +221,11 @@ def test_flipped_bytes_do_no_harm() -> None:
 import random, sys
 import numpy as np
 from tests.deploy.operators import session
-from tests.deploy.test_ort_hostile import conv, linear, attention
+from tests.deploy.test_ort_hostile import conv, linear, attention, stem
 random.seed(0)
 refused = 0
 for number in range(300):
-    node = (conv, linear, attention)[number % 3]()
+    node = (conv, linear, attention, stem)[number % 4]()
     data = bytearray(node.model().SerializeToString())
     for _ in range(random.randint(1, 3)):
         data[random.randrange(len(data))] = random.randrange(256)

@@ -43,6 +43,10 @@ def export(
     task: TaskName = None,
     model: ModelName = None,
     operator: OperatorName = None,
+    winograd: Annotated[
+        bool,
+        typer.Option("--winograd/--no-winograd", help="The float stem by Winograd filtering, or by an ordinary Conv."),
+    ] = True,
     data_root: DataRoot = None,
     load: Load = None,
     json: Json = False,
@@ -58,7 +62,7 @@ def export(
     found = trained(source, Named(task, model, operator), data_root)
     data = calibration(found.task) if runner.needs_calibration else None
     inputs = found.task.example_inputs()
-    made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance)
+    made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
     if json:
         print_json(made.to_dict())
         return

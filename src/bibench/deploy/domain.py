@@ -7,6 +7,12 @@ PyTorch's order and packed least significant bit first, each channel into whole 
 
 Absent inputs change nothing. K is computed from X where `activation_scale` says so, as `InferenceForm`
 describes it. docs/deployment.md has the details.
+
+`StemConv` is not a 1-bit operator: a float convolution of few channels with the max pooling that may follow,
+
+    Y = maxpool(act(X ⊛ W + bias))
+
+which the library computes by polyphase Winograd filtering, faster than an ordinary `Conv` and rounded differently.
 """
 
 from __future__ import annotations
@@ -25,16 +31,19 @@ if TYPE_CHECKING:
 
 DOMAIN = "bibench"
 VERSION = 1
-CONV, LINEAR, ATTENTION = "BinaryConv", "BinaryLinear", "BinaryAttention"
+CONV, LINEAR, ATTENTION, STEM = "BinaryConv", "BinaryLinear", "BinaryAttention", "StemConv"
+BINARY = (CONV, LINEAR, ATTENTION)
+"""Those of binarized layers."""
 
 INPUTS: dict[str, tuple[str, ...]] = {
     CONV: ("X", "W", "scale", "bias", "threshold", "rows", "columns", "residual", "slope", "post_scale"),
     LINEAR: ("X", "W", "scale", "bias", "threshold", "residual", "slope", "post_scale"),
     ATTENTION: ("Q", "K", "V", "mask"),
+    STEM: ("X", "W", "bias", "slope"),
 }
 """Inputs in their order; those behind the first two (three for attention) are optional."""
-REQUIRED = {CONV: 2, LINEAR: 2, ATTENTION: 3}
-TYPES = {"W": "tensor(uint8)", "mask": "tensor(bool)"}
+REQUIRED = {CONV: 2, LINEAR: 2, ATTENTION: 3, STEM: 2}
+TYPES = {(CONV, "W"): "tensor(uint8)", (LINEAR, "W"): "tensor(uint8)", (ATTENTION, "mask"): "tensor(bool)"}
 """Of the inputs that are not float."""
 
 _EPILOGUE = {"activation": "STRING", "clip_min": "FLOAT", "clip_max": "FLOAT"}
@@ -54,6 +63,16 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
     LINEAR: {"channels": "INT", "activation_scale": "STRING", **_EPILOGUE, **_COMMON},
     ATTENTION: {"strict": "INT", **_COMMON},
+    STEM: {
+        "kernel_shape": "INTS",
+        "strides": "INTS",
+        "pads": "INTS",
+        "pool_shape": "INTS",
+        "pool_strides": "INTS",
+        "pool_pads": "INTS",
+        **_EPILOGUE,
+        **_COMMON,
+    },
 }
 
 
@@ -81,7 +100,7 @@ def schema(name: str) -> onnx.defs.OpSchema:
     def formal(index: int, input_name: str) -> Any:
         option = OpSchema.FormalParameterOption
         need = option.Single if index < REQUIRED[name] else option.Optional
-        return OpSchema.FormalParameter(input_name, TYPES.get(input_name, "tensor(float)"), param_option=need)
+        return OpSchema.FormalParameter(input_name, TYPES.get((name, input_name), "tensor(float)"), param_option=need)
 
     return OpSchema(
         name,

@@ -85,6 +85,9 @@ class Engine:
             if (reason := layer.refusal or self.refusal(layer))
         ]
 
+    def prepare(self, canonical: Canonical) -> None:
+        """Change a canonical graph in place for this engine, before it is described and converted."""
+
     def notes(self, canonical: Canonical) -> list[str]:
         """What the manifest should tell about a file of this engine."""
         return []

@@ -27,6 +27,7 @@ def export(
     *,
     calibration: Calibration | None = None,
     provenance: dict[str, Any] | None = None,
+    winograd: bool = True,
 ) -> Manifest:
     """Write a trained model as `path` for an engine, and its manifest beside it as JSON.
 
@@ -38,6 +39,8 @@ def export(
         engine: see ``bibench list engines``.
         calibration: batches of inputs, for engines that choose ranges by data (``onnxruntime_int8``).
         provenance: what else the manifest should say about where the model is from.
+        winograd: whether the float convolution at the model's input may become an operator that is faster and rounds
+            differently (engine ``bibench``); the manifest's notes name it.
 
     Raises:
         UnsupportedError: a layer that the engine does not run, with the reason.
@@ -50,6 +53,8 @@ def export(
         raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
     runner.require_support(model)
     graph = canonical(model, example_inputs)
+    graph.winograd = winograd
+    runner.prepare(graph)
     graph.notes += runner.notes(graph)
     described = manifest.describe(graph, engine, path.name, provenance or {})
     _embed(graph, described)

@@ -46,6 +46,7 @@ class Canonical:
         notes: what a user should know: what was left out, what could not be done.
         folded: how often each pass applied.
         dynamic: whether the batch is open.
+        winograd: whether engines may compute float convolutions by algorithms that round differently.
     """
 
     model: ir.Model
@@ -55,6 +56,7 @@ class Canonical:
     notes: list[str] = field(default_factory=list)
     folded: dict[str, int] = field(default_factory=dict)
     dynamic: bool = True
+    winograd: bool = True
 
     @property
     def proto(self) -> onnx.ModelProto:
@@ -65,8 +67,8 @@ class Canonical:
 
     @property
     def nodes(self) -> dict[str, ir.Node]:
-        """The nodes of the domain by layer name, in the order of the graph."""
-        return {n.name or "": n for n in self.model.graph if n.domain == domain.DOMAIN}
+        """The 1-bit nodes by layer name, in the order of the graph."""
+        return {n.name or "": n for n in self.model.graph if n.domain == domain.DOMAIN and n.op_type in domain.BINARY}
 
 
 def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Canonical:

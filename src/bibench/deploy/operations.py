@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bibench.attention import binary_context, binary_scores, booleanize
 from bibench.deploy import domain
@@ -169,6 +170,38 @@ def binary_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, stric
 @binary_attention.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
     return v.new_empty((*q.shape[:-1], v.shape[-1]))
+
+
+def stem_conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    slope: Tensor | None = None,
+    *,
+    strides: Sequence[int] = (1, 1),
+    pads: Sequence[int] = (0, 0, 0, 0),
+    activation: str = "",
+    clip_min: float = -math.inf,
+    clip_max: float = math.inf,
+    pool_shape: Sequence[int] = (1, 1),
+    pool_strides: Sequence[int] = (1, 1),
+    pool_pads: Sequence[int] = (0, 0, 0, 0),
+) -> Tensor:
+    """What `StemConv` computes: a convolution (N, C, H, W) → (N, C_o, H_o, W_o), an activation, max pooling."""
+
+    def padded(values: Tensor, sizes: Sequence[int], value: float) -> Tensor:
+        top, left, bottom, right = sizes
+        return functional.pad(values, (left, right, top, bottom), value=value)
+
+    y = functional.conv2d(padded(x, pads, 0.0), weight, bias, tuple(strides))
+    if activation == "prelu":
+        assert slope is not None
+        y = torch.where(y < 0, y * slope.reshape(-1, 1, 1), y)
+    elif activation == "relu":
+        y = y.relu()
+    elif activation == "clip":
+        y = y.clamp(clip_min, clip_max)
+    return functional.max_pool2d(padded(y, pool_pads, -math.inf), tuple(pool_shape), tuple(pool_strides))
 
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:

@@ -9,12 +9,13 @@ from typing import Any
 from bibench.deploy import onnx_file, session
 from bibench.deploy.engine import Array, Calibration, Engine, LayerValues, engine
 from bibench.deploy.graph import Canonical
+from bibench.deploy.passes import stem
 from bibench.errors import MissingLibraryError, require
 
 
 @engine("bibench")
 class BiBench(Engine):
-    """Packed weights, 1-bit products, all eight operators; float layers are ONNX Runtime's."""
+    """Packed weights, 1-bit products, all eight operators; float layers but the first are ONNX Runtime's."""
 
     title = "BiBench (ONNX Runtime + XNOR-popcount)"
 
@@ -25,6 +26,13 @@ class BiBench(Engine):
         except MissingLibraryError as error:
             return str(error)
         return ""
+
+    def prepare(self, canonical: Canonical) -> None:
+        if canonical.winograd:
+            canonical.notes += [
+                f"{name}: float convolution by Winograd filtering; export with winograd=False for an ordinary Conv"
+                for name in stem.fold(canonical.model)
+            ]
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         return onnx_file.serialize(canonical.model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +19,13 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def fold(model: ir.Model) -> int:
     """Apply it; how often it did."""
+    return fold_into(model, nodes.binary_nodes(model))
+
+
+def fold_into(model: ir.Model, operators: Sequence[ir.Node]) -> int:
+    """Apply it to some nodes of the domain; how often it did."""
     count = 0
-    for node in nodes.binary_nodes(model):
+    for node in operators:
         last = nodes.only_consumer(node.outputs[0])
         if last is None or last.domain or last.op_type not in READERS or not nodes.epilogue_free(node, "activation"):
             continue
