@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,28 @@ def test_coverage_of_a_suite_counts_what_never_ran(call: Call, runs: Path) -> No
     found = call("coverage", runs, "--suite", "tiny", "--load", TINY, "--seeds", "0-2", "--format", "json").json
     assert found["states"] == {"done": 6, "never ran": 3}
     assert call("coverage", runs, "--load", TINY, "--format", "csv").err == "6 of 8 cells: 2 failed\n"
+
+
+def test_the_report_tells_what_is_stale_and_what_is_not(call: Call, runs: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(runs, tmp_path / "runs"))
+    site = tmp_path / "site"
+
+    def coverage() -> tuple[str, list[dict[str, str]]]:
+        ended = call("report", copied, "--load", TINY, "-o", site)
+        assert ended.code == 0, ended.err
+        text = (site / "tables" / "coverage.csv").read_text()
+        return (site / "coverage.html").read_text("utf-8"), list(csv.DictReader(io.StringIO(text)))
+
+    page, rows = coverage()
+    assert "stale" not in page.partition('id="cells"')[2]
+    (file,) = copied.glob("tiny/*/bnn/quick/seed0/cell.json")
+    described = json.loads(file.read_text())
+    described["code"]["operator"] = "another"
+    file.write_text(json.dumps(described))
+    page, rows = coverage()
+    assert "1 cells are stale: their code changed after they were trained" in page
+    (stale,) = (row for row in rows if row["stale"] == "1")
+    assert (stale["operator"], stale["reasons"]) == ("BNN", "stale: changed since: operator code")
 
 
 def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: Call, tmp_path: Path) -> None:

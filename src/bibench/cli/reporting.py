@@ -33,6 +33,7 @@ def report(
     load: Load = None,
 ) -> None:
     """Build the report of some records: a folder of pages to open in a browser."""
+    from bibench.cli.planned import plan_of
     from bibench.cli.scoring import select
     from bibench.records import read
     from bibench.report.build import build, check_target
@@ -44,11 +45,13 @@ def report(
     records = read(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
+    wanted = filters(tasks, models, operators, seeds, recipe)
     material = Material(
-        select(records, filters(tasks, models, operators, seeds, recipe)),
+        select(records, wanted),
         runs=[run for run in runs if run.is_dir()],
         against=read(against) if against else (),
         protocol=protocol,
+        plan=plan_of(runs, None, wanted, None),
         against_name=", ".join(map(_called, against or ())),
     )
     news = console(stderr=True)

@@ -102,12 +102,16 @@ def dots_height(count: int) -> int:
 
 @dataclass(frozen=True)
 class Point:
-    """A trained model in a trade-off: what it costs (less is better) and what it reaches (more is better)."""
+    """A trained model in a trade-off: what it costs (less is better) and what it reaches (more is better).
+
+    A cost that was `counted` where others of its kind were measured is drawn hollow.
+    """
 
     operator: str
     label: str
     cost: float
     merit: float
+    counted: bool = False
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -145,7 +149,11 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
                 "y": [p.merit for p in own],
                 "text": [plain(p.label) for p in own],
                 "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.2f}<extra>%{fullData.name}</extra>",
-                "marker": {"color": material.colour(operator), "symbol": material.symbol(operator), "size": 10},
+                "marker": {
+                    "color": material.colour(operator),
+                    "symbol": [material.symbol(operator) + "-open" * p.counted for p in own],
+                    "size": 10,
+                },
             }
         )
     return traces, {

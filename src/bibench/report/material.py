@@ -11,9 +11,10 @@ from pathlib import Path
 from bibench.choice import recorded
 from bibench.compressor import COMPRESSORS, is_comparator, method
 from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
+from bibench.plan import PlanRow
 from bibench.records import Record
 from bibench.report import palette
-from bibench.statistics import LeaveOneOut, Rank
+from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
@@ -80,6 +81,7 @@ class Material:
         runs: folders they came from, for the training curves.
         against: records to compare with (the paper's), and `against_name` what to call them.
         protocol: how tracks average (see the documentation of scores).
+        plan: state of the cells in the run folders; without it coverage is that of the grid which the records span.
     """
 
     def __init__(
@@ -90,9 +92,11 @@ class Material:
         against: Sequence[Record] = (),
         against_name: str = "",
         protocol: str = "bibench",
+        plan: Sequence[PlanRow] | None = None,
     ) -> None:
         self.records, self.runs = list(records), list(runs)
         self.against, self.against_name, self.protocol = list(against), against_name, protocol
+        self.plan = None if plan is None else list(plan)
         self.tables: list[tuple[str, str, str]] = []
         """Tables written so far: file name, caption, page."""
         self.figures: list[tuple[str, str, str]] = []
@@ -289,6 +293,19 @@ class Material:
     def test_scores(self) -> list[Record]:
         """The tasks' own metrics on the test splits, of operators and full precision."""
         return [r for r in self.of_kind("score") if r.split == "test"]
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Which cells of operators and full precision there are: what stands before any average."""
+        plan = None if self.plan is None else [r for r in self.plan if not is_comparator(str(r.cell.operator))]
+        return coverage(self.test_scores, plan)
+
+    @cached_property
+    def coverage_of_comparators(self) -> Coverage:
+        """The same of other compression."""
+        scored = [r for r in self.records if r.kind == "score" and r.operator in self.comparators]
+        plan = None if self.plan is None else [r for r in self.plan if is_comparator(str(r.cell.operator))]
+        return coverage(scored, plan)
 
     @cached_property
     def embedded_only(self) -> bool:
