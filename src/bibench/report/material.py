@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bibench.choice import recorded
 from bibench.compressor import COMPRESSORS, is_comparator, method
+from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
 from bibench.plan import PlanRow
 from bibench.records import Record
@@ -82,6 +83,9 @@ class Material:
         against: records to compare with (the paper's), and `against_name` what to call them.
         protocol: how tracks average (see the documentation of scores).
         plan: state of the cells in the run folders; without it coverage is that of the grid which the records span.
+
+    Raises:
+        BiBenchError: records are of several sources, which no table or average may mix.
     """
 
     def __init__(
@@ -94,6 +98,9 @@ class Material:
         protocol: str = "bibench",
         plan: Sequence[PlanRow] | None = None,
     ) -> None:
+        if len(sources := {r.source for r in records}) > 1:
+            named = ", ".join(sorted(source or "runs" for source in sources))
+            raise BiBenchError(f"a report is of one source, these records are of {named}; compare with --against")
         self.records, self.runs = list(records), list(runs)
         self.against, self.against_name, self.protocol = list(against), against_name, protocol
         self.plan = None if plan is None else list(plan)

@@ -46,7 +46,7 @@ def sized(material: Material, rows: Sequence[Accuracy], records: Iterable[Record
     """
     files: dict[tuple[str, str, str], dict[str, float]] = {}
     counts: dict[tuple[str, str, str], float] = {}
-    for r in sorted((r for r in records if r.metric == "storage" and r.value), key=lambda r: r.started):
+    for r in sorted((r for r in records if r.metric == "storage" and (r.value or 0) > 0), key=lambda r: r.started):
         place = r.task, r.model, r.operator
         if r.kind == "latency":
             files.setdefault(place, {})[r.engine] = r.value or 0.0
