@@ -23,7 +23,7 @@ class Standing:
 
 
 def standings(rows: Sequence[Accuracy]) -> list[Standing]:
-    """One per accuracy of an operator; `relative` is None where full precision has no score, or (next to) none above zero."""
+    """One per accuracy of an operator; `relative` is None where full precision has no score above (next to) zero."""
     places: dict[tuple[str, ...], list[Accuracy]] = defaultdict(list)
     for row in rows:
         places[row.task, row.model, row.recipe, row.source].append(row)
