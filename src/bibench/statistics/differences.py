@@ -101,9 +101,8 @@ def _compared(
         pairs = {s: (a, b) for s in own if (a := own[s]) is not None and (b := its.get(s)) is not None}
         values = [100 * (a - b) for a, b in pairs.values()]
         rows.append(_cell(recipe, task, model, one, other, values, level, _lacking(one, own, other, its, len(pairs))))
-        relative.append(
-            [100 * (a - b) / f for s, (a, b) in pairs.items() if (f := full.get(s)) is not None and f > 1 / LARGEST]
-        )
+        usable = {s: f for s, f in full.items() if f is not None and f > 1 / LARGEST}
+        relative.append([100 * (a - b) / usable[s] for s, (a, b) in pairs.items() if s in usable])
     return [*rows, _overall(recipe, one, other, rows, relative, level)]
 
 
