@@ -134,6 +134,19 @@ def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: C
     assert "--load the file that defines it" in ended.err
 
 
+@pytest.mark.parametrize("verb", [["score"], ["rank"], ["coverage"], ["report"], ["recommend", "--task", "t"]])
+def test_without_names_the_folder_that_a_run_writes_is_read(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "runs does not exist; expected a run folder, a records file or published" in call(*verb).err
+    (tmp_path / "runs").mkdir()
+    written(tmp_path / "runs", world({B: {"t": 0.5}, X: {"t": 0.7}}, 2))
+    ended = call(*verb)
+    assert (ended.code, ended.err.count("error")) == (0, 0), ended.err
+    assert (tmp_path / "site" / "index.html").exists() == (verb == ["report"])
+
+
 def test_recommend_in_every_format(call: Call, tmp_path: Path) -> None:
     asked = ("recommend", "published", "--task", "cifar10", "--device", "Kirin 970", "--threads", "1")
     out = call(*asked, "--max-ms", "30", "--max-mb", "2").out

@@ -16,11 +16,13 @@ from bibench.cli.options import (
     Operators,
     Protocol,
     RecipeName,
+    RecordsOf,
     Seeds,
     Tasks,
     filters,
     flat,
     load_files,
+    records_of,
 )
 from bibench.cli.output import console, number, print_json, table
 from bibench.cli.planned import plan_of
@@ -39,7 +41,6 @@ from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
 
 Format = Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")]
-RecordsOf = Annotated[list[Path], typer.Argument(help="Run folders, records files, or: published")]
 OfSuite = Annotated[
     str | None, typer.Option("--suite", help="Count the cells of this suite, not those that the records span.")
 ]
@@ -49,7 +50,7 @@ PLANNED = ("learning_task", "neural_architecture", "corruption_robustness")
 
 
 def rank(
-    runs: RecordsOf,
+    runs: RecordsOf = None,
     track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
     protocol: Protocol = BIBENCH,
@@ -76,6 +77,7 @@ def rank(
         if TRACKS[name].comparators:
             raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
     wanted = filters(tasks, models, operators, seeds, recipe)
+    runs = records_of(runs)
     records = _records(runs, wanted)
     plan = plan_of(runs, suite, wanted, data_root)
     asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
@@ -99,7 +101,7 @@ def rank(
 
 
 def cover(
-    runs: RecordsOf,
+    runs: RecordsOf = None,
     suite: OfSuite = None,
     tasks: Tasks = None,
     models: Models = None,
@@ -114,6 +116,7 @@ def cover(
     _check_format(format)
     load_files(load)
     wanted = filters(tasks, models, operators, seeds, recipe)
+    runs = records_of(runs)
     found = coverage(_records(runs, wanted, empty=suite is not None), plan_of(runs, suite, wanted, data_root))
     if format == "json":
         print_json(found.to_dict())

@@ -18,10 +18,12 @@ from bibench.cli.options import (
     Operators,
     Protocol,
     RecipeName,
+    RecordsOf,
     Seeds,
     Tasks,
     filters,
     load_files,
+    records_of,
 )
 from bibench.cli.output import console, number, table
 from bibench.errors import BiBenchError
@@ -36,9 +38,7 @@ from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
 
 def score(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders or records files; published: the paper's own results.")
-    ],
+    runs: RecordsOf = None,
     protocol: Protocol = BIBENCH,
     format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
     details: Annotated[
@@ -63,6 +63,7 @@ def score(
         raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
     check_protocol(protocol)
     load_files(load)
+    runs = records_of(runs)
     records = read_runs(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")

@@ -85,9 +85,9 @@ def _numbers(material: Material) -> Table:
                 Cell("comparator" if a.operator in material.comparators else kind),
                 *(Cell(a.task), Cell(a.model), Cell(a.recipe)),
                 number(a.mean, 1, a.std, href=href, note=a.flags),
-                number(standing.relative if standing else None, 1),
-                number(size / 1e3 if size is not None else None, 1),
-                *(number(compression, 2), number(speedup, 2), number(printed, 2)),
+                number(standing.relative if standing else None, 1, href=href),
+                number(size / 1e3 if size is not None else None, 1, href=href),
+                *(number(compression, 2, href=href), number(speedup, 2, href=href), number(printed, 2)),
             ]
         )
     columns = [
