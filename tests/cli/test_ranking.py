@@ -117,9 +117,9 @@ def test_the_report_tells_what_is_stale_and_what_is_not(call: Call, runs: Path, 
     described["code"]["operator"] = "another"
     file.write_text(json.dumps(described))
     page, rows = coverage()
-    assert "1 cells are stale: their code changed after they were trained" in page
+    assert "Stale cells: 1. Their code or their baseline changed" in page
     (stale,) = (row for row in rows if row["stale"] == "1")
-    assert (stale["operator"], stale["reasons"]) == ("BNN", "stale: changed since: operator code")
+    assert (stale["operator"], stale["reasons"]) == ("bnn", "stale: changed since: operator code")
 
 
 def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: Call, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_sizes_are_those_of_files_where_an_engine_measured_them(tmp_path: Path) 
         (
             [*counted, *measured],
             {("bnn", 0.7, False), ("bnn", 0.9, False), ("recu", 0.5, True), ("fp32", 8.1, False)},
-            "but for 1 of 4 that are counted and drawn hollow",
+            "but for 1 of 4 that are counted and drawn with a dot",
         ),
         (measured, {("bnn", 0.7, False), ("bnn", 0.9, False), ("fp32", 8.1, False)}, "those of exported files."),
     ):
@@ -102,8 +102,9 @@ def test_sizes_are_those_of_files_where_an_engine_measured_them(tmp_path: Path) 
         assert said in basis_of(points)
     build(Material([*rows, *counted, *measured]), tmp_path / "site")
     text = (tmp_path / "site" / "tracks" / "theoretical_complexity.html").read_text("utf-8")
-    assert "drawn hollow" in text
-    assert '-open"' in text
+    assert "drawn with a dot" in text
+    assert '"symbol":["star-open-dot"]' in text  # ReCU, counted
+    assert '"symbol":["circle-open"]' in text  # full precision, measured
 
 
 def test_curves_are_read_only_below_the_run_folder(tmp_path: Path) -> None:

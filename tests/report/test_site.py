@@ -164,14 +164,14 @@ def test_coverage_of_run_folders_tells_what_is_stale(tmp_path: Path) -> None:
         build(Material(rows, plan=plan), tmp_path / "site")
     overview, page = (Html(tmp_path / "site" / f"{name}.html").text for name in ("index", "coverage"))
     assert "Incomplete: 2 of 3 cells: 1 interrupted, 1 stale." in overview
-    assert "1 cells are stale: their code changed after they were trained" in page
+    assert "Stale cells: 1. Their code or their baseline changed" in page
     assert "stale: changed since: operator code" in page
     assert "Expected: the cells of the plan." in page
-    assert "1 of 1 cells: 1 stale of comparators" in page
+    assert "Comparators, which are in no average of the tracks: 1 of 1 cells: 1 stale." in page
     build(Material(rows), tmp_path / "site")
     alone = Html(tmp_path / "site" / "coverage.html").text
     assert "staleness is unknown" in alone
-    assert "cells are stale" not in alone
+    assert "Stale cells" not in alone
 
 
 def test_figures_are_what_plotly_accepts(pages: dict[Path, Html]) -> None:

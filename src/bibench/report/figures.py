@@ -104,7 +104,7 @@ def dots_height(count: int) -> int:
 class Point:
     """A trained model in a trade-off: what it costs (less is better) and what it reaches (more is better).
 
-    A cost that was `counted` where others of its kind were measured is drawn hollow.
+    A cost that was `counted` where others of its kind were measured is drawn hollow with a dot.
     """
 
     operator: str
@@ -139,7 +139,7 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
         }
     ]
     for operator in dict.fromkeys(p.operator for p in points):
-        own = [p for p in points if p.operator == operator]
+        own, symbol = [p for p in points if p.operator == operator], material.symbol(operator)
         traces.append(
             {
                 "type": "scatter",
@@ -151,16 +151,27 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
                 "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.2f}<extra>%{fullData.name}</extra>",
                 "marker": {
                     "color": material.colour(operator),
-                    "symbol": [material.symbol(operator) + "-open" * p.counted for p in own],
+                    "symbol": [dotted(symbol) if p.counted else symbol for p in own],
                     "size": 10,
                 },
             }
         )
     return traces, {
-        "xaxis": axis(cost, type="log", minorloglabels="complete", tickangle=0),
+        "xaxis": axis(cost, type="log", tickangle=0, **_ticks([p.cost for p in points])),
         "yaxis": axis(merit),
         "legend": below(),
     }
+
+
+def dotted(symbol: str) -> str:
+    """A symbol hollow with a dot in it."""
+    return symbol.removesuffix("-open") + "-open-dot"
+
+
+def _ticks(costs: Sequence[float]) -> dict[str, Any]:
+    """1, 2, 5, 10, ... on a logarithmic axis of one to three decades; every digit on a shorter one."""
+    decades = math.log10(max(costs) / min(costs))
+    return {"dtick": "D2", "minorloglabels": "complete"} if 0.7 < decades < 3 else {"minorloglabels": "complete"}
 
 
 def below() -> dict[str, Any]:

@@ -73,4 +73,6 @@ def basis_of(points: Sequence[Point]) -> str:
         return " Sizes are those of exported files."
     if counted == len(points):
         return " Sizes are counted; no file was exported and measured."
-    return f" Sizes are those of exported files, but for {counted} of {len(points)} that are counted and drawn hollow."
+    return (
+        f" Sizes are those of exported files, but for {counted} of {len(points)} that are counted and drawn with a dot."
+    )

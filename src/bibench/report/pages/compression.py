@@ -37,7 +37,7 @@ def _ours(material: Material) -> Iterator[Block]:
         yield Text("No comparator is among the records; train them with: bibench run compression_quick", "note")
         return
     yield Text(APART)
-    yield Text(f"{material.coverage_of_comparators.line} of comparators.")
+    yield Text(f"Comparators: {material.coverage_of_comparators.line}.")
     yield Heading("Accuracy and what is saved", "scores")
     yield _numbers(material)
     rows = TRACKS[NAME].score(material.records, material.protocol)

@@ -34,8 +34,8 @@ def _blocks(material: Material) -> Iterator[Block]:
     yield Text(f"Expected: {found.basis}.")
     if stale := found.states.get("stale"):
         yield Text(
-            f"{stale} cells are stale: their code changed after they were trained. They count in averages; train them "
-            "anew with: bibench run SUITE --rerun stale",
+            f"Stale cells: {stale}. Their code or their baseline changed after they were trained. They count in "
+            "averages; train them anew with: bibench run SUITE --rerun stale",
             "warning",
         )
     yield _map(material, found)
@@ -43,7 +43,7 @@ def _blocks(material: Material) -> Iterator[Block]:
     apart = material.coverage_of_comparators
     if apart.rows:
         yield Heading("Other compression", "comparators")
-        yield Text(f"{apart.line} of comparators, which are in no average of the tracks.")
+        yield Text(f"Comparators, which are in no average of the tracks: {apart.line}.")
         yield _table(material, apart, "coverage-comparators", "Cells of comparators")
 
 
