@@ -15,7 +15,8 @@ from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
 from bibench.plan import PlanRow
 from bibench.records import Record
 from bibench.report import palette
-from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage
+from bibench.statistics import Coverage, LeaveOneOut, Rank
+from bibench.statistics.coverage import coverages
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
@@ -301,18 +302,19 @@ class Material:
         """The tasks' own metrics on the test splits, of operators and full precision."""
         return [r for r in self.of_kind("score") if r.split == "test"]
 
-    @cached_property
+    @property
     def coverage(self) -> Coverage:
         """Which cells of operators and full precision there are: what stands before any average."""
-        plan = None if self.plan is None else [r for r in self.plan if not is_comparator(str(r.cell.operator))]
-        return coverage(self.test_scores, plan)
+        return self._coverages[0]
 
-    @cached_property
+    @property
     def coverage_of_comparators(self) -> Coverage:
         """The same of other compression."""
-        scored = [r for r in self.records if r.kind == "score" and r.operator in self.comparators]
-        plan = None if self.plan is None else [r for r in self.plan if is_comparator(str(r.cell.operator))]
-        return coverage(scored, plan)
+        return self._coverages[1]
+
+    @cached_property
+    def _coverages(self) -> tuple[Coverage, Coverage]:
+        return coverages([r for r in self.records if r.kind == "score"], self.plan)
 
     @cached_property
     def embedded_only(self) -> bool:

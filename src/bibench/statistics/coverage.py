@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bibench.cell import Cell
+from bibench.compressor import is_comparator
 from bibench.operators import paper_order
 from bibench.plan import PlanRow
 from bibench.records import Record, distinct
@@ -117,6 +118,17 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
                 state, reason = UNMEASURED, f"no {kind} of it"
         found[_key(cell)][str(cell.recipe), cell.seed] = state, reason
     return Coverage(_rows(found), "the cells of the plan")
+
+
+def coverages(records: Sequence[Record], plan: Sequence[PlanRow] | None = None) -> tuple[Coverage, Coverage]:
+    """Coverage by test scores of operators with full precision, and of comparators, which no average contains."""
+    others = {name for name in {r.operator for r in records} if is_comparator(name)}
+    parts = []
+    for comparators in (False, True):
+        own = [r for r in records if (r.operator in others) == comparators]
+        cells = None if plan is None else [r for r in plan if is_comparator(str(r.cell.operator)) == comparators]
+        parts.append(coverage(own, cells))
+    return parts[0], parts[1]
 
 
 def _key(cell: Cell) -> Key:
