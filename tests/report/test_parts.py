@@ -11,7 +11,7 @@ from bibench.records import Record
 from bibench.report.blocks import slug
 from bibench.report.build import build
 from bibench.report.curves import MAX_FIGURES, curve_figures, read_curve
-from bibench.report.figures import Point, front
+from bibench.report.figures import Point, front, trade_off
 from bibench.report.formulas import checked, formula
 from bibench.report.material import Material
 from bibench.report.palette import SCHEMES, ranks, resolve
@@ -100,6 +100,8 @@ def test_sizes_are_those_of_files_where_an_engine_measured_them(tmp_path: Path) 
         (points,) = sized(material, material.accuracies, material.compared).values()
         assert {(p.operator, p.cost, p.counted) for p in points} == sizes
         assert said in basis_of(points)
+    drawn, _ = trade_off(Material(rows), [Point("bnn", "a", 1.0, 2.0, counted=True)], "MB", "%")
+    assert drawn[-1]["marker"]["symbol"] == ["circle"]  # nothing was measured that it had to be told from
     build(Material([*rows, *counted, *measured]), tmp_path / "site")
     text = (tmp_path / "site" / "tracks" / "theoretical_complexity.html").read_text("utf-8")
     assert "drawn with a dot" in text

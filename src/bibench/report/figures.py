@@ -126,7 +126,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str) -> tuple[list[Trace], dict[str, Any]]:
     """A scatter plot with its Pareto front; cost on a logarithmic axis."""
-    best = front(points)
+    best, mixed = front(points), len({p.counted for p in points}) > 1
     traces: list[Trace] = [
         {
             "type": "scatter",
@@ -151,7 +151,7 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
                 "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.2f}<extra>%{fullData.name}</extra>",
                 "marker": {
                     "color": material.colour(operator),
-                    "symbol": [dotted(symbol) if p.counted else symbol for p in own],
+                    "symbol": [dotted(symbol) if mixed and p.counted else symbol for p in own],
                     "size": 10,
                 },
             }
