@@ -37,19 +37,31 @@ class Accuracy:
         return asdict(self)
 
 
+def is_score(value: float | None) -> bool:
+    """Whether a score is in the range of the tasks' metrics, [-1, 1]; anything else enters no average."""
+    return value is not None and -1 <= value <= 1
+
+
+IMPOSSIBLE, TWICE = "impossible score", "measured twice"
+"""Flags of rows: a score outside of the range counts as missing; of what is there twice the latest counts."""
+
+
 def accuracies(records: Iterable[Record]) -> list[Accuracy]:
     """One row per task × model × operator × recipe, in the order of the records."""
-    records, _ = distinct(records)
+    records, displaced = distinct(records)
+    twice = Counter(_place(r) for r in displaced if r.kind == "score" and r.split == "test")
     seconds = {r.cell: r.value for r in records if r.metric == "train_seconds"}
     groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
     for r in records:
         if r.kind == "score" and r.split == "test":
-            groups[r.task, r.model, r.operator, r.recipe, r.source].append(r)
+            groups[_place(r)].append(r)
     rows = []
     for (task, model, operator, recipe, source), group in groups.items():
-        values = [100 * r.value for r in group if r.value is not None]
+        values = [100 * r.value for r in group if r.value is not None and is_score(r.value)]
         times = [t for r in group if (t := seconds.get(r.cell)) is not None]
         flags = Counter(flag for r in group for flag in r.flags.split(",") if flag)
+        flags[IMPOSSIBLE] = sum(r.value is not None and not is_score(r.value) for r in group)
+        flags[TWICE] = twice[task, model, operator, recipe, source]
         rows.append(
             Accuracy(
                 task=task,
@@ -64,11 +76,15 @@ def accuracies(records: Iterable[Record]) -> list[Accuracy]:
                 seeds=len(values),
                 missing=len(group) - len(values),
                 seconds=mean(times) if times else None,
-                flags=", ".join(f"{flag} {n}×" for flag, n in flags.items()),
+                flags=", ".join(f"{flag} {n}×" for flag, n in flags.items() if n),
                 source=source,
             )
         )
     return sorted(rows, key=lambda a: (a.task, a.source, a.model, a.recipe, paper_order(a.operator)))
+
+
+def _place(record: Record) -> tuple[str, ...]:
+    return record.task, record.model, record.operator, record.recipe, record.source
 
 
 ALL_SETTINGS = "all"
@@ -128,7 +144,7 @@ def setting_of(record: Record) -> str:
 
 def _setting_row(key: tuple[str, ...], group: list[Record]) -> SettingAccuracy:
     task, model, study, operator, setting, source = key
-    scored = [(100 * r.value, r) for r in group if r.value is not None]
+    scored = [(100 * r.value, r) for r in group if r.value is not None and is_score(r.value)]
     values = [value for value, _ in scored]
     return SettingAccuracy(
         task=task,

@@ -187,6 +187,8 @@ class TestScore:
         tables = re.split(r"\n(?=\w+ .*track \()", ended.out)
         accuracies, learning, _, architecture, corrected = tables
         assert "Neural architecture track (Eq. 3), chance-corrected, recipe quick" in corrected
+        covered, accuracies = accuracies.split("\n\n", 1)
+        assert covered == "Coverage: 6 of 8 cells: 2 failed (the cells of the plan)"
         assert accuracies.startswith(
             "accuracy on tiny, test split, percent: mean ± standard deviation over seeds - emb"
         )

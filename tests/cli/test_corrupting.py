@@ -38,7 +38,7 @@ def test_prints_tables_and_writes_records(call: Call, runs: Path) -> None:
         (("--format", "xml"), "--format must be table, json or csv; got 'xml'"),
         (("--tasks", "tny"), "unknown task 'tny'; did you mean 'tiny'"),
         (("--models", "resnet20"), "has no finished cell of an image classification task that the options name"),
-        (("--source", "official"), "no .npy files found in task 'tiny'"),
+        (("--source", "official"), "nothing of it found in task 'tiny'"),
         (("--device", "cuda:7"), "--device cuda:7: this machine has cpu"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,28 @@ def test_coverage_of_a_suite_counts_what_never_ran(call: Call, runs: Path) -> No
     assert call("coverage", runs, "--load", TINY, "--format", "csv").err == "6 of 8 cells: 2 failed\n"
 
 
+def test_the_report_tells_what_is_stale_and_what_is_not(call: Call, runs: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(runs, tmp_path / "runs"))
+    site = tmp_path / "site"
+
+    def coverage() -> tuple[str, list[dict[str, str]]]:
+        ended = call("report", copied, "--load", TINY, "-o", site)
+        assert ended.code == 0, ended.err
+        text = (site / "tables" / "coverage.csv").read_text()
+        return (site / "coverage.html").read_text("utf-8"), list(csv.DictReader(io.StringIO(text)))
+
+    page, rows = coverage()
+    assert "stale" not in page.partition('id="cells"')[2]
+    (file,) = copied.glob("tiny/*/bnn/quick/seed0/cell.json")
+    described = json.loads(file.read_text())
+    described["code"]["operator"] = "another"
+    file.write_text(json.dumps(described))
+    page, rows = coverage()
+    assert "Stale cells: 1. Their code or their baseline changed" in page
+    (stale,) = (row for row in rows if row["stale"] == "1")
+    assert (stale["operator"], stale["reasons"]) == ("bnn", "stale: changed since: operator code")
+
+
 def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "nothing" / "m" / "bnn" / "quick" / "seed0"
     folder.mkdir(parents=True)
@@ -109,6 +132,19 @@ def test_where_a_cell_is_of_unknown_making_the_records_tell_the_coverage(call: C
     assert ended.code == 0, ended.err
     assert "the grid that the records span" in ended.out
     assert "--load the file that defines it" in ended.err
+
+
+@pytest.mark.parametrize("verb", [["score"], ["rank"], ["coverage"], ["report"], ["recommend", "--task", "t"]])
+def test_without_names_the_folder_that_a_run_writes_is_read(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "runs does not exist; expected a run folder, a records file or published" in call(*verb).err
+    (tmp_path / "runs").mkdir()
+    written(tmp_path / "runs", world({B: {"t": 0.5}, X: {"t": 0.7}}, 2))
+    ended = call(*verb)
+    assert (ended.code, ended.err.count("error")) == (0, 0), ended.err
+    assert (tmp_path / "site" / "index.html").exists() == (verb == ["report"])
 
 
 def test_recommend_in_every_format(call: Call, tmp_path: Path) -> None:

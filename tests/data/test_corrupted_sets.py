@@ -1,14 +1,20 @@
-"""Corrupted sets: made once, checked when read, and the published files of CIFAR-10-C."""
+"""Corrupted sets made by us: small ones once and checked when read, large ones in parts and never kept."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bibench.data import location
-from bibench.data.corruptions import corrupt, sets
-from bibench.data.corruptions.sets import IMAGES, VERSION, generated, has_official, official
-from bibench.errors import BiBenchError, DataError
+from bibench.data import location, parts
+from bibench.data.corruptions import CORRUPTIONS, apply, corrupt, sets
+from bibench.data.corruptions.sets import CHECKSUM, IMAGES, VERSION, CleanSet, Corrupted, generated
+from bibench.data.location import checksum
+from bibench.errors import DataError
+
+
+def clean(images: np.ndarray) -> CleanSet:
+    return CleanSet("tiny", images, checksum(images.tobytes()), np.arange(len(images)) % 3)
 
 
 @pytest.fixture
@@ -22,94 +28,98 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-class TestGenerated:
+def fifth(found: list[Corrupted]) -> Corrupted:
+    return found[4]
+
+
+class TestKept:
     def test_it_is_what_corrupt_makes(self, images: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sets, "PART", 7)
-        made = generated(images, "fog", name="tiny", seed=5, threads=2)
-        for severity in (1, 4):
-            np.testing.assert_array_equal(made.at(severity), corrupt(images, "fog", severity, seed=5))
-        assert made.source == "generated"
+        monkeypatch.setattr(parts, "PART", 7 * 16 * 16 * 3)
+        made = generated(clean(images), "fog", seed=5, threads=2)
+        assert [(m.corruption, m.severity, m.flags) for m in made] == [("fog", s, ("generated",)) for s in range(1, 6)]
+        for condition in made:
+            found, digest = condition.read()
+            np.testing.assert_array_equal(found, corrupt(images, "fog", condition.severity, seed=5))
+            assert digest == checksum(found.tobytes())
+
+    def test_nothing_is_made_before_it_is_read(self, images: np.ndarray, cache: Path) -> None:
+        assert {m.known for m in generated(clean(images), "fog")} == {""}
+        assert not cache.exists()
 
     def test_it_is_made_once(self, images: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        first = generated(images, "contrast", name="tiny")
+        first, digest = fifth(generated(clean(images), "contrast")).read()
         monkeypatch.setattr(sets, "corrupt", lambda *a, **k: pytest.fail("made again"))
-        again = generated(images, "contrast", name="tiny")
-        assert again.checksum == first.checksum
-        np.testing.assert_array_equal(again.images, first.images)
+        again = fifth(generated(clean(images), "contrast"))
+        assert again.known == digest
+        np.testing.assert_array_equal(again.read()[0], first)
 
-    def test_other_images_seeds_and_textures_are_other_sets(self, images: np.ndarray, cache: Path) -> None:
-        generated(images, "frost", name="tiny")
-        generated(images, "frost", name="tiny", seed=1)
-        generated(images[:10], "frost", name="tiny")
-        folders = list((cache / VERSION).glob("tiny-*/frost-drawn"))
-        assert len(folders) == 3
+    def test_other_images_seeds_textures_and_constants_are_other_sets(
+        self, images: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fifth(generated(clean(images), "frost")).read()
+        fifth(generated(clean(images), "frost", seed=1)).read()
+        fifth(generated(clean(images[:10]), "frost")).read()
+        monkeypatch.setattr(sets, "constants_for", lambda height, width: {"frost": ((1, 0.5),) * 5})
+        fifth(generated(clean(images), "frost")).read()
+        assert len(list((cache / VERSION).glob("tiny-*/frost-drawn-5"))) == 4
 
     def test_damage_is_found(self, images: np.ndarray, cache: Path) -> None:
-        generated(images, "contrast", name="tiny")
+        fifth(generated(clean(images), "contrast")).read()
         (file,) = cache.rglob(IMAGES)
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-        with pytest.raises(DataError, match=r"images\.npy is damaged .* delete .*contrast to have it made again"):
-            generated(images, "contrast", name="tiny")
+        again = fifth(generated(clean(images), "contrast"))
+        with pytest.raises(DataError, match=r"images\.npy is damaged .* delete .*contrast-5 to have it made again"):
+            again.read()
         file.write_bytes(content[:1000])
         with pytest.raises(DataError, match="is damaged"):
-            generated(images, "contrast", name="tiny")
+            again.read()
+        file.unlink()
+        with pytest.raises(DataError, match=r"images\.npy is missing; delete"):
+            again.read()
 
-    def test_severity_out_of_range(self, images: np.ndarray, cache: Path) -> None:
-        with pytest.raises(BiBenchError, match="severity must be"):
-            generated(images, "contrast", name="tiny").at(0)
+    def test_drawn_frost_is_marked(self, images: np.ndarray) -> None:
+        assert {m.flags for m in generated(clean(images), "frost")} == {("generated", "drawn_frost")}
 
 
-class TestOfficial:
-    @pytest.fixture
-    def labels(self) -> np.ndarray:
-        return np.arange(6) % 3
+class TestPassing:
+    """Sets above `SMALL`: nothing but checksums stays."""
 
-    @pytest.fixture
-    def folder(self, tmp_path: Path, labels: np.ndarray) -> Path:
-        blocks = [np.full((6, 32, 32, 3), severity, np.uint8) for severity in range(1, 6)]
-        np.save(tmp_path / "fog.npy", np.concatenate(blocks))
-        np.save(tmp_path / "labels.npy", np.tile(labels, 5))
-        return tmp_path
+    @pytest.mark.parametrize("corruption", CORRUPTIONS)
+    def test_pixels_and_checksums_are_those_of_the_kept_way(
+        self, images: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch, corruption: str
+    ) -> None:
+        kept = [m.read() for m in generated(clean(images), corruption, seed=3)]
+        monkeypatch.setenv(location.CACHE, str(cache.with_name("other")))
+        monkeypatch.setattr(sets, "SMALL", images.nbytes - 1)
+        monkeypatch.setattr(parts, "PART", 3 * 16 * 16 * 3)
+        passed = [m.read() for m in generated(clean(images), corruption, seed=3, threads=2)]
+        for (stored, stored_digest), (made, digest) in zip(kept, passed, strict=True):
+            np.testing.assert_array_equal(made, stored)
+            assert digest == stored_digest
+        assert not list(cache.with_name("other").rglob(IMAGES))
 
-    def test_severity_after_severity(self, folder: Path, labels: np.ndarray) -> None:
-        found = official(folder, "fog", labels, 32)
-        assert [set(found.at(s).ravel().tolist()) for s in range(1, 6)] == [{1}, {2}, {3}, {4}, {5}]
-        assert found.at(2).shape == (6, 32, 32, 3)
-        assert found.source == "official"
-        assert has_official(folder)
-        assert not has_official(folder / "none")
+    def test_the_checksum_is_known_afterwards(
+        self, images: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sets, "SMALL", 0)
+        digest = fifth(generated(clean(images), "contrast")).read()[1]
+        assert [m.known for m in generated(clean(images), "contrast")] == ["", "", "", "", digest]
+        assert [file.name for file in cache.rglob("*") if file.is_file()] == [CHECKSUM]
 
-    def test_missing(self, folder: Path, labels: np.ndarray) -> None:
-        with pytest.raises(DataError, match=r"snow\.npy is missing; unpack CIFAR-10-C\.tar"):
-            official(folder, "snow", labels, 32)
-
-    def test_a_truncated_file(self, folder: Path, labels: np.ndarray) -> None:
-        file = folder / "fog.npy"
-        file.write_bytes(file.read_bytes()[:5000])
-        with pytest.raises(DataError, match=r"fog\.npy is damaged"):
-            official(folder, "fog", labels, 32)
-
-    @pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"hello"])
-    def test_no_array_at_all(self, folder: Path, labels: np.ndarray, content: bytes) -> None:
-        (folder / "fog.npy").write_bytes(content)
-        with pytest.raises(DataError, match=r"fog\.npy is damaged"):
-            official(folder, "fog", labels, 32)
-
-    def test_a_pickle_is_not_opened(self, folder: Path, labels: np.ndarray) -> None:
-        np.save(folder / "fog.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-        with pytest.raises(DataError, match=r"fog\.npy is damaged"):
-            official(folder, "fog", labels, 32)
-
-    @pytest.mark.parametrize(
-        "array", [np.zeros((30, 32, 32, 3)), np.zeros((30, 16, 16, 3), np.uint8), np.zeros((6, 32, 32, 3), np.uint8)]
-    )
-    def test_another_shape_or_type(self, folder: Path, labels: np.ndarray, array: np.ndarray) -> None:
-        np.save(folder / "fog.npy", array)
-        with pytest.raises(DataError, match=r"expected uint8 \(30, 32, 32, 3\)"):
-            official(folder, "fog", labels, 32)
-
-    def test_labels_of_another_set(self, folder: Path, labels: np.ndarray) -> None:
-        with pytest.raises(DataError, match=r"labels\.npy does not repeat the labels of the test set"):
-            official(folder, "fog", labels[::-1], 32)
+    def test_memory_is_bounded(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """12 MiB through parts of 48 KiB; a part in work takes as much again, and some arrays of `CHUNK_VALUES`."""
+        images = np.zeros((4096, 32, 32, 3), np.uint8)
+        monkeypatch.setattr(sets, "SMALL", 0)
+        monkeypatch.setattr(parts, "PART", 48 * 1024)
+        monkeypatch.setattr(apply, "CHUNK_VALUES", 2**13)
+        threads, array = 2, 8 * 2**13
+        condition = fifth(generated(clean(images), "contrast", threads=threads))
+        tracemalloc.start()
+        try:
+            condition.read()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < (threads + 3) * 48 * 1024 + threads * 8 * array + 2**19 < images.nbytes / 5

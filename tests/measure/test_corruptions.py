@@ -2,15 +2,20 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bibench.choice import Choice, choice
-from bibench.data.corruptions import CORRUPTIONS, corrupt
-from bibench.data.corruptions.sets import generated
+from bibench.data import parts
+from bibench.data.corruptions import CORRUPTIONS, corrupt, sets
+from bibench.data.corruptions.official import CIFAR_10_C, IMAGENET_C
+from bibench.data.corruptions.sets import IMAGES, CleanSet, generated
 from bibench.errors import DataError
 from bibench.measure import corruptions
 from bibench.measure.corruptions import FOLDER, Request, finished_cells, measure_corruptions
@@ -18,6 +23,7 @@ from bibench.records import Record, read
 from bibench.store import DONE, MODEL, CellDirectory
 from bibench.suite import Filters
 from bibench.tasks import TASKS
+from bibench.tasks.image_classification import RawImages
 from bibench.tracks import TRACKS
 from bibench.train.cell import Hooks, Settings, load_trained
 from bibench.worker import run_cell
@@ -78,7 +84,8 @@ def test_clean_images_give_the_score_of_the_training(runs: Path) -> None:
 def test_the_accuracy_is_that_on_the_corrupted_images(runs: Path) -> None:
     found = {(r.corruption, r.severity): r.value for r in measured(runs) if r.operator == "recu"}
     task = TASKS["tiny"]()
-    images, labels = task.test_images()
+    images, labels, _ = task.test_images()
+    assert isinstance(images, torch.Tensor)
     changed = torch.from_numpy(corrupt(images.numpy(), "fog", 5))
     model = load_trained(runs, cell("recu"), task)
     with torch.no_grad():
@@ -96,7 +103,7 @@ def test_new_corruptions_join_and_again_starts_over(runs: Path, monkeypatch: pyt
     measured(runs, corruptions=("fog",))
     judged: list[str] = []
     original = corruptions._judged
-    monkeypatch.setattr(corruptions, "_judged", lambda *a: judged.append(a[4].corruption) or original(*a))
+    monkeypatch.setattr(corruptions, "_judged", lambda *a: judged.append(a[5].corruption) or original(*a))
     measured(runs, corruptions=("contrast",), operators=("bnn",))
     assert set(judged) == {"contrast"}
     assert {r.corruption for r in read([runs]) if r.kind == "corruption"} == {"none", "fog", "contrast"}
@@ -152,11 +159,11 @@ def test_a_task_that_has_no_bytes_is_unsupported(runs: Path, monkeypatch: pytest
 class TestOfficialFiles:
     @pytest.fixture
     def root(self, tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(TASKS["tiny"], "corrupted_folder", "TINY-C")
+        monkeypatch.setattr(TASKS["tiny"], "corrupted", replace(CIFAR_10_C, folder="TINY-C"))
         folder = tmp_path / "data" / "TINY-C"
         folder.mkdir(parents=True)
-        images, labels = TASKS["tiny"]().test_images()
-        np.save(folder / "fog.npy", np.zeros((5 * len(images), 8, 8, 3), np.uint8))
+        labels = TASKS["tiny"]().test_images().labels
+        np.save(folder / "fog.npy", np.zeros((5 * len(labels), 8, 8, 3), np.uint8))
         np.save(folder / "labels.npy", np.tile(labels.numpy(), 5))
         return folder.parent
 
@@ -174,26 +181,116 @@ class TestOfficialFiles:
             measured(runs, corruptions=("fog", "snow"), data_root=root)
 
     def test_asked_for_and_not_there(self, runs: Path) -> None:
-        with pytest.raises(DataError, match=r"--source official: no \.npy files found in task 'tiny'"):
+        with pytest.raises(DataError, match=r"--source official: nothing of it found in task 'tiny'"):
             measured(runs, source="official")
 
 
 @pytest.mark.parametrize("name", ["digits_photos", "photo_patches"])
 def test_embedded_tasks_serve_their_test_images(name: str) -> None:
     task = TASKS[name]()
-    images, labels = task.test_images()
-    assert images.dtype == torch.uint8
+    images, labels, files = task.test_images()
+    assert images[:8].dtype == torch.uint8
     assert images.shape == (len(labels), 32, 32, 3)
+    assert len(files) == (len(labels) if name == "photo_patches" else 0)
+    assert len(images[len(labels) - 3 : len(labels)]) == 3
     (batch, *_) = task.batches("test", batch_size=8).epoch(0)
     torch.testing.assert_close(task.to_inputs()(images[:8]), batch.inputs[0], atol=1e-5, rtol=1e-5)
     assert torch.equal(batch.targets, labels[:8])
 
 
 def test_all_corruptions_of_an_embedded_task_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = TASKS["digits_photos"]().test_images()[0][:16].numpy()
+    images, labels, _ = TASKS["digits_photos"]().test_images()
+    few = CleanSet("few", images[:16].numpy(), "", labels[:16].numpy())
     monkeypatch.setenv("BIBENCH_CACHE", str(tmp_path))
     for name in CORRUPTIONS:
-        assert generated(images, name, name="few").images.shape == (80, 32, 32, 3)
+        assert {condition.read()[0].shape for condition in generated(few, name)} == {(16, 32, 32, 3)}
+
+
+class TestLargeSets:
+    """Sets that are not kept: the same numbers, each set of images made once for all cells."""
+
+    @pytest.fixture
+    def large(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        monkeypatch.setenv("BIBENCH_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(sets, "SMALL", 0)
+        monkeypatch.setattr(parts, "PART", 5 * 8 * 8 * 3)
+        return tmp_path / "cache"
+
+    def test_records_are_those_of_the_kept_way(
+        self, runs: Path, trained: Path, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        kept = measured(runs, corruptions=("fog", "frost", "glass_blur"))
+        cache = request.getfixturevalue("large")
+        shutil.copytree(trained, tmp_path / "other")
+        passed = measured(tmp_path / "other", corruptions=("fog", "frost", "glass_blur"), threads=2)
+        timeless = {"started": "", "seconds": 0.0}
+        assert [replace(r, **timeless) for r in passed] == [replace(r, **timeless) for r in kept]
+        assert len(passed) == 3 * 16
+        assert not list(cache.rglob(IMAGES))
+
+    def test_each_is_made_once_for_all_cells(self, runs: Path, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[int] = []
+        original = sets.corrupt
+        monkeypatch.setattr(sets, "corrupt", lambda *a, **k: made.append(len(a[0])) or original(*a, **k))
+        assert len({r.operator for r in measured(runs, corruptions=("fog",))}) == 3
+        assert sum(made) == 5 * 48
+        measured(runs, corruptions=("fog",))
+        assert sum(made) == 5 * 48  # what is known is not even made
+
+    def test_a_limited_number_of_models_is_loaded(
+        self, runs: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(corruptions, "TOGETHER", 2)
+        assert len({r.operator for r in measured(runs, corruptions=("fog",))}) == 3
+
+    def test_an_interrupted_measurement_continues(
+        self, runs: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = corruptions._judged
+        judged: list[tuple[str, str, int]] = []
+
+        def until_the_tenth(*arguments: Any) -> Record:
+            if len(judged) == 10:
+                raise KeyboardInterrupt
+            record = original(*arguments)
+            judged.append((record.operator, record.corruption, record.severity or 0))
+            return record
+
+        monkeypatch.setattr(corruptions, "_judged", until_the_tenth)
+        with pytest.raises(KeyboardInterrupt):
+            measured(runs)
+        first, judged = judged, []
+        assert {(r.operator, r.corruption, r.severity) for r in read([runs]) if r.kind == "corruption"} == set(first)
+        monkeypatch.setattr(corruptions, "_judged", lambda *a: judged.append(a[0]) or original(*a))
+        assert len(measured(runs)) == 3 * 11
+        assert len(judged) == 3 * 11 - 10
+
+
+class TestImageNetC:
+    def test_its_folders_are_read_where_they_are(
+        self, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The tiny task with its test images as files, and one corruption of them that somebody published."""
+        images, labels, _ = TASKS["tiny"]().test_images()
+        files = tuple(f"{label}/{number:03}.png" for number, label in enumerate(labels.tolist()))
+        order = sorted(range(len(files)), key=lambda i: files[i])
+        served = RawImages(images[order], labels[order], tuple(files[i] for i in order))
+        monkeypatch.setattr(TASKS["tiny"], "test_images", lambda self: served)
+        monkeypatch.setattr(TASKS["tiny"], "corrupted", IMAGENET_C)
+        for severity in range(1, 6):
+            for image, name in zip(served.images, served.files, strict=True):
+                file = tmp_path / "data" / "ImageNet-C" / "fog" / str(severity) / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                pixels = image if severity < 5 else torch.zeros_like(image)
+                Image.fromarray(pixels.numpy()).save(file)
+        records = measured(runs, corruptions=("fog",), data_root=tmp_path / "data")
+        for operator in ("fp32", "bnn", "recu"):
+            values = {r.severity: r.value for r in records if r.operator == operator}
+            assert values[0] == values[1] == values[4]
+            assert values[5] == 0.25
+        assert {r.flags.removeprefix("collapsed") for r in records} == {""}
+        with pytest.raises(DataError, match=r"snow.1 is missing; .* unpack the archives of ImageNet-C"):
+            measured(runs, corruptions=("snow",), data_root=tmp_path / "data")
 
 
 def test_choices_with_options_are_found_by_name(runs: Path) -> None:

@@ -7,18 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bibench.operators import OPERATORS
+from bibench.records import Record
 from bibench.report.blocks import slug
-from bibench.report.curves import curve_figures, read_curve
-from bibench.report.figures import Point, front
+from bibench.report.build import build
+from bibench.report.curves import MAX_FIGURES, curve_figures, read_curve
+from bibench.report.figures import Point, front, trade_off
 from bibench.report.formulas import checked, formula
 from bibench.report.material import Material
 from bibench.report.palette import SCHEMES, ranks, resolve
 from bibench.report.standings import standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
+from bibench.report.tradeoffs import basis_of, sized
 from bibench.stats import accuracies
 
 from ..test_records import make
 from ..tracks.records import scored
+from .sites import Html
 
 
 def test_formulas_of_all_operators_become_mathml() -> None:
@@ -47,6 +51,62 @@ def test_the_front_is_what_no_point_beats(pairs: list[tuple[float, float]]) -> N
         if (q.cost <= p.cost and q.merit > p.merit) or (q.cost < p.cost and q.merit >= p.merit)
     }
     assert {(p.cost, p.merit) for p in found} == {(p.cost, p.merit) for p in points} - beaten
+
+
+def test_where_there_are_more_curves_the_first_are_drawn_and_the_rest_counted(tmp_path: Path) -> None:
+    """Three of 27 places have several operators and seeds, which are lines of one figure and means of one line."""
+    names = [f"task{n:02}" for n in range(MAX_FIGURES + 3)]
+    rows = []
+    for number, name in enumerate(names):
+        for operator, seed in (("fp32", 0), ("bnn", 0), ("bnn", 1)) if number < 3 else (("bnn", 0),):
+            cell = f"{name}/{operator}/{seed}"
+            (tmp_path / cell).mkdir(parents=True)
+            (tmp_path / cell / "curve.csv").write_text(f"epoch,validation\n0,0.25\n1,{0.5 + seed / 10}\n")
+            rows.append(make(task=name, operator=operator, seed=seed, cell=cell))
+    drawn, left_out = curve_figures(Material(rows, runs=[tmp_path]))
+    assert [figure.title.split(",")[0] for figure in drawn] == names[:MAX_FIGURES]
+    assert left_out == 3
+    assert {trace["name"]: trace["y"][1] for trace in drawn[0].data} == {"Full precision": 50.0, "BNN": 55.0}
+    site = build(Material(rows, runs=[tmp_path]), tmp_path / "site").folder
+    page = Html(site / "tracks" / "learning_task.html")
+    assert f"The first {MAX_FIGURES} of {MAX_FIGURES + 3} task × model × recipe are drawn" in page.text
+    assert (
+        sum("Line plot of the validation score" in (a.get("aria-label") or "") for a in page.all("div")) == MAX_FIGURES
+    )
+
+
+def test_sizes_are_those_of_files_where_an_engine_measured_them(tmp_path: Path) -> None:
+    def size(operator: str, kind: str, value: float, **more: str) -> Record:
+        return make(operator=operator, kind=kind, metric="storage", split="", unit="B", value=value, **more)
+
+    rows = [make(operator=o, value=v) for o, v in (("fp32", 0.9), ("bnn", 0.7), ("recu", 0.8))]
+    counted = [size("fp32", "complexity", 8e6), size("bnn", "complexity", 4e5), size("recu", "complexity", 5e5)]
+    measured = [
+        size("bnn", "latency", 7e5, engine="onnx", started="2026-02-01"),
+        size("bnn", "latency", 6e5, engine="onnx", started="2026-01-01"),
+        size("bnn", "latency", 9e5, engine="tflite"),
+        size("fp32", "latency", 8.1e6, engine="onnx"),
+    ]
+    for records, sizes, said in (
+        (counted, {("bnn", 0.4, True), ("recu", 0.5, True), ("fp32", 8.0, True)}, "Sizes are counted"),
+        (
+            [*counted, *measured],
+            {("bnn", 0.7, False), ("bnn", 0.9, False), ("recu", 0.5, True), ("fp32", 8.1, False)},
+            "but for 1 of 4 that are counted and drawn with a dot",
+        ),
+        (measured, {("bnn", 0.7, False), ("bnn", 0.9, False), ("fp32", 8.1, False)}, "those of exported files."),
+    ):
+        material = Material([*rows, *records])
+        (points,) = sized(material, material.accuracies, material.compared).values()
+        assert {(p.operator, p.cost, p.counted) for p in points} == sizes
+        assert said in basis_of(points)
+    drawn, _ = trade_off(Material(rows), [Point("bnn", "a", 1.0, 2.0, counted=True)], "MB", "%")
+    assert drawn[-1]["marker"]["symbol"] == ["circle"]  # nothing was measured that it had to be told from
+    build(Material([*rows, *counted, *measured]), tmp_path / "site")
+    text = (tmp_path / "site" / "tracks" / "theoretical_complexity.html").read_text("utf-8")
+    assert "drawn with a dot" in text
+    assert '"symbol":["star-open-dot"]' in text  # ReCU, counted
+    assert '"symbol":["circle-open"]' in text  # full precision, measured
 
 
 def test_curves_are_read_only_below_the_run_folder(tmp_path: Path) -> None:

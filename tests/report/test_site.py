@@ -4,18 +4,21 @@ import csv
 import errno
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
 from bibench.errors import StoreError
+from bibench.plan import PlanRow
 from bibench.report import build as building
 from bibench.report.build import MARKER, build
 from bibench.report.material import Material
 
 from ..test_records import make
 from ..tracks.records import scored
+from ..worlds import cell, tiny_world
 from .sites import HOSTILE, Html, make_site, some_records
 
 
@@ -133,6 +136,42 @@ def test_unfair_comparisons_and_open_rows_are_listed(tmp_path: Path) -> None:
     text = Html(tmp_path / "site" / "provenance.html").text
     assert "1 differences in 1 comparisons" in text
     assert "1 rows were trained by a changed recipe" in text
+
+
+def test_comparators_must_start_alike_too(tmp_path: Path) -> None:
+    rows = [
+        make(operator=o, cell=o, initial_weights=w, data_order="d")
+        for o, w in (("bnn", "a"), ("xnor", "a"), ("lsq[bits=2]", "b"))
+    ]
+    build(Material(rows), tmp_path / "site")
+    page = Html(tmp_path / "site" / "provenance.html")
+    assert "1 differences in 1 comparisons" in page.text
+    with (tmp_path / "site" / "tables" / "provenance-fairness.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["what differs"], row["operators"]) == ("initial weights", "LSQ[bits=2]")
+    build(Material([rows[0], replace(rows[2], initial_weights="a")]), tmp_path / "site")
+    assert "In all 1 comparisons" in Html(tmp_path / "site" / "provenance.html").text
+
+
+def test_coverage_of_run_folders_tells_what_is_stale(tmp_path: Path) -> None:
+    rows = [make(operator=o, cell=o, value=v) for o, v in (("fp32", 0.9), ("bnn", 0.7), ("lsq[bits=2]", 0.8))]
+    states = {"fp32": "done", "bnn": "stale", "recu": "interrupted", "lsq[bits=2]": "stale"}
+    plan = [
+        PlanRow(cell(operator, model="vgg_small"), state, "changed since: operator code" * (state == "stale"))
+        for operator, state in states.items()
+    ]
+    with tiny_world():
+        build(Material(rows, plan=plan), tmp_path / "site")
+    overview, page = (Html(tmp_path / "site" / f"{name}.html").text for name in ("index", "coverage"))
+    assert "Incomplete: 2 of 3 cells: 1 interrupted, 1 stale." in overview
+    assert "Stale cells: 1. Their code or their baseline changed" in page
+    assert "stale: changed since: operator code" in page
+    assert "Expected: the cells of the plan." in page
+    assert "Comparators, which are in no average of the tracks: 1 of 1 cells: 1 stale." in page
+    build(Material(rows), tmp_path / "site")
+    alone = Html(tmp_path / "site" / "coverage.html").text
+    assert "staleness is unknown" in alone
+    assert "Stale cells" not in alone
 
 
 def test_figures_are_what_plotly_accepts(pages: dict[Path, Html]) -> None:

@@ -58,6 +58,8 @@ def test_each_device_and_number_of_threads_is_a_row_of_its_own() -> None:
         "M1, 1 thread": 2,
     }
     assert found[B, "speedup[device='Pi',threads=2]"].value == 4
+    untold = score([timed(FP, 6.0, threads=None), timed(B, 2.0, threads=None)])
+    assert {row.part for row in untold.values()} == {"", "Pi"}
 
 
 def test_half_an_operator_has_no_overall_metric() -> None:

@@ -15,6 +15,14 @@ from bibench.suite import Filters
 
 SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]
+RecordsOf = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RUNS]...",
+        help="Run folders, records files, or published: the paper's own results \\[default: runs].",
+        show_default=False,
+    ),
+]
 DataRoot = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data sets (default: $BIBENCH_DATA).")]
 Download = Annotated[bool, typer.Option("--download", help="Download missing data where that is possible.")]
 Operators = Annotated[
@@ -87,6 +95,11 @@ def check_format(format: str) -> None:
     """Raise `BiBenchError` for a value of `Format` other than its three."""
     if format not in ("table", "json", "csv"):
         raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+
+
+def records_of(given: Sequence[Path] | None) -> list[Path]:
+    """What `RecordsOf` names: without anything the folder that ``bibench run`` writes to."""
+    return list(given) if given else [Path("runs")]
 
 
 def flat(values: Sequence[str] | None) -> list[str]:

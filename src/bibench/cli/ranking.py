@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.cli.options import (
     DataRoot,
     Load,
@@ -18,19 +16,19 @@ from bibench.cli.options import (
     Operators,
     Protocol,
     RecipeName,
+    RecordsOf,
     Seeds,
     Tasks,
     filters,
     flat,
     load_files,
+    records_of,
 )
 from bibench.cli.output import console, number, print_json, table
+from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs, select
-from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, UnknownNameError
-from bibench.files import read_json
-from bibench.operators import FULL_PRECISION
-from bibench.plan import PlanRow, make_plan
+from bibench.errors import BiBenchError
+from bibench.plan import PlanRow
 from bibench.records import Record
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
 from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage
@@ -38,13 +36,11 @@ from bibench.statistics.intervals import SAMPLES
 from bibench.statistics.layout import KINDS, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
-from bibench.store import CELL, SUPERSEDED
-from bibench.suite import SUITES, Filters, cells
+from bibench.suite import Filters
 from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
 
 Format = Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")]
-RecordsOf = Annotated[list[Path], typer.Argument(help="Run folders, records files, or: published")]
 OfSuite = Annotated[
     str | None, typer.Option("--suite", help="Count the cells of this suite, not those that the records span.")
 ]
@@ -54,7 +50,7 @@ PLANNED = ("learning_task", "neural_architecture", "corruption_robustness")
 
 
 def rank(
-    runs: RecordsOf,
+    runs: RecordsOf = None,
     track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
     protocol: Protocol = BIBENCH,
@@ -81,8 +77,9 @@ def rank(
         if TRACKS[name].comparators:
             raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
     wanted = filters(tasks, models, operators, seeds, recipe)
+    runs = records_of(runs)
     records = _records(runs, wanted)
-    plan = _plan(runs, suite, wanted, data_root)
+    plan = plan_of(runs, suite, wanted, data_root)
     asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
     drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
     made = {name: layouts(records, name, **asked) for name in names}
@@ -104,7 +101,7 @@ def rank(
 
 
 def cover(
-    runs: RecordsOf,
+    runs: RecordsOf = None,
     suite: OfSuite = None,
     tasks: Tasks = None,
     models: Models = None,
@@ -119,7 +116,8 @@ def cover(
     _check_format(format)
     load_files(load)
     wanted = filters(tasks, models, operators, seeds, recipe)
-    found = coverage(_records(runs, wanted, empty=suite is not None), _plan(runs, suite, wanted, data_root))
+    runs = records_of(runs)
+    found = coverage(_records(runs, wanted, empty=suite is not None), plan_of(runs, suite, wanted, data_root))
     if format == "json":
         print_json(found.to_dict())
     elif format in DATA:
@@ -154,56 +152,6 @@ def _records(runs: Sequence[Path], wanted: Filters, *, empty: bool = False) -> l
     if not records and not empty:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
     return select(records, wanted) if records else []
-
-
-def _plan(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: Path | None) -> list[PlanRow] | None:
-    """The state of every cell of the suite, or of every cell that has a folder; None for records alone.
-
-    Also where a cell is of something that is not known here (it came with --load): its records still count.
-    """
-    folders = [path for path in runs if path.is_dir()]
-    if suite is not None:
-        chosen = cells(SUITES[suite], wanted)
-        if len(folders) != 1:
-            raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
-        return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
-    try:
-        found = [
-            row
-            for folder in folders
-            for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
-        ]
-    except UnknownNameError as error:
-        sys.stderr.write(f"note: {error}. Coverage is told by the records alone; --load the file that defines it\n")
-        return None
-    return found if found and len(folders) == len(runs) else None
-
-
-def _cells_below(folder: Path) -> Iterator[Cell]:
-    """The cells that have a folder below a run folder and whose task, model and operator are known here."""
-    for file in sorted(folder.rglob(CELL)):
-        if SUPERSEDED in file.relative_to(folder).parts:
-            continue
-        data = read_json(file)
-        cell = Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
-        cell.validate()
-        yield cell
-
-
-def _fitting(found: Iterator[Cell], wanted: Filters) -> list[Cell]:
-    """The cells that the filters name, with their baselines, as `select` does for records."""
-    axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators}
-    asked = {axis: [choice(n) for n in names] for axis, names in axes.items() if names}
-    if wanted.recipe:
-        asked["recipe"] = [choice(wanted.recipe)]
-    if "operator" in asked:
-        asked["operator"].append(choice(FULL_PRECISION))
-    return [
-        cell
-        for cell in found
-        if all(any(getattr(cell, axis).fits(a) for a in names) for axis, names in asked.items())
-        and (not wanted.seeds or cell.seed in wanted.seeds)
-    ]
 
 
 def _coverage_of(track: str, records: Sequence[Record], plan: Sequence[PlanRow] | None) -> list[Coverage]:

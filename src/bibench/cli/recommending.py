@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from bibench.choice import choice
-from bibench.cli.options import Format, Load, check_format, load_files
+from bibench.cli.options import Format, Load, RecordsOf, check_format, load_files, records_of
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.scoring import read_runs
 from bibench.errors import BiBenchError
@@ -19,7 +18,7 @@ from bibench.records import Record
 
 
 def recommend_(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders, records files, or: published")] = None,
+    runs: RecordsOf = None,
     task: Annotated[str, typer.Option("--task", help="The task to be solved.")] = "",
     device: Annotated[str, typer.Option("--device", help="Where it is to run, as the records call it.")] = "",
     max_ms: Annotated[float | None, typer.Option("--max-ms", help="Most milliseconds per input.")] = None,
@@ -49,7 +48,7 @@ def recommend_(
     if not task:
         raise BiBenchError("--task is missing: which task is to be solved? See: bibench list tasks")
     wishes = Wishes(task, device, max_ms, max_mb, min_accuracy, threads, engine)
-    records = read_runs(runs or [Path("runs")])
+    records = read_runs(records_of(runs))
     sizes = _sizes(records, task) if count_sizes else {}
     advice = recommend(records, wishes, sizes=sizes)
     if format == "json":

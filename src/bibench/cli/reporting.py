@@ -7,14 +7,26 @@ from typing import Annotated
 
 import typer
 
-from bibench.cli.options import Load, Models, Operators, Protocol, RecipeName, Seeds, Tasks, filters, load_files
+from bibench.cli.options import (
+    Load,
+    Models,
+    Operators,
+    Protocol,
+    RecipeName,
+    RecordsOf,
+    Seeds,
+    Tasks,
+    filters,
+    load_files,
+    records_of,
+)
 from bibench.cli.output import console
 from bibench.errors import BiBenchError
 from bibench.tracks.base import BIBENCH, check_protocol
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders or records files; published is the paper's tables.")],
+    runs: RecordsOf = None,
     out: Annotated[
         Path, typer.Option("-o", "--output", help="Folder of the site; an older report there is replaced.")
     ] = Path("site"),
@@ -33,6 +45,7 @@ def report(
     load: Load = None,
 ) -> None:
     """Build the report of some records: a folder of pages to open in a browser."""
+    from bibench.cli.planned import plan_of
     from bibench.cli.scoring import select
     from bibench.records import read
     from bibench.report.build import build, check_target
@@ -41,14 +54,17 @@ def report(
     load_files(load)
     check_protocol(protocol)
     check_target(out)
+    runs = records_of(runs)
     records = read(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
+    wanted = filters(tasks, models, operators, seeds, recipe)
     material = Material(
-        select(records, filters(tasks, models, operators, seeds, recipe)),
+        select(records, wanted),
         runs=[run for run in runs if run.is_dir()],
         against=read(against) if against else (),
         protocol=protocol,
+        plan=plan_of(runs, None, wanted, None),
         against_name=", ".join(map(_called, against or ())),
     )
     news = console(stderr=True)

@@ -96,7 +96,7 @@ def run(
     if json:
         print_json(_summary(rows, outcome, records))
     elif records:
-        print_scores(out, records)
+        print_scores(out, records, plan=make_plan(chosen, runs, data_root=settings.data_root))
     elapsed = duration((time.monotonic() - began) / 3600)
     out.print(
         f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"

@@ -18,17 +18,22 @@ from bibench.cli.options import (
     Operators,
     Protocol,
     RecipeName,
+    RecordsOf,
     Seeds,
     Tasks,
     filters,
     load_files,
+    records_of,
 )
 from bibench.cli.output import console, number, table
+from bibench.cli.planned import plan_of
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
+from bibench.plan import PlanRow
 from bibench.records import Record, read
 from bibench.report.distribution import write_distribution
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
+from bibench.statistics.coverage import coverages
 from bibench.stats import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.suite import Filters
 from bibench.tracks import TRACKS, Score
@@ -36,9 +41,7 @@ from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
 
 def score(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders or records files; published: the paper's own results.")
-    ],
+    runs: RecordsOf = None,
     protocol: Protocol = BIBENCH,
     format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
     details: Annotated[
@@ -63,17 +66,19 @@ def score(
         raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
     check_protocol(protocol)
     load_files(load)
+    runs = records_of(runs)
     records = read_runs(runs)
     if not records:
         raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
-    records = select(records, filters(tasks, models, operators, seeds, recipe))
+    wanted = filters(tasks, models, operators, seeds, recipe)
+    records = select(records, wanted)
     if plot is not None:
         write_distribution(plot, records)
     if format == "table":
         if by_setting:
             _print_settings(console(), settings(records))
         else:
-            print_scores(console(), records, protocol, details)
+            print_scores(console(), records, protocol, details, plan_of(runs, None, wanted, None))
     elif plain or by_setting:
         rows: Sequence[Accuracy | SettingAccuracy] = accuracies(records) if plain else settings(records)
         title = "Accuracies" if plain else "Accuracies by setting"
@@ -120,8 +125,17 @@ def scores(records: Sequence[Record], protocol: str = BIBENCH) -> list[Score]:
     return [row for name in TRACKS for row in TRACKS[name].score(records, protocol)]
 
 
-def print_scores(out: Console, records: Sequence[Record], protocol: str = BIBENCH, details: bool = False) -> None:
-    """Accuracies by task and model, those of a study over all settings, then one table per track."""
+def print_scores(
+    out: Console,
+    records: Sequence[Record],
+    protocol: str = BIBENCH,
+    details: bool = False,
+    plan: Sequence[PlanRow] | None = None,
+) -> None:
+    """Coverage, accuracies by task and model, those of a study over all settings, then one table per track."""
+    for what, found in zip(("Coverage", "Coverage of comparators"), coverages(records, plan), strict=True):
+        if found.rows:
+            out.print(f"{what}: {found.line} ({found.basis})\n", markup=False, highlight=False)
     plain = accuracies([r for r in records if not r.study])
     for task, source in dict.fromkeys((a.task, a.source) for a in plain):
         _print_accuracies(out, [a for a in plain if (a.task, a.source) == (task, source)])

@@ -64,10 +64,10 @@ class ImageFolder:
 
     Args:
         root: folder whose subfolders are the classes, in sorted order.
-        transform: function of a PIL image to a tensor.
+        transform: function of a PIL image (RGB) to a tensor, or to what else is wanted of it.
     """
 
-    def __init__(self, root: Path, transform: Callable[[Any], Tensor], num_classes: int) -> None:
+    def __init__(self, root: Path, transform: Callable[[Any], Any], num_classes: int) -> None:
         require("torchvision", extra="bench", purpose="reading image folders")
         from torchvision.datasets import ImageFolder as TorchvisionFolder
 
@@ -88,7 +88,12 @@ class ImageFolder:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __call__(self, index: int) -> tuple[Tensor, int]:
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Of each image, relative to `root`."""
+        return tuple(Path(path).relative_to(self.root).as_posix() for path, _ in self.samples)
+
+    def __call__(self, index: int) -> tuple[Any, int]:
         from PIL import Image
 
         path, label = self.samples[index]
@@ -101,5 +106,21 @@ class ImageFolder:
 
     def checksum(self) -> str:
         """Over the relative paths and sizes of all files (contents would take hours for ImageNet)."""
-        lines = (f"{Path(p).relative_to(self.root).as_posix()} {Path(p).stat().st_size}\n" for p, _ in self.samples)
-        return checksum("".join(lines).encode())
+        sizes = (Path(path).stat().st_size for path, _ in self.samples)
+        return checksum("".join(f"{file} {size}\n" for file, size in zip(self.files, sizes, strict=True)).encode())
+
+
+class FolderBytes:
+    """Some consecutive images of a folder as bytes: ``images[first:last]`` is (last - first, H, W, 3) uint8.
+
+    Args:
+        folder: images whose transform gives (H, W, 3) uint8.
+        size: (H, W) of them.
+    """
+
+    def __init__(self, folder: ImageFolder, size: tuple[int, int]) -> None:
+        self.shape = (len(folder), *size, 3)
+        self._folder = folder
+
+    def __getitem__(self, wanted: slice) -> Tensor:
+        return torch.stack([self._folder(index)[0] for index in range(*wanted.indices(self.shape[0]))])

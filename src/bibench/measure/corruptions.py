@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bibench.cell import Cell
 from bibench.choice import choice
 from bibench.data.batches import TensorBatches
-from bibench.data.corruptions import CORRUPTIONS, SEVERITIES
+from bibench.data.corruptions import CORRUPTIONS
 from bibench.data.corruptions.frost import official_folder
-from bibench.data.corruptions.sets import Corrupted, generated, has_official, official
-from bibench.data.location import checksum
+from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
+from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
 from bibench.files import read_json, storing, write_text
 from bibench.provenance import environment
@@ -35,6 +34,10 @@ FOLDER = Path("measurements", "corruptions")
 KIND, CLEAN = "corruption", "none"
 SOURCES = ("auto", "official", "generated")
 BATCH = 256
+TOGETHER = 16
+"""Cells whose models are in memory at once; a set too large to be kept is made once for as many."""
+SHOWN = 16
+"""Digits of a checksum in a record."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def _is_wanted(cell: Cell, wanted: Filters) -> bool:
 def measure_corruptions(cells: Sequence[Cell], request: Request, note: Callable[[str], None]) -> list[Record]:
     """Evaluate every cell; a cell that cannot be is a row with its reason, and the others go on.
 
-    Records go to ``RUNS/measurements/corruptions/<cell>/records.jsonl`` as soon as the cell is through.
+    A set of images is made, or read, for all cells that it is asked for. Records go to
+    ``RUNS/measurements/corruptions/<cell>/records.jsonl`` after each, so that an interrupted measurement continues.
     """
     records: list[Record] = []
     for name in dict.fromkeys(cell.task.name for cell in cells):
@@ -89,108 +93,139 @@ def measure_corruptions(cells: Sequence[Cell], request: Request, note: Callable[
         task = TASKS[name](request.data_root)
         assert isinstance(task, ImageClassification)
         try:
-            sets = _Sets(task, request, note)
+            clean = _clean(task, request.threads)
         except UnsupportedError as error:
             records += [_refused(cell, request, "unsupported", str(error)) for cell in chosen]
             continue
-        for cell in chosen:
-            note(f"{cell}")
-            records += _measured(cell, task, sets, request)
+        conditions = _conditions(task, clean, request)
+        for first in range(0, len(chosen), TOGETHER):
+            group = [_Measured(cell, task, request) for cell in chosen[first : first + TOGETHER]]
+            for measured in group:
+                note(f"{measured.cell}")
+            for condition in conditions:
+                _judge(group, condition, torch.from_numpy(clean.labels), note)
+            records += [record for measured in group for record in measured.records()]
     return records
 
 
-class _Sets:
-    """The test set of a task in all asked corruptions, opened once for all cells."""
-
-    def __init__(self, task: ImageClassification, request: Request, note: Callable[[str], None]) -> None:
-        task.prepare()
-        images, self.labels = task.test_images()
-        self.images = np.ascontiguousarray(images.numpy())
-        self._checksum = checksum(self.images.data)
-        self._task, self._request, self._note = task, request, note
-        self._official = self._official_folder()
-        self.corrupted = [self._open(corruption) for corruption in request.corruptions]
-
-    def _official_folder(self) -> Path | None:
-        name, root = self._task.corrupted_folder, self._request.data_root
-        folder = root / name if root is not None and name else None
-        there = folder is not None and has_official(folder)
-        if self._request.source == "official" and not there:
-            where = folder or f"task {self._task.name!r}, which has no published corrupted set,"
-            raise DataError(f"--source official: no .npy files found in {where}; use generated images, or fetch them")
-        return folder if there and self._request.source != "generated" else None
-
-    def _open(self, corruption: str) -> Corrupted:
-        if self._official is not None:
-            return official(self._official, corruption, self.labels.numpy(), self.images.shape[1])
-        self._note(f"{self._task.name}: {corruption}")
-        frost = official_folder(self._request.data_root)
-        settings = {"seed": self._request.seed, "frost": frost, "threads": self._request.threads}
-        return generated(self.images, corruption, name=self._task.name, **settings)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[_Condition]:
-        yield _Condition(CLEAN, 0, self._checksum[:16], [], lambda: torch.from_numpy(self.images))
-        for one in self.corrupted:
-            for severity in SEVERITIES:
-                yield _Condition(
-                    one.corruption, severity, one.checksum[:16], one.flags, partial(_images, one, severity)
-                )
+def _clean(task: ImageClassification, threads: int | None) -> CleanSet:
+    task.prepare()
+    images, labels, files = task.test_images()
+    made = parts(images.shape, lambda first, last: images[first:last].numpy(), threads)
+    return CleanSet(task.name, *passing(images.shape, made), labels.numpy(), files)
 
 
-class _Condition(NamedTuple):
-    """One evaluation: on what, and a function that reads the images."""
-
-    corruption: str
-    severity: int
-    data: str
-    flags: list[str]
-    read: Callable[[], Tensor]
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.corruption, self.severity
-
-
-def _images(corrupted: Corrupted, severity: int) -> Tensor:
-    return torch.from_numpy(corrupted.at(severity))
+def _conditions(task: ImageClassification, clean: CleanSet, request: Request) -> list[Corrupted]:
+    """The clean images, then every corruption at every severity; nothing is made before it is read."""
+    known = partial(_as_it_is, clean)
+    conditions = [Corrupted(CLEAN, 0, (), clean.checksum, known)]
+    folder = _official_folder(task, request)
+    frost = official_folder(request.data_root)
+    for corruption in request.corruptions:
+        if folder is not None:
+            assert task.corrupted is not None
+            conditions += task.corrupted.open(folder, corruption, clean, request.threads)
+        else:
+            conditions += generated(clean, corruption, seed=request.seed, frost=frost, threads=request.threads)
+    return conditions
 
 
-def _measured(cell: Cell, task: ImageClassification, sets: _Sets, request: Request) -> list[Record]:
-    file = request.runs / FOLDER / cell.path / RECORDS
-    wanted = {CLEAN, *request.corruptions}
-    rows = _known(cell, file, request)
-    if request.again:
-        rows = {key: row for key, row in rows.items() if row.corruption not in wanted}
-    try:
-        asked = [c for c in sets if (old := rows.get(c.key)) is None or old.data != c.data]
-        if asked:
-            model = load_trained(request.runs, cell, task).to(request.device)
-            for condition in asked:
-                rows[condition.key] = _judged(cell, task, model, sets.labels, condition, request)
-    except Exception as error:  # of a stranger's operator or a damaged file; the other cells go on
+def _as_it_is(clean: CleanSet) -> tuple[Bytes, str]:
+    return clean.images, clean.checksum
+
+
+def _official_folder(task: ImageClassification, request: Request) -> Path | None:
+    if request.source == "generated":
+        return None
+    published, root = task.corrupted, request.data_root
+    folder = root / published.folder if root is not None and published is not None else None
+    if folder is not None and published is not None and published.there(folder):
+        return folder
+    if request.source == "official":
+        where = folder or f"task {task.name!r}, which has no published corrupted set or no data root"
+        raise DataError(f"--source official: nothing of it found in {where}; use generated images, or fetch them")
+    return None
+
+
+def _judge(group: Sequence[_Measured], condition: Corrupted, labels: Tensor, note: Callable[[str], None]) -> None:
+    """Judge those that lack `condition`, whose images are read only if there are any, and once for all."""
+    if not any(measured.lacks(condition, condition.known) for measured in group):
+        return
+    note(f"{group[0].cell.task}: {condition.corruption}" + f" {condition.severity}" * (condition.severity > 0))
+    images, data = condition.read()
+    for measured in group:
+        if measured.lacks(condition, data):
+            measured.judge(condition, torch.from_numpy(images), labels, data[:SHOWN])
+
+
+class _Measured:
+    """A cell and what is known of it; its model is loaded when it is first needed."""
+
+    def __init__(self, cell: Cell, task: ImageClassification, request: Request) -> None:
+        self.cell, self._task, self._request = cell, task, request
+        self._file = request.runs / FOLDER / cell.path / RECORDS
+        self._wanted = {CLEAN, *request.corruptions}
+        self._model: nn.Module | None = None
+        self._broken = False
+        try:
+            self._rows = self._known()
+        except BiBenchError as error:
+            self._rows = {}
+            self._break(error)
+
+    def _known(self) -> dict[tuple[str, int | None], Record]:
+        """What was measured on the weights as they are now."""
+        done = CellDirectory(self._request.runs, self.cell).file(DONE)
+        if not self._file.exists() or self._file.stat().st_mtime_ns < done.stat().st_mtime_ns:
+            return {}
+        rows = {(r.corruption, r.severity): r for r in read_file(self._file) if r.status == "ok"}
+        again = self._wanted if self._request.again else ()
+        return {key: row for key, row in rows.items() if row.corruption not in again}
+
+    def lacks(self, condition: Corrupted, data: str) -> bool:
+        """Whether it was not judged on images of that checksum."""
+        row = self._rows.get((condition.corruption, condition.severity))
+        return not self._broken and (row is None or row.data != data[:SHOWN])
+
+    def judge(self, condition: Corrupted, images: Tensor, labels: Tensor, data: str) -> None:
+        """Add a row; of a cell that cannot be judged, only one that says why."""
+        try:
+            if self._model is None:
+                self._model = load_trained(self._request.runs, self.cell, self._task).to(self._request.device)
+            row = _judged(self.cell, self._task, self._model, images, labels, condition, data, self._request)
+            self._rows[condition.corruption, condition.severity] = row
+        except Exception as error:  # of a stranger's operator or a damaged file; the other cells go on
+            self._break(error)
+        self._store()
+
+    def _break(self, error: Exception) -> None:
+        self._broken = True
         reason = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
-        rows[CLEAN, 0] = _refused(
-            cell, request, "unsupported" if isinstance(error, UnsupportedError) else "failed", reason
-        )
-    with storing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, "".join(record.to_line() + "\n" for record in rows.values()))
-    return [record for record in rows.values() if record.corruption in wanted]
+        status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
+        self._rows[CLEAN, 0] = _refused(self.cell, self._request, status, reason)
 
+    def _store(self) -> None:
+        with storing(self._file):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(self._file, "".join(record.to_line() + "\n" for record in self._rows.values()))
 
-def _known(cell: Cell, file: Path, request: Request) -> dict[tuple[str, int | None], Record]:
-    """What was measured on the weights as they are now."""
-    done = CellDirectory(request.runs, cell).file(DONE)
-    if not file.exists() or file.stat().st_mtime_ns < done.stat().st_mtime_ns:
-        return {}
-    return {(r.corruption, r.severity): r for r in read_file(file) if r.status == "ok"}
+    def records(self) -> list[Record]:
+        """What was asked for."""
+        return [row for row in self._rows.values() if row.corruption in self._wanted]
 
 
 def _judged(
-    cell: Cell, task: ImageClassification, model: nn.Module, labels: Tensor, condition: _Condition, request: Request
+    cell: Cell,
+    task: ImageClassification,
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    condition: Corrupted,
+    data: str,
+    request: Request,
 ) -> Record:
     began = time.perf_counter()
-    batches = TensorBatches(condition.read(), labels, batch_size=BATCH, transform=task.to_inputs(), seed=None)
+    batches = TensorBatches(images, labels, batch_size=BATCH, transform=task.to_inputs(), seed=None)
     with torch.inference_mode():
         judged = task.evaluate(model, batches, torch.device(request.device))
     collapsed = judged.commonest_answer is not None and judged.commonest_answer >= COLLAPSE
@@ -200,7 +235,7 @@ def _judged(
         judged.metrics[task.metric],
         corruption=condition.corruption,
         severity=condition.severity,
-        data=condition.data,
+        data=data,
         flags=",".join([*["collapsed"] * collapsed, *condition.flags]),
         seconds=round(time.perf_counter() - began, 3),
     )

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
-from bibench.records import Record
+from bibench.records import Record, distinct
 from bibench.statistics import CellMean, cells
-from bibench.tracks.base import without_comparators
+from bibench.stats import is_score
+from bibench.tracks.base import is_ratio, without_comparators
 
 SAMPLES = 1000
 Sizes = Mapping[tuple[str, str, str], tuple[float, str]]
@@ -32,6 +33,7 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
 
     `sizes` complete the sizes that the records lack. Full precision is a candidate like any other.
     """
+    records, left_out = _usable(records, wishes.task)
     scored = [r for r in records if r.kind == "score" and r.split == "test" and not r.study]
     known = sorted({r.task for r in scored})
     if wishes.task not in known:
@@ -60,7 +62,35 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     said = _said(wishes, recommended, judged, latencies)
     if apart := {r.operator for r in of_task} - {r.operator for r in scored}:
         said.append(f"Other compression is no candidate: {', '.join(sorted(apart))}.")
+    said += left_out
     return Advice(wishes, scored[0].metric, recommended, **lists, said=tuple(said))
+
+
+def _usable(records: Sequence[Record], task: str) -> tuple[list[Record], list[str]]:
+    """Each measurement once, what nothing can be without its number; sentences on what that is of the task."""
+    latest, displaced = distinct(records)
+    usable, impossible = [], []
+    for r in latest:
+        problem = "" if r.value is None else _impossible(r)
+        usable.append(replace(r, value=None, status="failed", reason=problem) if problem else r)
+        impossible += [f"{r.cell}: {problem}"] if problem and r.task == task else []
+    said = []
+    if again := sum(r.task == task for r in displaced):
+        said.append(f"{again} number{'s were' if again > 1 else ' was'} measured again; the latest counts.")
+    if impossible:
+        said.append(f"Left out as impossible: {len(impossible)}, the first is {impossible[0]}.")
+    return usable, said
+
+
+def _impossible(r: Record) -> str:
+    """Why the number cannot be one, or an empty string."""
+    if r.kind == "score" and not is_score(r.value):
+        return f"a score of {r.value:g}, expected -1 to 1"
+    if r.metric == "latency_ms" and not is_ratio(r.value):
+        return f"a latency of {r.value:g} ms"
+    if r.metric == "storage" and not (r.value or 0) > 0:
+        return f"a size of {r.value:g} bytes"
+    return ""
 
 
 def _candidates(
@@ -73,7 +103,8 @@ def _candidates(
 ) -> list[Candidate]:
     """One per latency on the device (engine, threads), or one without; its size is that of the file, where known."""
     names = cell.task, cell.model, cell.operator
-    own = [r for r in scored if (r.model, r.operator, r.recipe) == (cell.model, cell.operator, cell.recipe)]
+    place = cell.model, cell.operator, cell.recipe, cell.source
+    own = [r for r in scored if (r.model, r.operator, r.recipe, r.source) == place]
     measured = [r for r in latencies if (r.task, r.model, r.operator) == (cell.task, cell.model, cell.operator)]
     there: Sequence[Record | None] = ()
     if wishes.device:
@@ -172,6 +203,7 @@ def _candidate(
         missing=tuple(missing),
         broken=tuple(broken),
         caution=tuple(_cautions(cell, own, latency, wishes)),
+        source=cell.source,
     )
 
 
@@ -252,14 +284,14 @@ def _front_shares(found: Sequence[Candidate], scored: Sequence[Record], wishes: 
     """
     random = np.random.default_rng(seed)
     sizes = np.array([np.nan if c.megabytes is None else c.megabytes for c in found])
-    by_cell: dict[tuple[str, str, str], list[tuple[int, float]]] = defaultdict(list)
+    by_cell: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
     for r in scored:
         if r.value is not None:
-            by_cell[r.model, r.operator, r.recipe].append((r.seed, 100 * r.value))
+            by_cell[r.model, r.operator, r.recipe, r.source].append((r.seed, 100 * r.value))
     draws: dict[tuple[str, str, tuple[int, ...]], npt.NDArray[np.int64]] = {}
     accuracy, latency = np.full((2, SAMPLES, len(found)), np.nan)
     for n, c in enumerate(found):
-        own = sorted(by_cell.get((c.model, c.operator, c.recipe), []))
+        own = sorted(by_cell.get((c.model, c.operator, c.recipe, c.source), []))
         if own:
             names = c.model, c.recipe, tuple(s for s, _ in own)
             if names not in draws:

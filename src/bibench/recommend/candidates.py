@@ -68,6 +68,7 @@ class Candidate:
     missing: tuple[str, ...]
     broken: tuple[str, ...]
     caution: tuple[str, ...]
+    source: str = ""
 
     @property
     def name(self) -> str:

@@ -102,12 +102,16 @@ def dots_height(count: int) -> int:
 
 @dataclass(frozen=True)
 class Point:
-    """A trained model in a trade-off: what it costs (less is better) and what it reaches (more is better)."""
+    """A trained model in a trade-off: what it costs (less is better) and what it reaches (more is better).
+
+    A cost that was `counted` where others of its kind were measured is drawn hollow with a dot.
+    """
 
     operator: str
     label: str
     cost: float
     merit: float
+    counted: bool = False
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -122,7 +126,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str) -> tuple[list[Trace], dict[str, Any]]:
     """A scatter plot with its Pareto front; cost on a logarithmic axis."""
-    best = front(points)
+    best, mixed = front(points), len({p.counted for p in points}) > 1
     traces: list[Trace] = [
         {
             "type": "scatter",
@@ -135,7 +139,7 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
         }
     ]
     for operator in dict.fromkeys(p.operator for p in points):
-        own = [p for p in points if p.operator == operator]
+        own, symbol = [p for p in points if p.operator == operator], material.symbol(operator)
         traces.append(
             {
                 "type": "scatter",
@@ -145,14 +149,29 @@ def trade_off(material: Material, points: Sequence[Point], cost: str, merit: str
                 "y": [p.merit for p in own],
                 "text": [plain(p.label) for p in own],
                 "hovertemplate": "%{text}<br>%{x:.4g}, %{y:.2f}<extra>%{fullData.name}</extra>",
-                "marker": {"color": material.colour(operator), "symbol": material.symbol(operator), "size": 10},
+                "marker": {
+                    "color": material.colour(operator),
+                    "symbol": [dotted(symbol) if mixed and p.counted else symbol for p in own],
+                    "size": 10,
+                },
             }
         )
     return traces, {
-        "xaxis": axis(cost, type="log", minorloglabels="complete", tickangle=0),
+        "xaxis": axis(cost, type="log", tickangle=0, **_ticks([p.cost for p in points])),
         "yaxis": axis(merit),
         "legend": below(),
     }
+
+
+def dotted(symbol: str) -> str:
+    """A symbol hollow with a dot in it."""
+    return symbol.removesuffix("-open") + "-open-dot"
+
+
+def _ticks(costs: Sequence[float]) -> dict[str, Any]:
+    """1, 2, 5, 10, ... on a logarithmic axis of one to three decades; every digit on a shorter one."""
+    decades = math.log10(max(costs) / min(costs))
+    return {"dtick": "D2", "minorloglabels": "complete"} if 0.7 < decades < 3 else {"minorloglabels": "complete"}
 
 
 def below() -> dict[str, Any]:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from bibench.choice import recorded
 from bibench.compressor import COMPRESSORS, is_comparator, method
+from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
+from bibench.plan import PlanRow
 from bibench.records import Record
 from bibench.report import palette
-from bibench.statistics import LeaveOneOut, Rank
+from bibench.statistics import Coverage, LeaveOneOut, Rank
+from bibench.statistics.coverage import coverages
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
@@ -80,6 +83,10 @@ class Material:
         runs: folders they came from, for the training curves.
         against: records to compare with (the paper's), and `against_name` what to call them.
         protocol: how tracks average (see the documentation of scores).
+        plan: state of the cells in the run folders; without it coverage is that of the grid which the records span.
+
+    Raises:
+        BiBenchError: records are of several sources, which no table or average may mix.
     """
 
     def __init__(
@@ -90,9 +97,14 @@ class Material:
         against: Sequence[Record] = (),
         against_name: str = "",
         protocol: str = "bibench",
+        plan: Sequence[PlanRow] | None = None,
     ) -> None:
+        if len(sources := {r.source for r in records}) > 1:
+            named = ", ".join(sorted(source or "runs" for source in sources))
+            raise BiBenchError(f"a report is of one source, these records are of {named}; compare with --against")
         self.records, self.runs = list(records), list(runs)
         self.against, self.against_name, self.protocol = list(against), against_name, protocol
+        self.plan = None if plan is None else list(plan)
         self.tables: list[tuple[str, str, str]] = []
         """Tables written so far: file name, caption, page."""
         self.figures: list[tuple[str, str, str]] = []
@@ -289,6 +301,20 @@ class Material:
     def test_scores(self) -> list[Record]:
         """The tasks' own metrics on the test splits, of operators and full precision."""
         return [r for r in self.of_kind("score") if r.split == "test"]
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which cells of operators and full precision there are: what stands before any average."""
+        return self._coverages[0]
+
+    @property
+    def coverage_of_comparators(self) -> Coverage:
+        """The same of other compression."""
+        return self._coverages[1]
+
+    @cached_property
+    def _coverages(self) -> tuple[Coverage, Coverage]:
+        return coverages([r for r in self.records if r.kind == "score"], self.plan)
 
     @cached_property
     def embedded_only(self) -> bool:

@@ -74,7 +74,8 @@ SYMBOLS: tuple[str, ...] = (
     "pentagon",
     "hexagram",
 )
-SYMBOLS += ("triangle-down", "bowtie", "hourglass")
+SYMBOLS += ("triangle-down", "star-diamond", "star-triangle-up")
+"""All of them have a form with a dot, by which `figures.trade_off` marks what was not measured."""
 SEQUENTIAL = ((0.0, "#f3ead7"), (0.25, "#c7d4c0"), (0.5, "#7fb0b4"), (0.75, "#3c7ea3"), (1.0, "#1d3f72"))
 """From little to much; also readable without colour, since lightness falls throughout."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bibench.operators import FULL_PRECISION
 from bibench.records import Record
 from bibench.stats import Accuracy
+from bibench.tracks.base import LARGEST
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,18 @@ class Standing:
 
 
 def standings(rows: Sequence[Accuracy]) -> list[Standing]:
-    """One per accuracy of an operator; `relative` is None where full precision has no score above zero."""
-    places: dict[tuple[str, str, str], list[Accuracy]] = defaultdict(list)
+    """One per accuracy of an operator; `relative` is None where full precision has no score above (next to) zero."""
+    places: dict[tuple[str, ...], list[Accuracy]] = defaultdict(list)
     for row in rows:
-        places[row.task, row.model, row.recipe].append(row)
+        places[row.task, row.model, row.recipe, row.source].append(row)
     found = []
     for place in places.values():
         full = next((row.mean for row in place if row.operator == FULL_PRECISION), None)
         own = [row for row in place if row.operator != FULL_PRECISION]
         values = [row.mean for row in own if row.mean is not None]
         for row in own:
-            relative = 100 * row.mean / full if row.mean is not None and full is not None and full > 0 else None
+            usable = row.mean is not None and full is not None and full / 100 > 1 / LARGEST
+            relative = 100 * row.mean / full if usable else None  # type: ignore[operator]
             rank = None if row.mean is None else 1 + sum(value > row.mean for value in values)
             found.append(Standing(row, relative, rank, len(values)))
     return found
@@ -60,7 +62,8 @@ def weak_cells(records: Sequence[Record]) -> list[tuple[Record, str]]:
         if record.operator == FULL_PRECISION:
             continue
         baseline = full.get((record.task, record.model, record.recipe, record.seed))
-        relative = 100 * record.value / baseline if record.value is not None and baseline and baseline > 0 else None
+        usable = record.value is not None and baseline is not None and baseline > 1 / LARGEST
+        relative = 100 * record.value / baseline if usable else None  # type: ignore[operator]
         if why := weakness(record, relative):
             found.append((record, why))
     return found

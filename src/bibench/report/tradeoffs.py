@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bibench.operators import FULL_PRECISION
+from bibench.records import Record
 from bibench.report.figures import Point, front
+from bibench.report.material import Material
 from bibench.stats import Accuracy
 
 
@@ -35,3 +37,42 @@ def takeaway_of(points: Sequence[Point], unit: str, cost: str, what: str = "bina
         top = max(full, key=lambda p: p.merit)
         text += f". Full precision reaches {top.merit:.1f} % at {top.cost / best.cost:.1f} times that {cost}"
     return text + "."
+
+
+def sized(material: Material, rows: Sequence[Accuracy], records: Iterable[Record]) -> dict[str, list[Point]]:
+    """By task: test score against megabytes (10⁶ bytes) of the exported file, one point per engine that timed one.
+
+    What no engine measured stands with the bytes counted from its architecture, and is marked.
+    """
+    files: dict[tuple[str, str, str], dict[str, float]] = {}
+    counts: dict[tuple[str, str, str], float] = {}
+    for r in sorted((r for r in records if r.metric == "storage" and (r.value or 0) > 0), key=lambda r: r.started):
+        place = r.task, r.model, r.operator
+        if r.kind == "latency":
+            files.setdefault(place, {})[r.engine] = r.value or 0.0
+        elif r.kind == "complexity":
+            counts[place] = r.value or 0.0
+    points: dict[str, list[Point]] = {}
+    for a in best_of(rows):
+        place, label = (a.task, a.model, a.operator), f"{material.title(a.operator)} on {a.model}"
+        made = [
+            Point(a.operator, f"{label}, file of {engine}", size / 1e6, a.mean or 0.0)
+            for engine, size in files.get(place, {}).items()
+        ]
+        if not made and place in counts:
+            made = [Point(a.operator, f"{label}, counted", counts[place] / 1e6, a.mean or 0.0, counted=True)]
+        if made:
+            points.setdefault(a.task, []).extend(made)
+    return points
+
+
+def basis_of(points: Sequence[Point]) -> str:
+    """Whether sizes are those of files, in a sentence to follow the takeaway."""
+    counted = sum(p.counted for p in points)
+    if not counted:
+        return " Sizes are those of exported files."
+    if counted == len(points):
+        return " Sizes are counted; no file was exported and measured."
+    return (
+        f" Sizes are those of exported files, but for {counted} of {len(points)} that are counted and drawn with a dot."
+    )

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bibench.cell import Cell
+from bibench.compressor import is_comparator
 from bibench.operators import paper_order
 from bibench.plan import PlanRow
-from bibench.records import Record
+from bibench.records import Record, distinct
+from bibench.stats import is_score
 
 NEVER, UNMEASURED = "never ran", "not measured"
 _WITHOUT_SEEDS = ("complexity", "cost", "latency")
@@ -101,7 +103,7 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
     That grid is every operator of a recipe (or study) × every task, model and seed that any operator has under
     it; whether code changed since is then unknown. `kind` other than ``score`` asks which cells were measured.
     """
-    used = [r for r in records if r.kind == kind and (kind != "score" or r.split == "test")]
+    used, _ = distinct(r for r in records if r.kind == kind and (kind != "score" or r.split == "test"))
     if plan is None:
         return Coverage(_rows(_spanned(used, kind)), "the grid that the records span; staleness is unknown")
     measured = {(r.task, r.model, r.operator, r.recipe, _seed(r, kind)): r for r in used if r.status == "ok"}
@@ -116,6 +118,17 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
                 state, reason = UNMEASURED, f"no {kind} of it"
         found[_key(cell)][str(cell.recipe), cell.seed] = state, reason
     return Coverage(_rows(found), "the cells of the plan")
+
+
+def coverages(records: Sequence[Record], plan: Sequence[PlanRow] | None = None) -> tuple[Coverage, Coverage]:
+    """Coverage by test scores of operators with full precision, and of comparators, which no average contains."""
+    others = {name for name in {r.operator for r in records} if is_comparator(name)}
+    parts = []
+    for comparators in (False, True):
+        own = [r for r in records if (r.operator in others) == comparators]
+        cells = None if plan is None else [r for r in plan if is_comparator(str(r.cell.operator)) == comparators]
+        parts.append(coverage(own, cells))
+    return parts[0], parts[1]
 
 
 def _key(cell: Cell) -> Key:
@@ -136,13 +149,21 @@ def _spanned(records: Sequence[Record], kind: str) -> dict[Key, States]:
         runs[r.task, r.model, under, r.source][run] = None
         states = found[r.task, r.model, r.operator, under, r.source]
         if states.get(run, ("", ""))[0] != "done":
-            states[run] = ("done" if r.status == "ok" else r.status), r.reason
+            states[run] = _state(r, kind)
     for (task, model, under, source), every in runs.items():
         for operator in operators[under, source]:
             states = found[task, model, operator, under, source]
             for run in every:
                 states.setdefault(run, (NEVER, ""))
     return found
+
+
+def _state(record: Record, kind: str) -> tuple[str, str]:
+    """Done, or why the record has no number that counts."""
+    if record.value is None:
+        return record.status, record.reason
+    possible = kind != "score" or is_score(record.value)
+    return ("done", "") if possible else ("failed", f"a score of {record.value:g}, expected -1 to 1")
 
 
 def _rows(found: Mapping[Key, States]) -> tuple[CoverageRow, ...]:

@@ -16,6 +16,8 @@ from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record, distinct
 from bibench.statistics.cells import LEVEL, t_quantile
 from bibench.statistics.intervals import check_level
+from bibench.stats import is_score
+from bibench.tracks.base import LARGEST
 
 Seeds = dict[int, float | None]
 POINTS, RELATIVE = "percentage points", "percent of full precision"
@@ -70,7 +72,7 @@ def differences(records: Sequence[Record], *, against: str | None = None, level:
         lambda: defaultdict(lambda: defaultdict(dict))
     )
     for r in distinct(r for r in records if r.kind == "score" and r.split == "test")[0]:
-        found[r.recipe, r.source][r.task, r.model][r.operator][r.seed] = r.value
+        found[r.recipe, r.source][r.task, r.model][r.operator][r.seed] = r.value if is_score(r.value) else None
     names = sorted({r.operator for r in records if r.kind == "score" and r.split == "test"}, key=paper_order)
     if against is not None and against not in names:
         raise BiBenchError(f"against: no record has the operator {against!r}; they have: {', '.join(names)}")
@@ -99,7 +101,8 @@ def _compared(
         pairs = {s: (a, b) for s in own if (a := own[s]) is not None and (b := its.get(s)) is not None}
         values = [100 * (a - b) for a, b in pairs.values()]
         rows.append(_cell(recipe, task, model, one, other, values, level, _lacking(one, own, other, its, len(pairs))))
-        relative.append([100 * (a - b) / f for s, (a, b) in pairs.items() if (f := full.get(s)) is not None and f > 0])
+        usable = {s: f for s, f in full.items() if f is not None and f > 1 / LARGEST}
+        relative.append([100 * (a - b) / usable[s] for s, (a, b) in pairs.items() if s in usable])
     return [*rows, _overall(recipe, one, other, rows, relative, level)]
 
 

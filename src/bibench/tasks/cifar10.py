@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bibench.data.corruptions.official import CIFAR_10_C
 from bibench.data.images import Normalize
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, file_md5
@@ -46,7 +47,7 @@ class CIFAR10(InMemoryImages):
     train_examples = 50_000
     chance = 0.1
     models = ("resnet20", "resnet18", "resnet34", "vgg_small")
-    corrupted_folder = "CIFAR-10-C"
+    corrupted = CIFAR_10_C
     normalize = Normalize((125.307, 122.961, 113.8575), (51.5865, 50.847, 51.255))
     recipes = {
         # Section 4 and the release's settings: Adam, cosine to 0, the same epochs for full precision.

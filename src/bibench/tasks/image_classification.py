@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench.data.batches import Batch, Batches, TensorBatches
+from bibench.data.corruptions.official import Official
 from bibench.data.images import CropFlip, Normalize, check_labels
 from bibench.data.location import checksum
 from bibench.errors import UnsupportedError
 from bibench.tasks.base import Evaluation, Task
 from bibench.tasks.classification import top1
+
+
+class Images(Protocol):
+    """(N, H, W, 3) bytes, read when some are asked for: a tensor, or files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, 3)."""
+
+    def __getitem__(self, wanted: slice, /) -> Tensor:
+        """Consecutive images."""
+
+
+class RawImages(NamedTuple):
+    """A test split as bytes.
+
+    Args:
+        labels: (N,).
+        files: of each image, relative to the folder of the split; empty where images have no files.
+    """
+
+    images: Images
+    labels: Tensor
+    files: tuple[str, ...] = ()
 
 
 class ImageClassification(Task):
@@ -24,8 +49,8 @@ class ImageClassification(Task):
     num_classes: ClassVar[int]
     image_shape: ClassVar[tuple[int, int, int]]
     channels_last = True
-    corrupted_folder: ClassVar[str] = ""
-    """Folder below the data root with the published corrupted test set, if there is one."""
+    corrupted: ClassVar[Official | None] = None
+    """The published corrupted test set, if there is one."""
 
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, "input_shape": self.image_shape}
@@ -36,8 +61,8 @@ class ImageClassification(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(outputs, batch.targets)
 
-    def test_images(self) -> tuple[Tensor, Tensor]:
-        """The test split as it is fed but for `to_inputs`: (N, H, W, 3) uint8 and labels (N,), to be corrupted."""
+    def test_images(self) -> RawImages:
+        """The test split as it is fed but for `to_inputs`, to be corrupted."""
         raise UnsupportedError(f"task {self.name!r} does not serve its test images as bytes (test_images)")
 
     def to_inputs(self) -> Normalize:
@@ -71,8 +96,8 @@ class InMemoryImages(ImageClassification):
         transform = self.normalize if seed is None else CropFlip(self.normalize, flip=self.flip)
         return TensorBatches(images, targets, batch_size=batch_size, transform=transform, seed=seed)
 
-    def test_images(self) -> tuple[Tensor, Tensor]:
-        return self._splits["test"]
+    def test_images(self) -> RawImages:
+        return RawImages(*self._splits["test"])
 
     def to_inputs(self) -> Normalize:
         return self.normalize

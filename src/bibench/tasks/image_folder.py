@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,12 +10,10 @@ import torch
 from torch import Tensor
 
 from bibench.data.batches import Batches, SampleBatches
-from bibench.data.images import ImageFolder, Normalize
+from bibench.data.images import FolderBytes, ImageFolder, Normalize
 from bibench.data.location import checksum
-from bibench.errors import UnsupportedError, require
-from bibench.tasks.image_classification import ImageClassification
-
-LARGEST = 2**30
+from bibench.errors import require
+from bibench.tasks.image_classification import ImageClassification, RawImages
 
 
 class FolderImages(ImageClassification):
@@ -42,17 +39,12 @@ class FolderImages(ImageClassification):
         folders = (ImageFolder(self.folder(s), self._transform(False), self.num_classes) for s in self.splits())
         return checksum(*(folder.checksum().encode() for folder in folders))
 
-    def test_images(self) -> tuple[Tensor, Tensor]:
+    def test_images(self) -> RawImages:
         self.prepare()
         folder = ImageFolder(self.folder("test"), self._bytes(), self.num_classes)
-        size = len(folder) * math.prod(self.image_shape)
-        if size > LARGEST:
-            raise UnsupportedError(
-                f"task {self.name!r}: its test images take {size / 2**30:.1f} GiB uncompressed, and more than "
-                f"{LARGEST / 2**30:.0f} GiB are not held in memory to be corrupted"
-            )
-        pairs = [folder(index) for index in range(len(folder))]
-        return torch.stack([image for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+        _, height, width = self.image_shape
+        labels = torch.tensor([label for _, label in folder.samples])
+        return RawImages(FolderBytes(folder, (height, width)), labels, folder.files)
 
     def to_inputs(self) -> Normalize:
         return Normalize(tuple(255 * m for m in self.mean), tuple(255 * s for s in self.std))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bibench.data.corruptions.official import IMAGENET_C
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.recipe import Recipe
@@ -27,6 +28,7 @@ class ImageNet(FolderImages):
     num_classes = 1000
     image_shape = (3, 224, 224)
     resize = 256
+    corrupted = IMAGENET_C
     train_examples = 1_281_167
     chance = 0.001
     models = ("resnet18",)

@@ -18,6 +18,7 @@ from bibench.errors import UnknownNameError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record, distinct
 from bibench.registry import Registry
+from bibench.stats import is_score
 
 TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
 
@@ -44,11 +45,6 @@ LARGEST = 1e9
 def is_ratio(value: float | None) -> bool:
     """Whether a ratio of times or sizes can be one: not zero, negative or astronomic, as damaged records make it."""
     return value is not None and 1 / LARGEST < value < LARGEST
-
-
-def is_score(value: float | None) -> bool:
-    """Whether a score is in the range of the tasks' metrics, [-1, 1]."""
-    return value is not None and -1 <= value <= 1
 
 
 def check_protocol(name: str) -> str:

@@ -25,7 +25,8 @@ from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records import Record, distinct
-from bibench.tracks.base import BIBENCH, PAPER, Score, is_collapsed, is_score, joined_notes, quadratic_mean, track
+from bibench.stats import is_score
+from bibench.tracks.base import BIBENCH, PAPER, Score, is_collapsed, joined_notes, quadratic_mean, track
 
 NAME, KIND, CLEAN = "corruption_robustness", "corruption", "none"
 

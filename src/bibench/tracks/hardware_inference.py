@@ -54,7 +54,7 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
         note = joined_notes(*(f"{h.metric}: {h.note}" for h in halves if h.note))
         rows += [*halves, Score(NAME, "om", operator, overall, None, known, 2, note)]
         for (device, threads), part in _by_device(times).items():
-            said = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
+            said = device if threads is None else f"{device}, {threads} thread{'' if threads == 1 else 's'}"
             metric = f"speedup[device={device!r},threads={threads}]"
             details.append(_ratio(metric, operator, part, protocol, part=said))
     return rows + details

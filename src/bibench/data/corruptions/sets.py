@@ -1,135 +1,145 @@
-"""Corrupted test sets: generated once into the cache, or the published files; both read without loading them whole."""
+"""Corrupted test sets made by us: small ones once, into the cache; large ones whenever they are to be evaluated."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.data.corruptions.apply import CORRUPTIONS, SEVERITIES, check_name, check_severity, corrupt
+from bibench.data.corruptions.apply import SEVERITIES, check_name, corrupt
+from bibench.data.corruptions.constants import constants_for
 from bibench.data.corruptions.frost import frost_from, source_of
-from bibench.data.corruptions.random import Bytes
-from bibench.data.location import cached_folder, checksum
+from bibench.data.location import cache_dir, cached_folder, checksum
+from bibench.data.parts import Bytes, Shape, parts, passing, write
 from bibench.errors import DataError
+from bibench.files import storing, write_text
 
-VERSION = "corrupted-v1"
+VERSION = "corrupted-v2"
 IMAGES, CHECKSUM = "images.npy", "images.sha256"
-PART = 512
-"""Images that a thread corrupts at a time."""
+SMALL = 2**28
+"""Bytes up to which a test set is kept corrupted in the cache, where 19 × 5 of them are 24 GiB at most."""
+
+Read = Callable[[], tuple[Bytes, str]]
+
+
+@dataclass(frozen=True)
+class CleanSet:
+    """An uncorrupted test set.
+
+    Args:
+        images: (N, H, W, 3), in memory or mapped.
+        checksum: SHA-256 of the images.
+        labels: (N,).
+        files: of each image, relative to the folder of the set; empty where images have no files.
+    """
+
+    name: str
+    images: Bytes
+    checksum: str
+    labels: NDArray[np.int64]
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """One corruption of a test set: (5·N, H, W, 3) uint8, severity after severity, and what it comes from."""
+    """A test set under one corruption at one severity; nothing is made or read before `read` is called.
+
+    Args:
+        flags: what a number on these images must be marked with; none for published files.
+        known: what `read` will give as second, if that is known already, else empty.
+        read: gives (N, H, W, 3) and a checksum of what they come from.
+    """
 
     corruption: str
-    images: NDArray[np.uint8]
-    checksum: str
-    source: str
-
-    @property
-    def flags(self) -> list[str]:
-        """What a number on these images must be marked with: none for published files."""
-        drawn = ["drawn_frost"] if self.source.endswith(" drawn") else []
-        return [] if self.source == "official" else ["generated", *drawn]
-
-    def at(self, severity: int) -> Bytes:
-        """(N, H, W, 3): the images at a severity."""
-        check_severity(severity)
-        count = len(self.images) // len(SEVERITIES)
-        return np.array(self.images[(severity - 1) * count : severity * count])
+    severity: int
+    flags: tuple[str, ...]
+    known: str
+    read: Read
 
 
 def generated(
-    images: Bytes, corruption: str, *, name: str, seed: int = 0, frost: Path | None = None, threads: int | None = None
-) -> Corrupted:
-    """`images` (N, H, W, 3) under a corruption, made once for all that evaluate on it and kept in the cache.
+    test: CleanSet, corruption: str, *, seed: int = 0, frost: Path | None = None, threads: int | None = None
+) -> list[Corrupted]:
+    """A test set under a corruption, at severities 1 to 5. Image i depends on (seed, corruption, severity, i) alone.
+
+    Up to `SMALL` bytes it is made once for all that evaluate on it and kept in the cache, its checksum verified
+    before it is used. Of larger sets only the checksum is kept; images are made in parts and last as long as they
+    are used.
 
     Args:
-        name: of the data set; the cache tells sets apart by their content as well.
         frost: folder of the authors' frost photographs (None: drawn textures).
         threads: how many work on it (None: all processors of this process); the result does not depend on it.
     """
     check_name(corruption)
-    key = checksum(np.ascontiguousarray(images).data, repr((images.shape, seed)).encode())[:16]
     texture = source_of(frost) if corruption == "frost" else ""
-    folder_name = f"{VERSION}/{name}-{key}/{corruption}" + (f"-{texture}" if texture else "")
+    constants = constants_for(*test.images.shape[1:3])[corruption]
+    key = checksum(test.checksum.encode(), repr((test.images.shape, seed, constants)).encode())[:16]
+    folder = f"{VERSION}/{test.name}-{key}/{corruption}" + (f"-{texture}" if texture else "")
+    flags = ("generated", "drawn_frost") if texture == "drawn" else ("generated",)
+    keep = _kept if test.images.nbytes <= SMALL else _made
+    made = []
+    for severity in SEVERITIES:
+        place = f"{folder}-{severity}"
+        make = partial(_parts, test.images, corruption, severity, seed, frost, threads)
+        known = _known(cache_dir() / place / CHECKSUM)
+        made.append(Corrupted(corruption, severity, flags, known, partial(keep, place, test.images.shape, make)))
+    return made
 
-    def build(folder: Path) -> None:
-        shape = (len(SEVERITIES) * len(images), *images.shape[1:])
-        made = np.lib.format.open_memmap(folder / IMAGES, mode="w+", dtype=np.uint8, shape=shape)
+
+def _parts(
+    images: Bytes, corruption: str, severity: int, seed: int, frost: Path | None, threads: int | None
+) -> Iterator[Bytes]:
+    def make(first: int, last: int) -> Bytes:
         with frost_from(frost):
-            _fill(made, images, corruption, seed, threads)
-        made.flush()
-        (folder / CHECKSUM).write_text(checksum(made.data))
+            return corrupt(images[first:last], corruption, severity, seed=seed, start=first)
 
-    folder = cached_folder(folder_name, build)
+    return parts(images.shape, make, threads)
+
+
+def _known(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):  # never made here, or to be found out when it is opened
+        return ""
+
+
+def _kept(name: str, shape: Shape, make: Callable[[], Iterator[Bytes]]) -> tuple[Bytes, str]:
+    def build(folder: Path) -> None:
+        with (folder / IMAGES).open("xb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            digest = write(stream, make())
+        (folder / CHECKSUM).write_text(digest)
+
+    folder = cached_folder(name, build)
     again = f"delete {folder} to have it made again"
-    stored = _open(folder / IMAGES, (len(SEVERITIES) * len(images), *images.shape[1:]), again)
-    try:
-        expected = (folder / CHECKSUM).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{folder / CHECKSUM} cannot be read ({error}); {again}") from error
-    if checksum(stored.data) != expected:
+    stored = open_array(folder / IMAGES, shape, again)
+    if (expected := _known(folder / CHECKSUM)) != checksum(stored.data):
         raise DataError(f"{folder / IMAGES} is damaged (its checksum is not the one it was made with); {again}")
-    return Corrupted(corruption, stored, expected, "generated" + (f", frost {texture}" if texture else ""))
+    return stored, expected
 
 
-def _fill(made: Bytes, images: Bytes, corruption: str, seed: int, threads: int | None) -> None:
-    count = len(images)
-    with ThreadPoolExecutor(threads or _processors()) as pool:
-        work: list[tuple[int, int, Callable[[], Bytes]]] = []
-        for severity in SEVERITIES:
-            for first in range(0, count, PART):
-                part = images[first : first + PART]
-                make = copy_context().run  # threads do not inherit where frost comes from
-                future = pool.submit(
-                    make, lambda p=part, s=severity, f=first: corrupt(p, corruption, s, seed=seed, start=f)
-                )
-                work.append(((severity - 1) * count + first, len(part), future.result))
-        for begin, length, result in work:
-            made[begin : begin + length] = result()
+def _made(name: str, shape: Shape, make: Callable[[], Iterator[Bytes]]) -> tuple[Bytes, str]:
+    images, digest = passing(shape, make())
+    file = cache_dir() / name / CHECKSUM
+    with storing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, digest)
+    return images, digest
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def open_array(file: Path, shape: Shape, fix: str, kinds: str = "u") -> NDArray[np.uint8]:
+    """Map a .npy file that must hold `shape`, uint8 (``kinds="u"``) or any integers (``"iu"``); nothing pickled.
 
-
-def has_official(folder: Path) -> bool:
-    """Whether `folder` holds files of a published corrupted set."""
-    return folder.is_dir() and any(folder.glob("*.npy"))
-
-
-def official(folder: Path, corruption: str, labels: Sequence[int] | NDArray[np.int64], size: int) -> Corrupted:
-    """One file of CIFAR-10-C: ``<corruption>.npy`` (5·N, size, size, 3) beside ``labels.npy`` (5·N,).
-
-    Args:
-        labels: (N,) of the uncorrupted test set; the file must repeat them for every severity, in order.
-
-    https://zenodo.org/records/2535967
+    Raises:
+        DataError: it is missing, damaged or holds something else; with `fix`.
     """
-    check_name(corruption)
-    fix = "unpack CIFAR-10-C.tar (https://zenodo.org/records/2535967) again"
-    total = len(SEVERITIES) * len(labels)
-    stored_labels = _open(folder / "labels.npy", (total,), fix, kinds="iu")
-    if not np.array_equal(stored_labels, np.tile(np.asarray(labels), len(SEVERITIES))):
-        raise DataError(
-            f"{folder / 'labels.npy'} does not repeat the labels of the test set for each of the "
-            f"{len(SEVERITIES)} severities; is it of another data set? {fix}"
-        )
-    stored = _open(folder / f"{corruption}.npy", (total, size, size, 3), fix)
-    return Corrupted(corruption, stored, checksum(stored.data), "official")
-
-
-def _open(file: Path, shape: tuple[int, ...], fix: str, kinds: str = "u") -> NDArray[np.uint8]:
     try:
-        stored = np.lib.format.open_memmap(file, mode="r")  # neither archives nor pickles
+        stored = np.lib.format.open_memmap(file, mode="c")  # neither archives nor pickles
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; {fix}") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
@@ -139,7 +149,4 @@ def _open(file: Path, shape: tuple[int, ...], fix: str, kinds: str = "u") -> NDA
         raise DataError(f"{file} holds {found}, expected {'uint8' if kinds == 'u' else 'integers'} {shape}; {fix}")
     if kinds == "u" and stored.dtype != np.uint8:
         raise DataError(f"{file} holds {stored.dtype} {stored.shape}, expected uint8 {shape}; {fix}")
-    return np.ascontiguousarray(stored) if not stored.flags.c_contiguous else stored
-
-
-__all__ = ["CORRUPTIONS", "Corrupted", "generated", "has_official", "official"]
+    return np.ascontiguousarray(stored)

@@ -8,14 +8,13 @@ from bibench.comparators.table21 import TABLE_21, printed_accuracy
 from bibench.operators import FULL_PRECISION
 from bibench.records import Record
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
-from bibench.report.figures import Point, trade_off
+from bibench.report.figures import trade_off
 from bibench.report.material import Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.operators import APART
 from bibench.report.pages.tracks import score_table
 from bibench.report.standings import standings
-from bibench.report.tradeoffs import best_of, takeaway_of
-from bibench.statistics import coverage
+from bibench.report.tradeoffs import basis_of, best_of, sized, takeaway_of
 from bibench.stats import Accuracy
 from bibench.tracks import TRACKS
 from bibench.tracks.other_compression import NAME, order
@@ -38,8 +37,7 @@ def _ours(material: Material) -> Iterator[Block]:
         yield Text("No comparator is among the records; train them with: bibench run compression_quick", "note")
         return
     yield Text(APART)
-    scored = [r for r in material.records if r.operator in material.comparators and r.kind == "score"]
-    yield Text(f"{coverage(scored).line} of comparators.")
+    yield Text(f"Comparators: {material.coverage_of_comparators.line}.")
     yield Heading("Accuracy and what is saved", "scores")
     yield _numbers(material)
     rows = TRACKS[NAME].score(material.records, material.protocol)
@@ -87,9 +85,9 @@ def _numbers(material: Material) -> Table:
                 Cell("comparator" if a.operator in material.comparators else kind),
                 *(Cell(a.task), Cell(a.model), Cell(a.recipe)),
                 number(a.mean, 1, a.std, href=href, note=a.flags),
-                number(standing.relative if standing else None, 1),
-                number(size / 1e3 if size is not None else None, 1),
-                *(number(compression, 2), number(speedup, 2), number(printed, 2)),
+                number(standing.relative if standing else None, 1, href=href),
+                number(size / 1e3 if size is not None else None, 1, href=href),
+                *(number(compression, 2, href=href), number(speedup, 2, href=href), number(printed, 2)),
             ]
         )
     columns = [
@@ -103,17 +101,10 @@ def _numbers(material: Material) -> Table:
 
 
 def _fronts(material: Material) -> list[Figure]:
-    saved = _saved(material)
-    by_task: dict[str, list[Point]] = {}
-    for a in best_of(_all(material)):
-        size = saved.get((a.task, a.model, a.operator, "storage"))
-        if size and a.mean is not None:
-            label = f"{material.title(a.operator)} on {a.model}"
-            by_task.setdefault(a.task, []).append(Point(a.operator, label, size / 1e6, a.mean))
     figures = []
-    for task, points in by_task.items():
+    for task, points in sized(material, _all(material), material.records).items():
         data, layout = trade_off(material, points, "storage, MB", "test score, percent")
-        takeaway = takeaway_of(points, "MB", "size", "compressed")
+        takeaway = takeaway_of(points, "MB", "size", "compressed") + basis_of(points)
         alt = f"Scatter plot of test score against storage on {task}, operators and comparators. {takeaway}"
         figures.append(Figure(f"compression-{slug(task)}", task, takeaway, alt, data, layout, 460))
     return figures

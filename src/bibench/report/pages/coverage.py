@@ -11,7 +11,7 @@ from bibench.report.figures import heat_map
 from bibench.report.material import MEASURED, Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
-from bibench.statistics import Coverage, coverage
+from bibench.statistics import Coverage
 
 HREF = "coverage.html"
 
@@ -27,18 +27,23 @@ def _blocks(material: Material) -> Iterator[Block]:
     yield Text(covered(material))
     yield Heading("Tracks and their measurements", "tracks")
     yield _tracks(material)
-    if not material.test_scores:
+    found = material.coverage
+    if not found.rows:
         return
-    found = coverage(material.test_scores)
     yield Heading("Cells", "cells")
-    yield Text(f"Expected is {found.basis}." if found.basis else "Expected is the grid that the records span.")
+    yield Text(f"Expected: {found.basis}.")
+    if stale := found.states.get("stale"):
+        yield Text(
+            f"Stale cells: {stale}. Their code or their baseline changed after they were trained. They count in "
+            "averages; train them anew with: bibench run SUITE --rerun stale",
+            "warning",
+        )
     yield _map(material, found)
     yield _table(material, found, "coverage", "Cells")
-    others = [r for r in material.records if r.operator in material.comparators]
-    if others:
-        apart = coverage(others)
+    apart = material.coverage_of_comparators
+    if apart.rows:
         yield Heading("Other compression", "comparators")
-        yield Text(f"{apart.line} of comparators, which are in no average of the tracks.")
+        yield Text(f"Comparators, which are in no average of the tracks: {apart.line}.")
         yield _table(material, apart, "coverage-comparators", "Cells of comparators")
 
 

@@ -164,6 +164,7 @@ def _standing(material: Material, operator: str, own: Sequence[Standing]) -> Ite
                 number(
                     s.relative if s else None,
                     1,
+                    href=href,
                     tone="weak" if s and s.relative is not None and s.relative < WEAK else "",
                 ),
                 *([rank] if ranked else []),

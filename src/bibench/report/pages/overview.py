@@ -22,7 +22,6 @@ from bibench.report.blocks import (
 from bibench.report.figures import radar
 from bibench.report.material import Material
 from bibench.report.page import Document, page
-from bibench.statistics import coverage
 from bibench.tracks import TRACKS
 
 
@@ -65,7 +64,7 @@ def covered(material: Material) -> str:
     """The sentence on coverage that stands before any average."""
     if not material.test_scores:
         return "No training has a test score among these records."
-    found = coverage(material.test_scores)
+    found = material.coverage
     text = f"{found.line}."
     return text if found.complete else f"Incomplete: {text} Averages over incomplete cells say so."
 

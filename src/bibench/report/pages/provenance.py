@@ -48,10 +48,10 @@ def _blocks(material: Material) -> Iterator[Block]:
 
 
 def _fairness(material: Material) -> Iterator[Block]:
-    """Operators of a comparison must share initial weights and the order of data (their baseline has its own)."""
+    """What is compared must share initial weights and the order of data, comparators too (the baseline has its own)."""
     groups: dict[tuple[str, str, str, int], list[Record]] = defaultdict(list)
-    for r in material.test_scores:
-        if r.operator != FULL_PRECISION:
+    for r in material.records:
+        if r.kind == "score" and r.split == "test" and r.operator != FULL_PRECISION:
             groups[r.task, r.model, r.recipe, r.seed].append(r)
     lines, checked = [], 0
     for (task, model, recipe, seed), group in groups.items():
@@ -71,15 +71,18 @@ def _fairness(material: Material) -> Iterator[Block]:
                     ]
                 )
     if not checked:
-        yield Text("Nothing to check: no two operators of a comparison carry fingerprints of their start.", "note")
+        yield Text(
+            "Nothing to check: no two operators or comparators of a comparison carry fingerprints of their start.",
+            "note",
+        )
         return
     if not lines:
         yield Text(
-            f"In all {checked} comparisons (task × model × recipe × seed) the operators started from the same weights "
-            "and saw the same data in the same order."
+            f"In all {checked} comparisons (task × model × recipe × seed) operators and comparators started from the "
+            "same weights and saw the same data in the same order."
         )
         return
-    yield Text(f"{len(lines)} differences in {checked} comparisons: those operators did not start alike.", "warning")
+    yield Text(f"{len(lines)} differences in {checked} comparisons: those did not start alike.", "warning")
     columns = [Column("task"), Column("model"), Column("recipe"), Column("seed", numeric=True), Column("what differs")]
     yield Table(
         "provenance-fairness", "Comparisons that are not fair", [*columns, Column("operators")], lines[:MAX_ROWS]

@@ -12,6 +12,7 @@ from bibench.report.figures import Point, trade_off
 from bibench.report.material import Material
 from bibench.report.section import section
 from bibench.report.tradeoffs import best_of, takeaway_of
+from bibench.tracks.base import is_ratio
 
 MAX_FIGURES, MAX_ROWS = 24, 2000
 
@@ -29,7 +30,7 @@ def hardware_inference(material: Material) -> Iterator[Block]:
     places: dict[tuple[Any, ...], list[Point]] = {}
     for r in latencies:
         merit = merits.get((r.task, r.model, r.operator))
-        if merit is not None and r.value is not None:
+        if merit is not None and r.value is not None and is_ratio(r.value):
             place = (r.task, r.device, r.engine, r.threads, r.batch_size)
             label = f"{material.title(r.operator)} on {r.model}"
             places.setdefault(place, []).append(Point(r.operator, label, r.value, merit))
@@ -56,6 +57,11 @@ def _threads(count: int | None) -> str:
     return f"{count} thread{'' if count == 1 else 's'}" if count else ""
 
 
+def _remarks(r: Record) -> str:
+    impossible = "" if is_ratio(r.value) else "no latency can be that: not drawn, in no score"
+    return ", ".join(filter(None, (*r.flags.split(","), impossible)))
+
+
 def _latencies(material: Material, latencies: Sequence[Record]) -> Table:
     """What was measured, with what the measurement says of itself (a busy machine, a drift)."""
     ordered = sorted(latencies, key=lambda r: (r.task, r.model, r.device, r.engine, paper_order(r.operator)))
@@ -63,8 +69,8 @@ def _latencies(material: Material, latencies: Sequence[Record]) -> Table:
         [
             Cell(r.operator, material.title(r.operator), material.operator_href(r.operator)),
             *(Cell(r.task), Cell(r.model), Cell(r.device), Cell(r.engine or None), Cell(r.threads), Cell(r.batch_size)),
-            number(r.value, 3, href=material.href_of(r), tone="weak" if r.flags else ""),
-            *(number(r.low, 3), number(r.high, 3), Cell(r.flags.replace(",", ", ") or None)),
+            number(r.value, 3, href=material.href_of(r), tone="weak" if _remarks(r) else ""),
+            *(number(r.low, 3), number(r.high, 3), Cell(_remarks(r) or None)),
         ]
         for r in ordered[:MAX_ROWS]
     ]

@@ -8,10 +8,10 @@ from typing import Any
 from bibench.choice import choice
 from bibench.operators import FULL_PRECISION, OPERATORS
 from bibench.report.blocks import Block, Figure, Heading, Multiples, Text, slug
-from bibench.report.figures import Point, axis, below, plain, trade_off
+from bibench.report.figures import axis, below, plain, trade_off
 from bibench.report.material import Material
 from bibench.report.section import section
-from bibench.report.tradeoffs import best_of, takeaway_of
+from bibench.report.tradeoffs import basis_of, sized, takeaway_of
 
 MAX_MODELS, MAX_LAYERS = 12, 60
 
@@ -25,7 +25,7 @@ def theoretical_complexity(material: Material) -> Iterator[Block]:
         yield Multiples(figures)
     else:
         yield Text(
-            "No model has both an accuracy and a counted size (bibench measure complexity counts without training).",
+            "No model has both an accuracy and a size (bibench measure complexity counts without training).",
             "note",
         )
     layers = list(_layers(material))
@@ -39,21 +39,10 @@ def theoretical_complexity(material: Material) -> Iterator[Block]:
 
 
 def _fronts(material: Material) -> list[Figure]:
-    sizes = {
-        (r.task, r.model, r.operator): r.value
-        for r in material.of_kind("complexity")
-        if r.metric == "storage" and r.value is not None
-    }
-    by_task: dict[str, list[Point]] = {}
-    for a in best_of(material.accuracies):
-        size = sizes.get((a.task, a.model, a.operator))
-        if size and a.mean is not None:
-            point = Point(a.operator, f"{material.title(a.operator)} on {a.model}", size / 1e6, a.mean)
-            by_task.setdefault(a.task, []).append(point)
     figures = []
-    for task, points in by_task.items():
+    for task, points in sized(material, material.accuracies, material.compared).items():
         data, layout = trade_off(material, points, "storage, MB", "test score, percent")
-        takeaway = takeaway_of(points, "MB", "size")
+        takeaway = takeaway_of(points, "MB", "size") + basis_of(points)
         alt = f"Scatter plot of test score against storage on {task}, with its Pareto front. {takeaway}"
         figures.append(Figure(f"size-{slug(task)}", task, takeaway, alt, data, layout, 420))
     return figures
