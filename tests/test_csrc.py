@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import LAUNCHER
+
 TOOLS = {"sanitize": ("cmake", "c++"), "aarch64": ("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64")}
 
 
@@ -14,7 +16,12 @@ def check(root: Path, build: Path, what: str, cases: int) -> str:
     missing = [tool for tool in TOOLS[what] if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; csrc/check {what} names the packages")
-    environment = {"PATH": os.environ["PATH"], "BUILD": str(build), "CASES": str(cases), "TMPDIR": str(build)}
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", LAUNCHER) if name in os.environ},
+        "BUILD": str(build),
+        "CASES": str(cases),
+        "TMPDIR": str(build),
+    }
     done = subprocess.run(
         [root / "csrc" / "check", what], capture_output=True, text=True, env=environment, timeout=1200
     )

@@ -27,7 +27,7 @@ from bibench.train.cell import Hooks, Settings
 from bibench.worker import Result, run_cell
 
 from ..tracks.records import scored
-from ..worlds import TINY, bibench, cell, command, fresh_registries, tiny_world
+from ..worlds import TINY, bibench_here, cell, command, fresh_registries, tiny_world
 
 
 @dataclass
@@ -490,7 +490,9 @@ class TestPipes:
 
     @pytest.mark.slow
     def test_run_json_is_alone_on_standard_output(self, runs: Path, tmp_path: Path) -> None:
-        ended = bibench("run", "tiny", "--runs", tmp_path, "--load", TINY, "--operators", "bnn,impossible", "--json")
+        ended = bibench_here(
+            "run", "tiny", "--runs", tmp_path, "--load", TINY, "--operators", "bnn,impossible", "--json"
+        )
         assert ended.returncode == 0, ended.stderr
         data = json.loads(ended.stdout)
         assert [(c["operator"], c["status"]) for c in data["cells"]] == [

@@ -47,7 +47,7 @@ class OnnxRuntimeInt8(OnnxRuntime):
                 quant_format=quantization.QuantFormat.QDQ,
                 per_channel=True,
                 weight_type=quantization.QuantType.QInt8,
-                activation_type=quantization.QuantType.QInt8,
+                activation_type=quantization.QuantType.QUInt8,
             )
             return target.read_bytes()
 
