@@ -11,6 +11,7 @@ from torch import nn
 
 import bibench
 from bibench.deploy import Deployed, manifest
+from bibench.deploy.engines.bibench import BiBench as Bibench
 from bibench.deploy.engines.larq import Larq
 from bibench.deploy.parity import verify
 from bibench.deploy.tflite import file
@@ -144,13 +145,15 @@ def test_all_kinds_of_layers(operator: str, tmp_path: Path) -> None:
 
 
 @runs_here
-@pytest.mark.parametrize("name", ["resnet18", "vgg_small", "pointnet", "ssd300"])
+@pytest.mark.parametrize("name", ["resnet18", "vgg_small", "pointnet", "ssd300", "faster_rcnn"])
 def test_whole_models(name: str, tmp_path: Path) -> None:
     model, x = binary(name, "reactnet")
     made = bibench.export(model, tmp_path / name, x, "larq")
     path = tmp_path / f"{name}.tflite"
     report = verify(path, model, x)
     assert report.equal, report.summary()
+    terms = [layer.weight[0].numel() for _, layer in bibench.binary_layers(model)]
+    assert report.rounding == max(1e-5, 2**-23 * sum(terms) ** 0.5) < 3e-5
     graph = file.read(path.read_bytes(), "")
     assert [op.code for op in graph.operators].count(BCONV) == len(made.layers) == len(report.layers)
     assert any("batch is 1" in note for note in made.notes)
@@ -167,6 +170,14 @@ def test_all_kernels_agree(kernel: Kernel, xnnpack: bool, tmp_path: Path) -> Non
     loaded = engine.load(tmp_path / "m.tflite", threads=2)
     with torch.no_grad():
         np.testing.assert_allclose(engine.run(loaded, [x.numpy()])[0], model(x).numpy(), atol=1e-5)
+
+
+def test_rounding_grows_with_the_root_of_what_is_summed() -> None:
+    assert Larq().rounding([]) == Larq().rounding([9, 9]) == 1e-5
+    assert (
+        Larq().rounding([4608] * 16) == pytest.approx(2**-23 * (16 * 4608) ** 0.5) == pytest.approx(3.24e-5, rel=1e-2)
+    )
+    assert Bibench().rounding([4608] * 16) == 1e-5
 
 
 def test_files_are_small(tmp_path: Path) -> None:
