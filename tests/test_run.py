@@ -59,7 +59,7 @@ class Background:
                 env={**os.environ, "TINY_SLEEP": str(sleep), "PYTHONUNBUFFERED": "1"},
             )
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"ended too early: {self.output.read_text()}"
@@ -72,7 +72,7 @@ class Background:
         else:
             self.process.send_signal(number)
 
-    def end(self, seconds: float = 60) -> tuple[int, str]:
+    def end(self, seconds: float = 180) -> tuple[int, str]:
         """Exit code and output."""
         code = self.process.wait(seconds)
         return code, self.output.read_text()

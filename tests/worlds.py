@@ -61,7 +61,7 @@ def command(*arguments: object) -> list[str]:
 def bibench(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run ``bibench ARGUMENTS`` to its end."""
     environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"}
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, env=environment, **options)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, env=environment, **options)
 
 
 def bibench_here(*arguments: object) -> subprocess.CompletedProcess[str]:

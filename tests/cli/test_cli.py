@@ -409,7 +409,7 @@ class TestMissingLibraries:
     def without(self, names: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run ``bibench`` where some libraries are not installed."""
         return subprocess.run(
-            [sys.executable, "-c", WITHOUT, names, *map(str, arguments)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", WITHOUT, names, *map(str, arguments)], capture_output=True, text=True, timeout=300
         )
 
     @pytest.mark.parametrize("name", ["lightning_fabric", "torchmetrics", "filelock"])
@@ -449,7 +449,7 @@ class TestPipes:
             command("plan", "quick", "--runs", tmp_path, *options),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env={k: v for k, v in environment.items() if k not in ("NO_COLOR", "FORCE_COLOR")},
         )
         assert ended.returncode == 0
