@@ -1,13 +1,16 @@
 """Shared by all tests: one cache for the embedded data, one thread, and a clean environment."""
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
 
-from bibench.data.location import CACHE, DATA_ROOT
+from bibench.data.location import CACHE, DATA_ROOT, cache_dir
+
+LAUNCHER = "CMAKE_CXX_COMPILER_LAUNCHER"
 
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
@@ -16,6 +19,9 @@ hypothesis.settings.load_profile("any machine")
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     # xdist workers share the parent of their base folders, so the embedded data is composed once.
+    if sys.platform != "win32":  # csrc is built many times: compile_once.py
+        script, folder = Path(__file__).with_name("compile_once.py"), cache_dir() / "tests-compiled"
+        os.environ.setdefault(LAUNCHER, f"{sys.executable};-S;{script};{folder}")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ[CACHE] = str(shared / "bibench-cache")

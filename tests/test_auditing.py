@@ -1,14 +1,19 @@
 """The audit: bits, parameters, MACs, reasons, and how it prints."""
 
 import json
+import warnings
 
 import pytest
 import torch
+import torchvision
 from rich.console import Console
 from torch import nn
 
 import bibench
 import bibench.attention
+from bibench.errors import BinarizationWarning
+
+from .deploy.models import CATALOGUE, binary
 
 
 def test_counts_of_resnet18() -> None:
@@ -120,3 +125,66 @@ def test_regions_of_a_detector_count_whatever_its_weights_find() -> None:
     assert macs[12][head] == 12 * 32 * 4
     assert macs[16][head] == 16 * 32 * 4
     assert macs[12]["network.rpn.head.bbox_pred"] == macs[16]["network.rpn.head.bbox_pred"] > 0
+
+
+class TestOneSign:
+    """Layers none of whose inputs is negative."""
+
+    def model(self, activation: nn.Module) -> nn.Sequential:
+        layers = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), activation, nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 4)
+        return nn.Sequential(*layers)
+
+    @pytest.mark.parametrize("x", [torch.randn(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)], ids=["values", "zeros"])
+    def test_behind_a_relu_is_told_with_layer_and_fix(self, x: torch.Tensor) -> None:
+        with pytest.warns(BinarizationWarning, match=r"^layer '3' takes the signs of inputs between 0 and \d") as told:
+            audit = bibench.binarize(self.model(nn.ReLU()), "bnn", example_inputs=x)
+        assert [str(w.message) for w in told] == [audit.problem]
+        assert audit.problem.startswith(audit.warnings[0]) and audit.warnings[0].endswith(": all are +1")
+        assert "Hardtanh in the place of a ReLU" in audit.problem and "such as reactnet" in audit.problem
+        assert told[0].filename == __file__
+        assert audit.summary().endswith("; layers that see no negative value: 1")
+        assert f"\nwarning: {audit.problem}\n" in str(audit) and len(audit.to_dict()["warnings"]) == 1
+
+    def test_many_layers_are_one_warning(self) -> None:
+        model = torchvision.models.resnet18(num_classes=10)
+        with pytest.warns(
+            BinarizationWarning, match=r"^layer 'layer1\.0\.conv1' .*\(so it is in 18 more layers"
+        ) as told:
+            audit = bibench.binarize(model, "bnn", example_inputs=torch.zeros(1, 3, 32, 32))
+        assert (len(told), len(audit.warnings)) == (1, 19)
+
+    def test_so_is_it_of_a_model_that_is_binarized_already(self) -> None:
+        model, x = self.model(nn.ReLU6()), torch.randn(2, 3, 8, 8)
+        with pytest.warns(BinarizationWarning):
+            bibench.binarize(model, "fda", example_inputs=x)  # its noise is gone at inference
+        assert len(bibench.audit(model, x).warnings) == 1
+        assert bibench.audit(model).warnings == []  # nothing was traced
+
+    @pytest.mark.parametrize(
+        ("activation", "operator"), [(nn.Hardtanh(), "bnn"), (nn.PReLU(), "dorefa"), (nn.ReLU(), "reactnet")]
+    )
+    def test_not_where_signs_differ_or_thresholds_are_learned(self, activation: nn.Module, operator: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            audit = bibench.binarize(self.model(activation), operator, example_inputs=torch.zeros(1, 3, 8, 8))
+        assert audit.warnings == [] and "negative" not in audit.summary()
+
+    def test_nor_of_layers_that_are_kept_or_called_with_both(self) -> None:
+        class Twice(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.first, self.shared, self.last = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = self.first(x)
+                return self.last(self.shared(x.relu()) + self.shared(-x.relu()))
+
+        assert bibench.binarize(Twice(), "bnn", example_inputs=torch.randn(8, 4)).warnings == []
+        assert bibench.audit(self.model(nn.ReLU()), torch.randn(2, 3, 8, 8)).warnings == []
+
+    def test_no_model_of_the_catalogue_has_such_layers(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for name in CATALOGUE:
+                model, x = binary(name)
+                assert bibench.audit(model, x).warnings == [], name

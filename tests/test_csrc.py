@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import LAUNCHER
+
 TOOLS = {"sanitize": ("cmake", "c++"), "aarch64": ("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64")}
 
 
@@ -14,7 +16,12 @@ def check(root: Path, build: Path, what: str, cases: int) -> str:
     missing = [tool for tool in TOOLS[what] if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed; csrc/check {what} names the packages")
-    environment = {"PATH": os.environ["PATH"], "BUILD": str(build), "CASES": str(cases), "TMPDIR": str(build)}
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", LAUNCHER) if name in os.environ},
+        "BUILD": str(build),
+        "CASES": str(cases),
+        "TMPDIR": str(build),
+    }
     done = subprocess.run(
         [root / "csrc" / "check", what], capture_output=True, text=True, env=environment, timeout=1200
     )
@@ -50,13 +57,13 @@ def test_missing_tools_are_named(root: Path, tmp_path: Path) -> None:
     for tool in ("sh", "dirname", "env"):
         (tools / tool).symlink_to(shutil.which(tool) or "")
     done = subprocess.run(
-        [root / "csrc" / "check", "aarch64"], capture_output=True, text=True, env={"PATH": str(tools)}, timeout=60
+        [root / "csrc" / "check", "aarch64"], capture_output=True, text=True, env={"PATH": str(tools)}, timeout=300
     )
     assert done.returncode == 3
     assert "cmake is missing. On Debian and Ubuntu: apt-get install cmake" in done.stderr
 
 
 def test_what_it_can_do_is_listed(root: Path) -> None:
-    done = subprocess.run([root / "csrc" / "check", "nonsense"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([root / "csrc" / "check", "nonsense"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert all(f"csrc/check {what}" in done.stderr for what in TOOLS)

@@ -20,10 +20,11 @@ from bibench.records import Record
 from bibench.suite import SUITES
 from bibench.tasks import TASKS
 
+from .worlds import bibench_here, fresh_registries
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECORDS = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
-BIN = Path(sys.executable).parent
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -31,17 +32,15 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
-
-
 def test_generated_pages_are_up_to_date() -> None:
     subprocess.run([sys.executable, str(ROOT / "docs" / "generate.py"), "--check"], check=True)
 
 
 @pytest.mark.parametrize("code", blocks(README, "python"), ids=lambda code: code.strip().splitlines()[0])
-def test_readme_python_runs(code: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+def test_readme_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with fresh_registries():
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_readme_describes_the_scripts() -> None:
@@ -72,13 +71,13 @@ def shortened(command: str, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_readme_commands_work(tmp_path: Path) -> None:
+def test_readme_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     commands = readme_commands()
     assert len(commands) >= 6
     for command in commands:
-        result = subprocess.run(
-            shortened(command, tmp_path), cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
-        )
+        with fresh_registries():
+            result = bibench_here(*shortened(command, tmp_path)[1:])
         if "--data-root" in command:  # there is no CIFAR-10 here: a clear message, and status 1
             assert result.returncode == 1, result.stderr
             assert "cifar-10-python.tar.gz" in result.stdout

@@ -146,7 +146,7 @@ class TestCodeOfCells:
                 env={**os.environ, "PYTHONHASHSEED": seed},
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=300,
                 check=True,
             )
             assert json.loads(ended.stdout) == here

@@ -1,4 +1,4 @@
-"""Whole runs by the command line in processes of their own: failures, signals, full disks, rivals, reruns."""
+"""Whole runs by the command line: failures, signals, full disks, rivals, reruns. Workers are real processes."""
 
 import ctypes
 import json
@@ -21,7 +21,7 @@ from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, CellDirectory
 from bibench.train.cell import Hooks, Settings
 from bibench.worker import run_cell
 
-from .worlds import TINY, bibench, cell, command, tiny_world
+from .worlds import TINY, bibench, bibench_here, cell, command, tiny_world
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,9 @@ def arguments(runs: Path, operators: str, *more: object) -> list[object]:
 
 
 def run(runs: Path, operators: str, *more: object, expect: int = 0, **options: object) -> str:
-    """Run to the end; what it printed."""
-    ended = bibench(*arguments(runs, operators, *more), **options)
+    """Run to the end; what it printed. With `options` of `subprocess.run` in a process of its own."""
+    words = arguments(runs, operators, *more)
+    ended = bibench(*words, **options) if options else bibench_here(*words)
     assert ended.returncode == expect, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     return ended.stdout
@@ -58,7 +59,7 @@ class Background:
                 env={**os.environ, "TINY_SLEEP": str(sleep), "PYTHONUNBUFFERED": "1"},
             )
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"ended too early: {self.output.read_text()}"
@@ -71,7 +72,7 @@ class Background:
         else:
             self.process.send_signal(number)
 
-    def end(self, seconds: float = 60) -> tuple[int, str]:
+    def end(self, seconds: float = 180) -> tuple[int, str]:
         """Exit code and output."""
         code = self.process.wait(seconds)
         return code, self.output.read_text()
@@ -111,7 +112,7 @@ class TestFailures:
         assert rows["dies"] == ("failed", None, death)
         assert rows["bnn"][0] == rows["fp32"][0] == "ok"
 
-        status = bibench("status", "tiny", "--load", TINY, "--runs", tmp_path, "--operators", "raises,dies").stdout
+        status = bibench_here("status", "tiny", "--load", TINY, "--runs", tmp_path, "--operators", "raises,dies").stdout
         assert "2 failed, 1 done" in status  # although the dead worker's lock is still there
         assert CellDirectory(tmp_path, cell("dies")).file(LOCK).exists() is False
 

@@ -55,6 +55,8 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
     files = {name.removeprefix("src/") for name in tracked("src")}
     assert set(names) - set(core) - set(about) == files
+    raw = ROOT / "src" / "bibench" / "published" / "raw"
+    assert files >= {f"bibench/published/raw/{table.name}" for table in raw.iterdir()}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF")

@@ -34,6 +34,12 @@ ON_META = "outlined_on_meta"
 run on the meta device, where they call every layer on as many as they would take at most."""
 
 
+NEVER_NEGATIVE_FIX = (
+    "Nothing is learned from signs that are always the same: move or replace what comes before such a layer (Hardtanh "
+    "in the place of a ReLU), or give it an operator with learned thresholds, such as reactnet"
+)
+
+
 @dataclass(frozen=True)
 class AuditRow:
     """One layer. `macs` are of one example; None where no forward reached the layer or none is defined."""
@@ -57,10 +63,14 @@ class AuditRow:
 
 @dataclass
 class Audit:
-    """All layers of a model that hold weights (`rows`), and the rest of its parameters (norms, scales)."""
+    """All layers of a model that hold weights (`rows`), and the rest of its parameters (norms, scales).
+
+    `warnings` tell, a sentence each, of 1-bit layers none of whose inputs is negative, as behind a ReLU.
+    """
 
     rows: list[AuditRow] = field(default_factory=list)
     other_parameters: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def binarized(self) -> list[AuditRow]:
@@ -93,7 +103,18 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return {"rows": [asdict(r) for r in self.rows], "other_parameters": self.other_parameters}
+        return asdict(self)
+
+    @property
+    def problem(self) -> str:
+        """All `warnings` in a few words, with the fix; "" if there are none."""
+        if not self.warnings:
+            return ""
+        more = f" (so it is in {len(self.warnings) - 1} more layers: Audit.warnings)" if self.warnings[1:] else ""
+        return f"{self.warnings[0]}{more}. {NEVER_NEGATIVE_FIX}"
+
+    def _problem(self) -> list[str]:
+        return [f"warning: {self.problem}"] if self.warnings else []
 
     def _cells(self) -> list[tuple[str, ...]]:
         cells: list[tuple[str, ...]] = [
@@ -118,6 +139,8 @@ class Audit:
         total = sum(macs.values())
         if total:
             text += f", {macs.get((1, 1), 0):,} of {total:,} MACs ({100 * macs.get((1, 1), 0) / total:.1f} %)"
+        if self.warnings:
+            text += f"; layers that see no negative value: {len(self.warnings)}"
         return text
 
     HEADER = ("layer", "kind", "bits", "operator", "parameters", "MACs", "kept because")
@@ -132,7 +155,7 @@ class Audit:
             )
             for row in table
         ]
-        return "\n".join([*(line.rstrip() for line in lines), self.summary()])
+        return "\n".join([*(line.rstrip() for line in lines), *self._problem(), self.summary()])
 
     def __rich__(self) -> Any:
         from rich.console import Group
@@ -143,7 +166,7 @@ class Audit:
             table.add_column(title, justify="right" if i in (4, 5) else "left")
         for row in self._cells():
             table.add_row(*row)
-        return Group(table, self.summary())
+        return Group(table, *self._problem(), self.summary())
 
 
 @dataclass
@@ -154,6 +177,7 @@ class Call:
         keys: of an attention, the positions attended to.
         repeat: rows of the batch axis for each example, as in the head of a detector, which sees each of an
             example's regions as a row of its own.
+        low, high: the input's extremes over all calls; NaN where they are unknown (meta device, integers).
     """
 
     order: int
@@ -161,6 +185,8 @@ class Call:
     output_shape: tuple[int, ...]
     keys: int = 0
     repeat: int = 1
+    low: float = math.nan
+    high: float = math.nan
 
 
 def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
@@ -185,8 +211,22 @@ def build(model: nn.Module, calls: dict[nn.Module, Call], reasons: dict[nn.Modul
             own = [p for p in own if id(p) not in operator_parameters]
         inside.update(id(p) for p in own)
         result.rows.append(_row(module, names, own, calls.get(module), reasons.get(module, "")))
+        if warning := _never_negative(module, names[0], calls.get(module)):
+            result.warnings.append(warning)
     result.other_parameters = sum(p.numel() for p in model.parameters() if id(p) not in inside)
     return result
+
+
+def _never_negative(module: nn.Module, name: str, call: Call | None) -> str:
+    """What is wrong with a 1-bit layer none of whose inputs is negative, or "".
+
+    Learned thresholds may move between the values. Nothing is known where all inputs are 0.
+    """
+    if not isinstance(module, BinaryLayer) or module.operator.activation_bits != 1 or call is None:
+        return ""
+    if not (call.low >= 0 and call.high > 0) or module.operator.activation_shift() is not None:
+        return ""
+    return f"layer {name!r} takes the signs of inputs between {call.low:.3g} and {call.high:.3g}: all are +1"
 
 
 def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
@@ -201,10 +241,12 @@ def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
 def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
     """Run one forward in evaluation mode without gradients and note the shapes of every weight layer.
 
-    A model whose attribute `ON_META` is true is run on the meta device, wherever it is.
+    A model whose attribute `ON_META` is true is run on the meta device, wherever it is. Zeros, which tell
+    shapes alone, are replaced by standard normal values, so that the signs inside the model can be judged.
     """
     calls: dict[nn.Module, Call] = {}
     examples = _examples(example_inputs)
+    example_inputs = _values(example_inputs)
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
@@ -213,12 +255,13 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
             return
         keys = inputs[1].shape[-2] if isinstance(module, Attention) else 0
         repeat = max(1, round(_rows(module, x) / examples)) if examples else 1
-        call = Call(len(calls), _without_batch(module, x), _without_batch(module, output), keys, repeat)
-        known = calls.get(module)
-        if known is None:
-            calls[module] = call
-        elif math.prod(call.output_shape) > math.prod(known.output_shape):
-            calls[module] = replace(call, order=known.order)
+        shapes = _without_batch(module, x), _without_batch(module, output)
+        call = Call(len(calls), *shapes, keys, repeat, *_extremes(x))
+        if known := calls.get(module):
+            low, high = min(call.low, known.low), max(call.high, known.high)
+            larger = math.prod(call.output_shape) > math.prod(known.output_shape)
+            call = replace(call if larger else known, order=known.order, low=low, high=high)
+        calls[module] = call
 
     hooks = [m.register_forward_hook(note) for m in weight_layers(model)]
     training = {m: m.training for m in model.modules()}
@@ -235,6 +278,26 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
         for module, flag in training.items():
             module.training = flag
     return calls
+
+
+def _extremes(x: Tensor) -> tuple[float, float]:
+    """The smallest and the largest value, or NaN."""
+    if x.is_meta or not x.is_floating_point() or not x.numel():
+        return math.nan, math.nan
+    low, high = torch.aminmax(x)
+    return low.item(), high.item()
+
+
+def _values(inputs: Any) -> Any:
+    """Example inputs with normal values in the place of zeros."""
+    if isinstance(inputs, Tensor):
+        if inputs.is_meta or not inputs.is_floating_point() or inputs.any():
+            return inputs
+        normal = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
+        return normal.to(inputs)
+    if isinstance(inputs, dict):
+        return {k: _values(v) for k, v in inputs.items()}
+    return type(inputs)(_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
 
 
 def _call(model: nn.Module, example_inputs: Any) -> None:

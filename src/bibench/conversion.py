@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +15,7 @@ from bibench import auditing
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit, Call
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
-from bibench.errors import BiBenchError, ConversionError
+from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
 from bibench.spec import LayerSpec, of_layer
@@ -62,6 +63,9 @@ def binarize(
         pad_value: what zero-padded convolutions see at the border after the sign: 0 (default), 1 or -1.
         **options: options of the operator, such as ``profile="original"``.
 
+    Warns:
+        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU.
+
     Raises:
         ConversionError: a wrapped or already binarized model, or nothing left to replace.
         UnknownNameError: no such operator.
@@ -75,7 +79,10 @@ def binarize(
             FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
         else:
             BINARY_LAYERS[_float_class(module)].convert_(module, op)
-    return auditing.build(model, calls, reasons)
+    audit = auditing.build(model, calls, reasons)
+    if audit.warnings:
+        warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
+    return audit
 
 
 def resolve(

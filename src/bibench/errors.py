@@ -41,6 +41,10 @@ class MissingLibraryError(BiBenchError, ImportError):
     """A library of an optional extra that is not installed."""
 
 
+class BinarizationWarning(UserWarning):
+    """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
+
+
 def require(module: str, *, extra: str, purpose: str) -> None:
     """Raise `MissingLibraryError` with the install line when `module` cannot be imported."""
     import importlib.util

@@ -27,7 +27,7 @@ from bibench.train.cell import Hooks, Settings
 from bibench.worker import Result, run_cell
 
 from ..tracks.records import scored
-from ..worlds import TINY, bibench, cell, command, fresh_registries, tiny_world
+from ..worlds import TINY, bibench_here, cell, command, fresh_registries, tiny_world
 
 
 @dataclass
@@ -411,7 +411,7 @@ class TestMissingLibraries:
     def without(self, names: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run ``bibench`` where some libraries are not installed."""
         return subprocess.run(
-            [sys.executable, "-c", WITHOUT, names, *map(str, arguments)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", WITHOUT, names, *map(str, arguments)], capture_output=True, text=True, timeout=300
         )
 
     @pytest.mark.parametrize("name", ["lightning_fabric", "torchmetrics", "filelock"])
@@ -451,7 +451,7 @@ class TestPipes:
             command("plan", "quick", "--runs", tmp_path, *options),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             env={k: v for k, v in environment.items() if k not in ("NO_COLOR", "FORCE_COLOR")},
         )
         assert ended.returncode == 0
@@ -492,7 +492,9 @@ class TestPipes:
 
     @pytest.mark.slow
     def test_run_json_is_alone_on_standard_output(self, runs: Path, tmp_path: Path) -> None:
-        ended = bibench("run", "tiny", "--runs", tmp_path, "--load", TINY, "--operators", "bnn,impossible", "--json")
+        ended = bibench_here(
+            "run", "tiny", "--runs", tmp_path, "--load", TINY, "--operators", "bnn,impossible", "--json"
+        )
         assert ended.returncode == 0, ended.stderr
         data = json.loads(ended.stdout)
         assert [(c["operator"], c["status"]) for c in data["cells"]] == [

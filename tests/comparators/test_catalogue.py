@@ -14,7 +14,7 @@ from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import PAPER_ORDER, known_operators
 from bibench.suite import SUITES, cells
 
-from ..worlds import bibench
+from ..worlds import bibench_here, fresh_registries
 
 
 @pytest.mark.parametrize("name", list(COMPRESSORS))
@@ -77,13 +77,12 @@ def test_an_unknown_name_and_a_name_twice() -> None:
 
 
 def test_the_command_line_lists_counts_and_checks_them(tmp_path) -> None:
-    listed = json.loads(bibench("list", "comparators", "--json", cwd=tmp_path).stdout)
+    listed = json.loads(bibench_here("list", "comparators", "--json").stdout)
     assert [row["name"] for row in listed] == known_comparators()
-    assert "lsq" not in bibench("list", "operators", cwd=tmp_path).stdout
-    counted = bibench(
+    assert "lsq" not in bibench_here("list", "operators").stdout
+    counted = bibench_here(
         *("complexity", "resnet20", "--task", "cifar10", "--format", "json"),
         *("--operators", "lsq[bits=4],l1_filters[ratio=0.5],resrep"),
-        cwd=tmp_path,
     ).stdout
     assert "decides in training" in counted and "l1_filters[ratio=0.5]" in counted
     mine = tmp_path / "mine.py"
@@ -92,7 +91,8 @@ def test_the_command_line_lists_counts_and_checks_them(tmp_path) -> None:
         "from bibench.compressor import compressor\n\n"
         "@compressor('half')\nclass Half(L1Filters):\n    def __init__(self):\n        super().__init__(ratio=0.5)\n"
     )
-    assert "6 of 6 contracts hold" in bibench("check", str(mine), cwd=tmp_path).stdout
+    with fresh_registries(COMPRESSORS):
+        assert "6 of 6 contracts hold" in bibench_here("check", mine).stdout
 
 
 class TestTable21:

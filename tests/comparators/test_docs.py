@@ -1,8 +1,6 @@
 """docs/compression.md: its code runs, its commands exist, and Table 21 in it is the one shipped."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +10,16 @@ from bibench.comparators.table21 import TABLE_21
 from bibench.complexity import PAPER, Comparison, compression, speedup
 from bibench.models import create
 
+from ..worlds import fresh_registries
+
 TEXT = (Path(__file__).parents[2] / "docs" / "compression.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
-def test_its_code_runs(code: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+def test_its_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with fresh_registries():
+        exec(compile(code, "compression.md", "exec"), {"__name__": "__main__"})
 
 
 def test_table_21_is_printed_as_shipped() -> None:

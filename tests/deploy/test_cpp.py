@@ -13,9 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
+import bibench
 from bibench import deploy
+from bibench.deploy.session import session_options
 
 from ..test_docs import blocks
 
@@ -75,6 +78,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library as another version of bibench brings it."""
+    folder = tmp_path_factory.mktemp("newer")
+    succeed("cmake", "-S", ROOT, "-B", folder, "-DBIBENCH_OPENMP=OFF", "-DBIBENCH_VERSION=99.1")
+    succeed("cmake", "--build", folder, "--parallel", "2", "--target", "bibench_ort")
+    return folder / "libbibench_ort.so"
+
+
 def library(build: Path) -> Path:
     return build / "bibench" / "libbibench_ort.so"
 
@@ -103,6 +115,35 @@ def test_library_needs_neither_python_nor_openmp(build: Path) -> None:
 def test_the_other_library_of_python_is_refused_with_a_reason(build: Path, model: Path) -> None:
     done = run(build / "classify", model / "model.onnx", deploy.library(), model / "image.f32")
     assert done.returncode == 1 and "undefined symbol: Py" in done.stderr
+
+
+def test_two_versions_for_one_session_are_refused_with_their_names(build: Path, newer: Path) -> None:
+    for first, second in ((library(build), newer), (newer, library(build))):
+        options = onnxruntime.SessionOptions()
+        options.register_custom_ops_library(str(first))
+        names = [f"{path} (version {'99.1' if path == newer else bibench.__version__})" for path in (first, second)]
+        message = f"two libraries register the operators of domain 'bibench' with one session: {' and '.join(names)}"
+        with pytest.raises(Exception, match=re.escape(f"{message}; register one of them")):
+            options.register_custom_ops_library(str(second))
+        options.register_custom_ops_library(str(first))  # the same one again is none
+
+
+def test_two_versions_in_one_process_do_not_disturb_each_other(build: Path, newer: Path, model: Path) -> None:
+    """Nor the third one, of the Python module; each session keeps its own."""
+    images = np.fromfile(model / "image.f32", np.float32).reshape(-1, 3, 32, 32)
+    expected = deploy.load(model / "model.onnx")(images)[0]
+    sessions = []
+    for path in (library(build), newer, Path(deploy.library())):
+        options = session_options(1)
+        options.register_custom_ops_library(str(path))
+        assert options.get_session_config_entry("bibench.library").startswith(f"{path} (version ")
+        sessions.append(onnxruntime.InferenceSession(model / "model.onnx", options))
+    for session in [*sessions, *reversed(sessions)]:
+        (outputs,) = session.run(None, {session.get_inputs()[0].name: images})
+        np.testing.assert_array_equal(outputs, expected)
+    del sessions[1], session  # one goes, the others stay
+    for session in sessions:
+        np.testing.assert_array_equal(session.run(None, {session.get_inputs()[0].name: images})[0], expected)
 
 
 def test_bad_input(build: Path, model: Path, tmp_path: Path) -> None:

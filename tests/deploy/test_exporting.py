@@ -1,6 +1,7 @@
 """Whole models: every architecture, the manifest, task metrics, the command line, and bad input."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bibench import deploy
 from bibench.deploy import ENGINES
 from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
+from bibench.deploy.session import open_session, session_options
 from bibench.deploy.source import trained
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.train.cell import Hooks, Settings
@@ -22,7 +24,7 @@ from bibench.worker import run_cell
 
 from ..cli.test_cli import Call, call
 from ..worlds import TINY, cell, tiny_world
-from .models import CATALOGUE, Around, binary
+from .models import CATALOGUE, Around, binary, inputs
 
 __all__ = ["call"]
 
@@ -39,7 +41,15 @@ def test_every_architecture_is_the_same_model(name: str, tmp_path: Path) -> None
     assert report.layers
     assert report.equal, report.summary()
     assert made.inputs[0].shape[0] == "batch"
+    assert not shapeless(path)
     assert any("detector" in note for note in made.notes) == (name in ("ssd300", "faster_rcnn"))
+
+
+def shapeless(path: Path) -> list[str]:
+    """Outputs of 1-bit nodes whose shapes the file does not state: the library infers none."""
+    graph = onnx.load(path).graph
+    stated = {v.name for v in (*graph.value_info, *graph.output) if v.type.tensor_type.HasField("shape")}
+    return [name for node in graph.node if node.domain == "bibench" for name in node.output if name not in stated]
 
 
 Deployed = tuple[nn.Module, torch.Tensor, Path]
@@ -154,6 +164,41 @@ def test_int8_is_close_to_full_precision(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(x).numpy()
     found = deploy.load(tmp_path / "m.onnx")(x)[0]
+    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def optimized(path: Path) -> Counter[str]:
+    """What ONNX Runtime makes of the nodes of a file."""
+    options = session_options(1)
+    options.optimized_model_filepath = str(path.with_suffix(".optimized"))
+    open_session(path.read_bytes(), options, str(path))
+    return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+
+
+def test_int8_leaves_no_convolution_in_float(tmp_path: Path) -> None:
+    """Also behind shortcuts, which two nodes read: a baseline that falls back to float32 there is none."""
+    torch.manual_seed(0)
+    model = bibench.models.create("resnet18", width=4, num_classes=4, input_shape=(3, 32, 32)).eval()
+    x = torch.randn(4, 3, 32, 32)
+    bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime_int8", calibration=[[x.numpy()]])
+    nodes = optimized(tmp_path / "m.onnx")
+    assert nodes["QLinearConv"] == sum(isinstance(m, torch.nn.Conv2d) for m in model.modules()) == 20
+    assert nodes["QLinearAdd"] == 8 and nodes["Conv"] == nodes["FusedConv"] == nodes["Add"] == 0
+
+
+def test_int8_of_a_transformer_has_its_products_in_8_bits_and_nothing_else(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = bibench.models.create("bert", vocabulary=50, max_length=32, num_classes=4, input_shape=(16,)).eval()
+    x = inputs("bert", 8)
+    bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime_int8", calibration=[[one.numpy() for one in x]])
+    nodes = optimized(tmp_path / "m.onnx")
+    linear = sum(isinstance(m, torch.nn.Linear) for m in model.modules())
+    products = [kind for kind in nodes if "MatMul" in kind or "Gemm" in kind]
+    assert set(products) <= {"QLinearMatMul", "MatMulIntegerToFloat", "QGemm"}
+    assert sum(nodes[kind] for kind in products) == linear + 2 * nodes["Softmax"] and nodes["Softmax"] > 0
+    with torch.no_grad():
+        expected = model(*x).numpy()
+    found = deploy.load(tmp_path / "m.onnx")(*x)[0]
     assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
 
 

@@ -2,9 +2,7 @@
 
 import csv
 import subprocess
-import sys
 import tomllib
-import zipfile
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -120,18 +118,6 @@ def test_the_build_takes_them_into_the_wheel() -> None:
     tables_ = [str(file) for file in (ROOT / "src/bibench/published/raw").glob("*.csv")]
     ignored = subprocess.run(["git", "check-ignore", *tables_], cwd=ROOT, capture_output=True, text=True)
     assert (len(tables_), ignored.stdout) == (6, "")
-
-
-@pytest.mark.slow
-def test_an_installed_wheel_has_them(tmp_path: Path) -> None:
-    """The wheel itself, where what builds it is installed; the compiled core takes minutes."""
-    pytest.importorskip("scikit_build_core")
-    pytest.importorskip("nanobind")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps", "-w", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"bibench/published/raw/{file.name}" for file in RAW.iterdir()} <= packed
 
 
 HEADER = ",".join(accuracy.COLUMNS)

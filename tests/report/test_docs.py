@@ -1,37 +1,38 @@
 """docs/report.md is true: its code runs and its command builds what the table of pages names."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from bibench.report.page import pages
+from bibench.report.page import PAGES, pages
 
 from ..tracks.records import scored
+from ..worlds import bibench_here, fresh_registries
 from .sites import Html
 
 TEXT = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-MAIN = "import sys; from bibench.cli.app import main; main()"
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL), ids=["build", "page"])
-def test_the_code_runs(code: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True, env={**os.environ})
+def test_the_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with fresh_registries(PAGES):
+        exec(compile(code, "report.md", "exec"), {"__name__": "__main__"})
 
 
-def test_the_command_works_and_the_pages_are_those_of_the_table(tmp_path: Path) -> None:
+def test_the_command_works_and_the_pages_are_those_of_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     rows = scored({("t", "m", operator, seed): 0.5 for operator in ("fp32", "bnn") for seed in (0, 1)})
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "records.jsonl").write_text("".join(f"{r.to_line()}\n" for r in rows))
     (command,) = re.findall(r"```sh\n(.*?)\n```", TEXT, re.DOTALL)
     words = shlex.split(command)[1:]
-    result = subprocess.run(
-        [sys.executable, "-c", MAIN, *words], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    result = bibench_here(*words)
+    assert result.returncode == 0, result.stderr
     assert "site/index.html" in result.stdout
     assert "4 records" in result.stdout
     named = re.findall(r"^\| ([A-Z][\w ]+) \|", TEXT, re.MULTILINE)
@@ -48,13 +49,14 @@ def test_the_command_works_and_the_pages_are_those_of_the_table(tmp_path: Path) 
         (["runs", "-o", "runs"], "something else than a report"),
     ],
 )
-def test_mistakes_get_one_clear_error(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_mistakes_get_one_clear_error(
+    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     record = scored({("t", "m", "bnn", 0): 0.5})[0]
     (tmp_path / "runs" / "records.jsonl").write_text(record.to_line() + "\n")
-    result = subprocess.run(
-        [sys.executable, "-c", MAIN, "report", *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
+    result = bibench_here("report", *arguments)
     assert result.returncode == 2, result.stderr
     assert said in result.stderr
     assert "Traceback" not in result.stderr

@@ -32,6 +32,9 @@ from bibench.registry import Registry
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "bibench.deploy.engines")
 
+ROUNDING = 1e-5
+"""Of floats: differences up to this part of the largest magnitude in a layer or output are rounding."""
+
 Array = NDArray[Any]
 Calibration = Iterable[Sequence[Array]]
 """Batches of a model's inputs, for engines that choose ranges by data."""
@@ -107,6 +110,13 @@ class Engine:
     def layer_values(self, path: Path, inputs: Sequence[Array]) -> dict[str, LayerValues] | None:
         """What each 1-bit layer sees and gives in a forward on `inputs`; None if the engine cannot tell."""
         return None
+
+    def rounding(self, terms: Sequence[int]) -> float:
+        """Up to which part of the largest magnitude a difference from the training graph is rounding.
+
+        `terms`: of each 1-bit layer, how many products one output sums.
+        """
+        return ROUNDING
 
     def require(self) -> None:
         """Raise when models cannot be run here."""

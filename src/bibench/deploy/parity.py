@@ -20,16 +20,13 @@ from torch import Tensor, nn
 
 from bibench.attention import BinaryAttention
 from bibench.deploy.calling import Example
-from bibench.deploy.engine import Array, LayerValues
+from bibench.deploy.engine import ROUNDING, Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError
 from bibench.layers import BinaryLayer
 from bibench.products import product
 from bibench.spec import LayerSpec
-
-ROUNDING = 1e-5
-"""Of floats: differences up to this part of the largest magnitude in a layer or output are rounding."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,7 @@ class LayerParity:
         origins: flips in examples that had none before; the others follow from earlier ones.
         margin: largest distance from the threshold among the origins, in the training graph.
         input_scale: largest magnitude of its input.
+        rounding: part of it within which a margin is explained (`Engine.rounding`).
     """
 
     layer: str
@@ -52,11 +50,12 @@ class LayerParity:
     origins: int = 0
     margin: float = 0.0
     input_scale: float = 0.0
+    rounding: float = ROUNDING
 
     @property
     def explained(self) -> bool:
         """Whether every flip is of a value within rounding of its threshold, or follows from such a one."""
-        return self.margin <= ROUNDING * max(self.input_scale, 1.0)
+        return self.margin <= self.rounding * max(self.input_scale, 1.0)
 
 
 @dataclass
@@ -64,7 +63,8 @@ class Parity:
     """Of a whole model.
 
     `max_difference` is that of the outputs, `unflipped_difference` of the examples in which no sign
-    flipped, both relative to the largest output; `examples` without any flip of all.
+    flipped, both relative to the largest output; `examples` without any flip of all; `rounding` up to
+    which the engine's differences are rounding.
     """
 
     engine: str
@@ -73,11 +73,12 @@ class Parity:
     unflipped_difference: float = 0.0
     examples: int = 0
     unflipped: int = 0
+    rounding: float = ROUNDING
 
     @property
     def equal(self) -> bool:
         """Products are the same integers, flips are explained, and the rest agrees to rounding."""
-        return self.unflipped_difference <= ROUNDING and all(
+        return self.unflipped_difference <= self.rounding and all(
             layer.explained and not layer.product_difference for layer in self.layers
         )
 
@@ -117,13 +118,14 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     seen, expected = _trained(part, example)
     arrays = [t.numpy() for t in example.tensors]
     outputs = deployed(*arrays)
-    report = Parity(deployed.manifest.engine, examples=example.batch)
+    rounding = deployed.engine.rounding([_terms(s.module) for s in seen.values()])
+    report = Parity(deployed.manifest.engine, examples=example.batch, rounding=rounding)
     flipped = np.zeros(example.batch, bool)
     values = deployed.layer_values(*arrays)
     for layer, found in (values or {}).items():
         if layer not in seen:
             raise BiBenchError(f"the model has no 1-bit layer {layer!r}: it is not the one that was exported")
-        report.layers.append(_compare(layer, found, seen[layer], flipped))
+        report.layers.append(replace(_compare(layer, found, seen[layer], flipped), rounding=rounding))
     if values is None:
         report.layers = [LayerParity(name, None) for name in seen]
     elif missing := seen.keys() - values.keys():
@@ -206,6 +208,11 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
         margin = max(margin, float(distance[first].max(initial=0.0)))
         np.logical_or(flipped, per_example, out=flipped)
     return LayerParity(layer, off, total, flips, origins, margin, scale)
+
+
+def _terms(module: nn.Module) -> int:
+    """How many products an output of a 1-bit layer sums; 0 of an attention, where that depends on the input."""
+    return module.weight[0].numel() if isinstance(module, BinaryLayer) else 0
 
 
 def _product(signs: Tensor, weight: Tensor, spec: LayerSpec) -> Tensor:

@@ -11,13 +11,16 @@ from torch import nn
 
 import bibench
 from bibench.deploy import Deployed, manifest
+from bibench.deploy.engines.bibench import BiBench as Bibench
 from bibench.deploy.engines.larq import Larq
 from bibench.deploy.parity import verify
 from bibench.deploy.tflite import file
-from bibench.deploy.tflite.graph import BCONV, QUANTIZE
+from bibench.deploy.tflite.graph import BCONV, QUANTIZE, Graph
 from bibench.deploy.tflite.interpreter import VARIABLE, Kernel, missing
 from bibench.errors import BiBenchError, MissingLibraryError, StoreError, UnsupportedError
 from bibench.operators import known_operators
+from bibench.operators.base import channel_mean_abs
+from bibench.spec import LayerSpec
 
 from ..models import Around, binary, stir
 from ..test_layers import LAYERS
@@ -43,33 +46,29 @@ class Block(nn.Module):
 class Grid(nn.Module):
     """The blocks of all strides and borders, side by side."""
 
-    def __init__(self, operator: str) -> None:
+    def __init__(self, operator: str | type[bibench.Operator], **options: object) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         for stride, pad_value in itertools.product((1, 2), (0, 1, -1)):
             for channels, size in ((64, 8), (33, 7)):
                 block = Block(channels, channels * stride, stride)
                 x = torch.randn(1, channels, size, size)
-                bibench.binarize(block, operator, example_inputs=x, keep=(), pad_value=pad_value)
+                bibench.binarize(block, operator, example_inputs=x, keep=(), pad_value=pad_value, **options)
                 self.blocks.append(block)
 
     def forward(self, even: torch.Tensor, odd: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(block((even, odd)[i % 2]) for i, block in enumerate(self.blocks))
 
 
-@runs_here
-@pytest.mark.parametrize("operator", RUNS)
-def test_strides_and_borders_of_each_operator(operator: str, tmp_path: Path) -> None:
-    """Stride 1 and 2, borders 0, 1 and -1; bnn has no scale, the others have one."""
-    torch.manual_seed(0)
-    model = stir(Grid(operator))
+def exported(model: Grid, path: Path) -> Graph:
+    """The file of a grid, after it was verified: products are the same integers, and floats agree to rounding."""
+    stir(model)
     for name, parameter in model.named_parameters():
         if ".operator." in name and parameter.dim() <= 3:
             nn.init.normal_(parameter)
     x = torch.randn(2, 64, 8, 8), torch.randn(2, 33, 7, 7)
     for one in x:
         one.view(-1)[::7], one.view(-1)[1::7] = 0.0, -0.0
-    path = tmp_path / "model.tflite"
     bibench.export(model, path, x, "larq")
     report = verify(path, model, x)
     assert {layer.product_difference for layer in report.layers} == {0.0}
@@ -84,10 +83,45 @@ def test_strides_and_borders_of_each_operator(operator: str, tmp_path: Path) -> 
         factor = float(np.abs(graph.tensors[scale].data).max())  # type: ignore[arg-type]
         fan_in = 9 * (64 if len(trained[0]) % 64 == 0 else 33)
         assert np.abs(trained.numpy() - found).max() <= 4 * 6e-8 * fan_in * max(factor, 1)
+    return graph
+
+
+@runs_here
+@pytest.mark.parametrize("operator", RUNS)
+def test_strides_and_borders_of_each_operator(operator: str, tmp_path: Path) -> None:
+    """Stride 1 and 2, borders 0, 1 and -1; bnn has no scale, the others have one."""
+    torch.manual_seed(0)
+    graph = exported(Grid(operator), tmp_path / "model.tflite")
     codes = [op.code for op in graph.operators]
     assert codes.count(BCONV) == 12
     if operator != "reactnet":  # each layer has its own thresholds
         assert codes.count(QUANTIZE) < 12  # shared where two layers take the same signs
+
+
+class Scaled(bibench.Operator):
+    """Signs, with a factor per output channel or without."""
+
+    def __init__(self, spec: LayerSpec, *, profile: str = "default", alpha: bool = True) -> None:
+        super().__init__(spec, profile=profile)
+        self.alpha = alpha
+
+    def scale(self, w: torch.Tensor) -> torch.Tensor | None:
+        return channel_mean_abs(w) if self.alpha else None
+
+
+@runs_here
+@pytest.mark.parametrize("alpha", [True, False])
+def test_strides_and_borders_with_and_without_a_scaling_factor(alpha: bool, tmp_path: Path) -> None:
+    """The same operator; the factor is in the constants of the 1-bit convolution, together with the norm's."""
+    torch.manual_seed(0)
+    model = Grid(Scaled, alpha=alpha)
+    graph = exported(model, tmp_path / "model.tflite")
+    scales = [graph.tensors[op.inputs[2]].data for op in graph.operators if op.code == BCONV]
+    for block, scale in zip(model.blocks, scales, strict=True):
+        norm, weight = block.norm, block.conv.weight
+        factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+        wanted = factor * weight.abs().mean((1, 2, 3)) if alpha else factor
+        np.testing.assert_allclose(scale, wanted.detach().numpy(), rtol=1e-5)
 
 
 @runs_here
@@ -111,13 +145,15 @@ def test_all_kinds_of_layers(operator: str, tmp_path: Path) -> None:
 
 
 @runs_here
-@pytest.mark.parametrize("name", ["resnet18", "vgg_small", "pointnet", "ssd300"])
+@pytest.mark.parametrize("name", ["resnet18", "vgg_small", "pointnet", "ssd300", "faster_rcnn"])
 def test_whole_models(name: str, tmp_path: Path) -> None:
     model, x = binary(name, "reactnet")
     made = bibench.export(model, tmp_path / name, x, "larq")
     path = tmp_path / f"{name}.tflite"
     report = verify(path, model, x)
     assert report.equal, report.summary()
+    terms = [layer.weight[0].numel() for _, layer in bibench.binary_layers(model)]
+    assert report.rounding == max(1e-5, 3 * 2**-24 * sum(terms) ** 0.5) < 3e-5
     graph = file.read(path.read_bytes(), "")
     assert [op.code for op in graph.operators].count(BCONV) == len(made.layers) == len(report.layers)
     assert any("batch is 1" in note for note in made.notes)
@@ -134,6 +170,12 @@ def test_all_kernels_agree(kernel: Kernel, xnnpack: bool, tmp_path: Path) -> Non
     loaded = engine.load(tmp_path / "m.tflite", threads=2)
     with torch.no_grad():
         np.testing.assert_allclose(engine.run(loaded, [x.numpy()])[0], model(x).numpy(), atol=1e-5)
+
+
+def test_rounding_grows_with_the_root_of_what_is_summed() -> None:
+    assert Larq().rounding([]) == Larq().rounding([9, 9]) == 1e-5
+    assert Larq().rounding([4608] * 16) == 2 * Larq().rounding([1152] * 16) == pytest.approx(4.86e-5, rel=1e-2)
+    assert Bibench().rounding([4608] * 16) == 1e-5
 
 
 def test_files_are_small(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bibench.deploy import manifest
-from bibench.deploy.engine import Array, Calibration, Engine, LayerValues, check_inputs, engine
+from bibench.deploy.engine import ROUNDING, Array, Calibration, Engine, LayerValues, check_inputs, engine
 from bibench.deploy.graph import Canonical
 from bibench.deploy.statement import Stated
 from bibench.deploy.tflite import file
@@ -60,6 +61,15 @@ class Larq(Engine):
         if spec.groups != 1:
             return f"a grouped convolution (groups={spec.groups}); the 1-bit convolution has one group"
         return ""
+
+    def rounding(self, terms: Sequence[int]) -> float:
+        """Larq Compute Engine computes scale × dot + bias of K products as (bias + K·scale) - 2·scale × popcount.
+
+        K·scale, its sum with the bias and the product with the popcount, which is near K/2, are rounded by up to
+        2^-24 K·|scale| each, in an output whose typical size is √K·|scale|: by a part 3·2^-24 √K. Layers' errors are
+        independent and add in squares: 3·2^-24 √(ΣK).
+        """
+        return max(ROUNDING, 3 * 2.0**-24 * math.sqrt(sum(terms)))
 
     def notes(self, canonical: Canonical) -> list[str]:
         return [self.note] if canonical.dynamic else []
