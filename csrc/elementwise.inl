@@ -44,29 +44,85 @@ void approx_sign(const float* grad, const float* x, float* out, int64_t n) {
   }
 }
 
+// sum_k c[k] square^k by Horner's scheme, without a loop, which would keep the compiler from vectorizing the one around.
+template <int terms>
+inline float horner(const float* c, float square) {
+  if constexpr (terms == 1) {
+    return c[0];
+  } else {
+    const float product = horner<terms - 1>(c + 1, square) * square;
+    return product + c[0];
+  }
+}
+
+// Calls body<terms>() for a number of terms that is known when the program runs.
+template <int terms = 1, class Body>
+void with_terms(int wanted, Body&& body) {
+  if (wanted == terms) return body.template operator()<terms>();
+  if constexpr (terms < kMaxTerms) with_terms<terms + 1>(wanted, body);
+}
+
+// Calls finish(i, value of the polynomial at x[i]) for every i. Values are made in blocks held in cache: were they
+// discarded in the same loop, the compiler would branch around making them.
+template <class Finish>
+void polynomial_of(const float* x, int64_t n, const float* c, int terms, Finish finish) {
+  constexpr int64_t kBlock = 256;
+  with_terms(terms, [=]<int count>() {
+    float value[kBlock];
+    for (int64_t start = 0; start < n; start += kBlock) {
+      const int64_t size = n - start < kBlock ? n - start : kBlock;
+      for (int64_t i = 0; i < size; ++i) value[i] = horner<count>(c, x[start + i] * x[start + i]);
+#pragma GCC ivdep
+      for (int64_t i = 0; i < size; ++i) finish(start + i, value[i]);
+    }
+  });
+}
+
 void even_polynomial(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                      float window) {
-  constexpr int64_t kBlock = 256;  // the polynomial is evaluated term by term over a block held in cache
-  float square[kBlock], value[kBlock];
-  for (int64_t start = 0; start < n; start += kBlock) {
-    const int64_t size = n - start < kBlock ? n - start : kBlock;
-    const float* xs = x + start;
-    for (int64_t i = 0; i < size; ++i) {
-      square[i] = xs[i] * xs[i];
-      value[i] = c[terms - 1];
-    }
-    for (int k = terms - 2; k >= 0; --k) {
-      const float coefficient = c[k];
-      for (int64_t i = 0; i < size; ++i) {
-        const float product = value[i] * square[i];
-        value[i] = product + coefficient;
-      }
-    }
-    for (int64_t i = 0; i < size; ++i) {
-      const float factor = std::fabs(xs[i]) > window ? 0.0f : value[i];
-      out[start + i] = grad[start + i] * factor;
-    }
+  polynomial_of(x, n, c, terms, [=](int64_t i, float value) {
+    out[i] = grad[i] * (std::fabs(x[i]) > window ? 0.0f : value);
+  });
+}
+
+// Sine and cosine as bibench.noise has them: x = half_turns * pi + rest with the rest within a quarter turn, where
+// polynomials are accurate to float32. Pi is split into parts whose products with half_turns are exact.
+constexpr float kSine[] = {1.0f, -0.16666658222675323f, 0.008333049714565277f, -0.00019809004152193666f,
+                           2.6050781798403477e-06f};
+constexpr float kCosine[] = {1.0f, -0.5f, 0.04166663438081741f, -0.0013888359535485506f, 2.4760092856013216e-05f,
+                             -2.605036399927485e-07f};
+constexpr float kFarthest = 8192.0f;
+
+struct Turned {
+  float rest, sign;
+};
+
+inline Turned half_turns(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer, the nearest (even when in doubt)
+  const float size = std::fabs(x), v = std::copysign(size > kFarthest ? kFarthest : size, x);
+  const float count = (v * 0.31830987334251404f + kRound) - kRound;
+  const float odd = count - 2.0f * ((count * 0.5f + kRound) - kRound);  // 0, or 1 or -1
+  return {((v - count * 3.140625f) - count * 0.0009675025939941406f) - count * 1.5099580252808664e-07f,
+          1.0f - 2.0f * (odd * odd)};
+}
+
+// out = ±1 by the sign of x, + amount * sin(x).
+void sign_sine(const float* __restrict x, float amount, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const Turned t = half_turns(x[i]);
+    const float sine = t.sign * (t.rest * horner<5>(kSine, t.rest * t.rest));
+    out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * sine;
   }
+}
+
+// The gradient of that: grad * (even polynomial + amount * cos(x)).
+void even_polynomial_cosine(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
+                            float window, float amount) {
+  polynomial_of(x, n, c, terms, [=](int64_t i, float value) {
+    const Turned t = half_turns(x[i]);
+    const float cosine = t.sign * horner<6>(kCosine, t.rest * t.rest);
+    out[i] = grad[i] * ((std::fabs(x[i]) > window ? 0.0f : value) + amount * cosine);
+  });
 }
 
 // Signs as bytes: +1 where x + shift >= 0, else -1. `shift` may be null; otherwise it has a value for each x

@@ -19,6 +19,7 @@ inline constexpr int kWordBits = 32;
 inline constexpr int kLanes = 16;
 inline constexpr int kMaxTilePixels = 8;
 inline constexpr int kMaxTileBlocks = 2;
+inline constexpr int kMaxTerms = 20;
 
 // The words of one output: `count` stretches of `words` consecutive words, at these offsets from the
 // output's base pointer (one run for each row of a filter, or for each tap).
@@ -124,9 +125,14 @@ struct Kernels {
   // out = grad * surrogate'(x), n values; `out` may be `grad`.
   void (*ste)(const float* grad, const float* x, float* out, int64_t n, float clip);
   void (*approx_sign)(const float* grad, const float* x, float* out, int64_t n);
-  // The factor is an even polynomial sum_k c[k] x^(2k) (Horner's scheme, no fused multiply-add), 0 beyond `window`.
+  // The factor is an even polynomial sum_k c[k] x^(2k) of up to kMaxTerms terms (Horner's scheme, no fused
+  // multiply-add), 0 beyond `window`.
   void (*even_polynomial)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                           float window);
+  // out = sign(x) + amount * sin(x), and its gradient: the polynomial, 0 beyond `window`, + amount * cos(x).
+  void (*sign_sine)(const float* x, float amount, float* out, int64_t n);
+  void (*even_polynomial_cosine)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
+                                 float window, float amount);
   // out = scale where x >= 0, else -scale, n values.
   void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
   // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes, sums of their

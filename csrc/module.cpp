@@ -245,6 +245,14 @@ void sign(const Array& x, const Output& out, int threads) {
   elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign(from + i, to + i, n); });
 }
 
+void sign_sine(const Array& x, float amount, const Output& out, int threads) {
+  const int64_t size = same_memory(x, out, "x and out");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign_sine(from + i, amount, to + i, n); });
+}
+
 template <class Kernel>
 void gradient(const Array& grad, const Array& x, const Output& out, int threads, Kernel&& kernel) {
   const int64_t size = same_memory(grad, x, "grad and x");
@@ -252,6 +260,11 @@ void gradient(const Array& grad, const Array& x, const Output& out, int threads,
   const float *g = grad.data(), *v = x.data();
   float* to = out.data();
   elementwise(size, threads, [&](int64_t i, int64_t n) { kernel(g + i, v + i, to + i, n); });
+}
+
+void check_terms(const std::vector<float>& c) {
+  check(!c.empty() && c.size() <= bibench::kMaxTerms,
+        "coefficients must be 1 to " + std::to_string(bibench::kMaxTerms) + ", got " + std::to_string(c.size()));
 }
 
 bibench::Normalization normalization(int64_t n, bool unbiased, float eps, float deviation, bool centre) {
@@ -543,7 +556,7 @@ NB_MODULE(_core, m) {
   m.def(
       "even_polynomial",
       [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, int threads) {
-        check(!c.empty(), "coefficients must not be empty");
+        check_terms(c);
         const Kernels& k = kernels();
         gradient(grad, x, out, threads, [&](const float* g, const float* v, float* to, int64_t n) {
           k.even_polynomial(g, v, to, n, c.data(), static_cast<int>(c.size()), window);
@@ -551,4 +564,18 @@ NB_MODULE(_core, m) {
       },
       "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "threads"_a,
       "out = grad * sum_k c[k] x^(2k) where |x| <= window, else 0.");
+  m.def("sign_sine", &sign_sine, "x"_array, "amount"_a, "out"_array, "threads"_a,
+        "out = +1 where x >= 0, else -1; plus amount * sin(x).");
+  m.def(
+      "even_polynomial_cosine",
+      [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, float amount,
+         int threads) {
+        check_terms(c);
+        const Kernels& k = kernels();
+        gradient(grad, x, out, threads, [&](const float* g, const float* v, float* to, int64_t n) {
+          k.even_polynomial_cosine(g, v, to, n, c.data(), static_cast<int>(c.size()), window, amount);
+        });
+      },
+      "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "amount"_a, "threads"_a,
+      "out = grad * (sum_k c[k] x^(2k) where |x| <= window, else 0, + amount * cos(x)).");
 }

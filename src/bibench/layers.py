@@ -64,7 +64,7 @@ class BinaryLayer(nn.Module):
         scale, fixed = op.scale(self.weight), op.scale_in_weight_gradient
         if not op.exact_signs or spec.padding_mode != "zeros":
             activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
-            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype)
+            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype, op.scale_first)
         learned = scale is not None and (scale.requires_grad or fixed)
         estimators = (op.activation_estimator, op.weight_estimator)
         values = (exact(op.activation(x)), exact(op.weight(self.weight)))

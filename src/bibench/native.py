@@ -91,6 +91,14 @@ def sign(x: Tensor) -> Tensor:
     return out
 
 
+def sign_sine(x: Tensor, amount: float) -> Tensor:
+    """±1 of a dense tensor, plus amount · sin(x)."""
+    x = x.detach()
+    out = torch.empty_like(x)
+    _core.sign_sine(x, amount, out, torch.get_num_threads())
+    return out
+
+
 def sign_scaled(x: Tensor, scale: Tensor) -> Tensor:
     """±scale by the sign of contiguous rows x (R, N), scale (R,)."""
     x = x.detach()

@@ -30,17 +30,40 @@ def scaled_product(
     spec: LayerSpec,
     scale_in_weight_gradient: bool = False,
     backward_dtype: torch.dtype | None = None,
+    scale_first: bool = False,
 ) -> Tensor:
     """`product` times the scale per output channel, with the operator's convention for gradients.
 
-    A scale that requires grad follows the product rule (so does any with `scale_in_weight_gradient`).
+    `scale_first` multiplies the weights, not the products: for weights with noise, whose products are no integers
+    that would have to be kept. A scale that requires grad follows the product rule (so does any with `scale_in_weight_gradient`).
     Any other is a statistic of the weight: the gradient is that of the product with the weight
     scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
     """
     if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
         return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
     padded, padding = spec.padded(exact(activation))
-    return ScaledProduct.apply(padded, exact(weight), scale, spec, padding, backward_dtype)
+    weight = exact(weight)
+    if scale_first and scale is not None:
+        weight, scale = _ScaledFilters.apply(weight, scale), None
+    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward_dtype)
+
+
+class _ScaledFilters(torch.autograd.Function):
+    """Filters times the scale, by which the gradient is not multiplied."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(w: Tensor, scale: Tensor) -> Tensor:
+        return _scaled_filters(w, scale)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:

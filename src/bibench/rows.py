@@ -60,7 +60,7 @@ def fold_first(values: Tensor) -> Tensor:
 
 def as_rows(x: Tensor) -> Tensor:
     """(N, …) as (N, rest) in the order of memory, which a reduction does not care for; a view where x is dense."""
-    if _is_channels_last(x):
+    if is_channels_last(x):
         x = x.permute(0, 2, 3, 1)
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
@@ -68,7 +68,7 @@ def as_rows(x: Tensor) -> Tensor:
 def from_rows(rows: Tensor, like: Tensor) -> Tensor:
     """The inverse of `as_rows`: `rows` in the shape (but for the first axis) and memory order of `like`."""
     count = rows.shape[0]
-    if _is_channels_last(like):
+    if is_channels_last(like):
         channels, height, width = like.shape[1:]
         return rows.reshape(count, height, width, channels).permute(0, 3, 1, 2)
     return rows.reshape(count, *like.shape[1:])
@@ -295,7 +295,7 @@ class _MultiplyPixels(torch.autograd.Function):
 
 def times_pixels(y: Tensor, factor: Tensor) -> Tensor:
     """``y · factor``, without a gradient where the kernels do it."""
-    per_pixel = _is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
+    per_pixel = is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
     if per_pixel and native.serves(y, factor) and not torch.is_grad_enabled():
         rows = y.permute(0, 2, 3, 1)
         return native.multiply_rows(rows.reshape(-1, y.shape[1]), factor.reshape(-1)).view(rows.shape).movedim(-1, 1)
@@ -305,9 +305,10 @@ def times_pixels(y: Tensor, factor: Tensor) -> Tensor:
 def in_order_of(gamma: Tensor, y: Tensor) -> Tensor:
     """gamma, one example, as a batch of one in y's memory order, without which products run element by element."""
     return gamma[None].contiguous(
-        memory_format=torch.channels_last if _is_channels_last(y) else torch.contiguous_format
+        memory_format=torch.channels_last if is_channels_last(y) else torch.contiguous_format
     )
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (N, C, H, W) lies in memory channels last, and not also in the order of its axes."""
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
