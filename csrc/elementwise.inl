@@ -106,23 +106,54 @@ inline Turned half_turns(float x) {
           1.0f - 2.0f * (odd * odd)};
 }
 
-// out = ±1 by the sign of x, + amount * sin(x).
+// Whether all magnitudes are at most `limit`.
+bool within(const float* __restrict x, int64_t n, float limit) {
+  int outside = 0;
+  for (int64_t i = 0; i < n; ++i) outside |= !(std::fabs(x[i]) <= limit);
+  return !outside;
+}
+
+// out = ±1 by the sign of x, + amount * sin(x). Where a block needs no half turns, they are left out.
 void sign_sine(const float* __restrict x, float amount, float* __restrict out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const Turned t = half_turns(x[i]);
-    const float sine = t.sign * (t.rest * horner<5>(kSine, t.rest * t.rest));
-    out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * sine;
+  constexpr int64_t kBlock = 512;
+  constexpr float kQuarter = 1.5f;  // below a quarter turn
+  for (int64_t start = 0; start < n; start += kBlock, x += kBlock, out += kBlock) {
+    const int64_t size = n - start < kBlock ? n - start : kBlock;
+    if (within(x, size, kQuarter)) {
+      for (int64_t i = 0; i < size; ++i)
+        out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * (x[i] * horner<5>(kSine, x[i] * x[i]));
+      continue;
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      const Turned t = half_turns(x[i]);
+      const float sine = t.sign * (t.rest * horner<5>(kSine, t.rest * t.rest));
+      out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * sine;
+    }
   }
 }
 
-// The gradient of that: grad * (even polynomial + amount * cos(x)).
+// grad * even polynomial up to `window`, and beyond it grad * (amount * cos(x)).
 void even_polynomial_cosine(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                             float window, float amount) {
-  polynomial_of(x, n, c, terms, [=](int64_t i, float value) {
-    const Turned t = half_turns(x[i]);
-    const float cosine = t.sign * horner<6>(kCosine, t.rest * t.rest);
-    out[i] = grad[i] * ((std::fabs(x[i]) > window ? 0.0f : value) + amount * cosine);
-  });
+  constexpr int64_t kBlock = 512;
+  for (int64_t start = 0; start < n; start += kBlock) {
+    const int64_t size = n - start < kBlock ? n - start : kBlock;
+    const float *g = grad + start, *v = x + start;
+    float* to = out + start;
+    if (within(v, size, window)) {
+      even_polynomial(g, v, to, size, c, terms, window);
+      continue;
+    }
+    float cosine[kBlock];
+    for (int64_t i = 0; i < size; ++i) {
+      const Turned t = half_turns(v[i]);
+      cosine[i] = amount * (t.sign * horner<6>(kCosine, t.rest * t.rest));
+    }
+    const float* beyond = cosine;
+    polynomial_of(v, size, c, terms, [=](int64_t i, float value) {
+      to[i] = g[i] * (std::fabs(v[i]) > window ? beyond[i] : value);
+    });
+  }
 }
 
 // Signs as bytes: +1 where x + shift >= 0, else -1. `shift` may be null; otherwise it has a value for each x

@@ -129,7 +129,7 @@ struct Kernels {
   // multiply-add), 0 beyond `window`.
   void (*even_polynomial)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                           float window);
-  // out = sign(x) + amount * sin(x), and its gradient: the polynomial, 0 beyond `window`, + amount * cos(x).
+  // out = sign(x) + amount * sin(x), and its gradient: grad * the polynomial, or * amount * cos(x) beyond `window`.
   void (*sign_sine)(const float* x, float amount, float* out, int64_t n);
   void (*even_polynomial_cosine)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                                  float window, float amount);

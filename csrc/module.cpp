@@ -577,5 +577,5 @@ NB_MODULE(_core, m) {
         });
       },
       "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "amount"_a, "threads"_a,
-      "out = grad * (sum_k c[k] x^(2k) where |x| <= window, else 0, + amount * cos(x)).");
+      "out = grad * (sum_k c[k] x^(2k) where |x| <= window, else amount * cos(x)).");
 }

@@ -7,7 +7,9 @@ what goes over all of x elementwise is one pass each way, on the compiled kernel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,7 @@ def _half_turns(x: Tensor) -> tuple[Tensor, Tensor]:
     return x, 1 - 2 * (odd * odd)
 
 
-def _horner(coefficients: tuple[float, ...], square: Tensor) -> Tensor:
+def _horner(coefficients: Sequence[float], square: Tensor) -> Tensor:
     value = torch.full_like(square, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         value = value * square + coefficient
@@ -75,11 +77,20 @@ class WithSine(Surrogate):
     amount: float
 
     def gradient(self, x: Tensor) -> Tensor:
-        return self.inner.gradient(x) + self.amount * cosine(x)
+        kernel = self.kernel() if _by_polynomial(x) else None
+        if kernel is None:
+            return self.inner.gradient(x) + self.amount * cosine(x)
+        _, coefficients, window, amount = kernel
+        return torch.where(x.abs() > window, amount * cosine(x), _horner(coefficients, x * x))
 
     def kernel(self) -> tuple[Any, ...] | None:
-        inner = self.inner.kernel()
-        return ("even_polynomial_cosine", *inner[1:], self.amount) if inner and inner[0] == "even_polynomial" else None
+        """Of a polynomial, the cosine's terms are added to its coefficients: inside the window it is one polynomial."""
+        name, *parameters = self.inner.kernel() or (None,)
+        if name != "even_polynomial":
+            return None
+        coefficients, window = parameters
+        pairs = zip_longest(coefficients, COSINE, fillvalue=0.0)
+        return "even_polynomial_cosine", [float(np.float32(c + self.amount * d)) for c, d in pairs], window, self.amount
 
 
 def noisy_activations(
@@ -131,12 +142,12 @@ class _NoisySigns(torch.autograd.Function):
         x: Tensor, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool
     ) -> tuple[Tensor, Tensor]:
         with without_autocast(x):
-            hidden = _shrink(down, x).clamp(min=0)
+            hidden = _shrink(down, x).clamp_(min=0)
             if not ternary and native.serves(x) and x.is_contiguous():
                 out = native.sign_sine(x, SINE_SHARE * amount)
             else:
                 out = (torch.sign(x) if ternary else sign(x)) + (SINE_SHARE * amount) * sine(x)
-            return _add_spread(out, amount * hidden, up), hidden
+            return _add_spread(out, hidden, amount * up), hidden
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -150,7 +161,8 @@ class _NoisySigns(torch.autograd.Function):
         with without_autocast(x):
             if torch.is_grad_enabled():  # a second derivative: the hidden layer depends on x as well
                 hidden = _shrink(down, x).clamp(min=0)
-            back = (ctx.amount * _shrink(up.T, grad)) * (hidden > 0).to(grad.dtype)
+            up = ctx.amount * up
+            back = torch.ops.aten.threshold_backward(_shrink(up.T.contiguous(), grad), hidden, 0)
             for_up = ctx.amount * _correlate(hidden, grad).T if ctx.needs_input_grad[2] else None
             for_down = _correlate(back, x) if ctx.needs_input_grad[1] else None
             for_x = None
