@@ -350,33 +350,46 @@ void approx_sign_row(const float* __restrict grad, const float* __restrict x, in
   unscale_row(passed, x, stats, n, how, out, buffer);
 }
 
-// total = the fold over `rows` rows of n values, which is overwritten.
-void fold_lines(float* __restrict values, int64_t rows, int64_t n, float* __restrict total) {
-  while (rows > 1) {
-    const int64_t upper = (rows + 1) / 2;
-    for (int64_t i = 0; i < (rows - upper) * n; ++i) values[i] += values[upper * n + i];
-    rows = upper;
+// The sum of grad * sign(x) over a filter, folded; grad is multiplied by `scale`.
+float filter_scale_gradient(float* __restrict grad, const float* __restrict x, float scale, int64_t n,
+                            float* __restrict buffer) {
+  const float total = fold_of([=](int64_t i) { return grad[i] * (x[i] >= 0.0f ? 1.0f : -1.0f); }, n, buffer);
+  for (int64_t i = 0; i < n; ++i) grad[i] *= scale;
+  return total;
+}
+
+// total = the sum of `rows` rows of n values, which are overwritten: neighbours are added until one row is left.
+void sum_neighbours(float* __restrict values, int64_t rows, int64_t n, float* __restrict total) {
+  for (; rows > 1; rows = (rows + 1) / 2) {
+    for (int64_t r = 0; r < rows / 2; ++r) {
+      const float *low = values + 2 * r * n, *high = low + n;
+      float* to = values + r * n;
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) to[i] = low[i] + high[i];
+    }
+    if (rows % 2)
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) values[rows / 2 * n + i] = values[(rows - 1) * n + i];
   }
   for (int64_t i = 0; i < n; ++i) total[i] = values[i];
 }
 
-// Gradients of y = x * gamma over `count` rows of n values, `step` values apart: out = grad * gamma, and, folded
-// over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
+// Gradients of y = x * gamma over `count` rows of n values, `step` values apart: out = grad * gamma, and, summed as
+// above over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
 template <class T>
 void rescale_backward_of(const float* __restrict grad, const T* __restrict x, const float* __restrict gamma,
                          int64_t count, int64_t n, int64_t step, float* __restrict out, float* __restrict total,
                          float* __restrict buffer) {
-  const int64_t half = (count + 1) / 2, far = half * step;
-  for (int64_t r = 0; r < half; ++r) {
+  for (int64_t r = 0; r < count; r += 2) {
     const float* g = grad + r * step;
     const T* v = x + r * step;
-    float *__restrict to = out + r * step, *__restrict sum = buffer + r * n;
-    if (half + r < count)
+    float *__restrict to = out + r * step, *__restrict sum = buffer + r / 2 * n;
+    if (r + 1 < count)
       for (int64_t i = 0; i < n; ++i) {
-        const float low = g[i] * static_cast<float>(v[i]), high = g[i + far] * static_cast<float>(v[i + far]);
+        const float low = g[i] * static_cast<float>(v[i]), high = g[i + step] * static_cast<float>(v[i + step]);
         sum[i] = low + high;
         to[i] = g[i] * gamma[i];
-        to[i + far] = g[i + far] * gamma[i];
+        to[i + step] = g[i + step] * gamma[i];
       }
     else
       for (int64_t i = 0; i < n; ++i) {
@@ -384,7 +397,7 @@ void rescale_backward_of(const float* __restrict grad, const T* __restrict x, co
         to[i] = g[i] * gamma[i];
       }
   }
-  fold_lines(buffer, half, n, total);
+  sum_neighbours(buffer, (count + 1) / 2, n, total);
 }
 
 void rescale_backward(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
@@ -398,31 +411,30 @@ void rescale_kept_backward(const float* grad, const int16_t* x, const float* gam
 }
 
 // The gradient of sign(x + shift) by Bi-Real's polynomial over `count` rows of n values, `step` floats apart, and,
-// folded over the rows, its sum: the one of the shift. `out` may be `grad`; `buffer` as above.
+// over the rows, its sum: the one of the shift. `out` may be `grad`; `buffer` as above.
 void approx_sign_shifted(const float* grad, const float* __restrict x, const float* __restrict shift, int64_t count,
                          int64_t n, int64_t step, float* out, float* __restrict total, float* __restrict buffer) {
   const auto passed = [](float g, float v) {
     const float factor = 2.0f - 2.0f * std::fabs(v);
     return g * (factor < 0.0f ? 0.0f : factor);
   };
-  const int64_t half = (count + 1) / 2, far = half * step;
-  for (int64_t r = 0; r < half; ++r) {
+  for (int64_t r = 0; r < count; r += 2) {
     const float *g = grad + r * step, *__restrict v = x + r * step;
-    float *to = out + r * step, *__restrict sum = buffer + r * n;
-    if (half + r < count) {
+    float *to = out + r * step, *__restrict sum = buffer + r / 2 * n;
+    if (r + 1 < count) {
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        const float low = passed(g[i], v[i] + shift[i]), high = passed(g[i + far], v[i + far] + shift[i]);
+        const float low = passed(g[i], v[i] + shift[i]), high = passed(g[i + step], v[i + step] + shift[i]);
         sum[i] = low + high;
         to[i] = low;
-        to[i + far] = high;
+        to[i + step] = high;
       }
     } else {
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) sum[i] = to[i] = passed(g[i], v[i] + shift[i]);
     }
   }
-  fold_lines(buffer, half, n, total);
+  sum_neighbours(buffer, (count + 1) / 2, n, total);
 }
 
 // out[r] = mean of |x| over n values, for `count` rows. Rows are short (the channels of a pixel): the last four levels

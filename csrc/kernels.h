@@ -152,6 +152,10 @@ struct Kernels {
   // A row's gradient through scaling, sign and Bi-Real's polynomial.
   void (*approx_sign_row)(const float* grad, const float* x, int64_t n, const Normalization& how, float* out,
                           float* buffer);
+  // The gradients of a filter's scale (returned) and, in place, of its signs; `buffer` has room for n / 2 + 1 values.
+  float (*filter_scale_gradient)(float* grad, const float* x, float scale, int64_t n, float* buffer);
+  // `rows` rows of n values, which are overwritten: their sum, neighbours first.
+  void (*sum_neighbours)(float* values, int64_t rows, int64_t n, float* total);
   // Gradients of rows times gamma; see elementwise.inl.
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);

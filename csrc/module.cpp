@@ -362,15 +362,44 @@ void per_row_backward(const Array& grad, const Values& x, const Array& row, cons
   const float *g = grad.data(), *values = row.data();
   const auto* v = x.data();
   float *to = out.data(), *sums = total.data();
-  // Columns of all rows are held in cache; the more of them, the longer the stretches of memory that are read.
-  const int64_t columns = std::clamp<int64_t>((1 << 17) / rows / 64 * 64, 64, 4096), half = (rows + 1) / 2;
+  // A thread takes rows that follow each other, as the passes before and after do, so that they are in its cache; sums
+  // over 2^k such rows are the same for any k. Of these rows, columns that the cache holds are done one after another;
+  // the more of them, the longer the stretches of memory that are read.
+  int64_t part = 1;
+  while (part * 2 * std::max(1, threads) <= rows) part *= 2;
+  const int64_t parts = (rows + part - 1) / part, half = (part + 1) / 2;
+  const int64_t columns = std::clamp<int64_t>((1 << 17) / part / 64 * 64, 64, 4096), blocks = (n + columns - 1) / columns;
   nb::gil_scoped_release release;
-  bibench::parallel_for((n + columns - 1) / columns, threads, [&](int64_t begin, int64_t end) {
+  std::vector<float> part_sums(parts > 1 ? parts * n : 0);
+  float* part_sum = parts > 1 ? part_sums.data() : sums;
+  bibench::parallel_for(parts * blocks, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(half * columns);
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * columns, size = std::min(n - first, columns);
-      kernel(g + first, v + first, values + first, rows, size, n, to + first, sums + first, buffer.data());
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t p = unit / blocks, first = unit % blocks * columns, size = std::min(n - first, columns);
+      const int64_t start = p * part * n + first;
+      kernel(g + start, v + start, values + first, std::min(part, rows - p * part), size, n, to + start,
+             part_sum + p * n + first, buffer.data());
     }
+  });
+  if (parts > 1) kernels().sum_neighbours(part_sums.data(), parts, n, sums);
+}
+
+void filter_scale_gradients(const Output& grad, const Array& x, const Array& scale, const Output& total, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x");
+  const float* factors = channel_values(scale, rows, "scale");
+  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
+        "total must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  float *g = grad.data(), *sums = total.data();
+  const float* v = x.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n / 2 + 1);
+    for (int64_t r = begin; r < end; ++r)
+      sums[r] = k.filter_scale_gradient(g + r * n, v + r * n, factors[r], n, buffer.data());
   });
 }
 
@@ -516,6 +545,8 @@ NB_MODULE(_core, m) {
         "Returns the sum of |out| over all rows.");
   m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("filter_scale_gradients", &filter_scale_gradients, "grad"_array, "x"_array, "scale"_array, "total"_array,
+        "threads"_a, "total = sum of grad * sign(x) over each row; grad is multiplied by the scale of its row.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
         "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
   m.def("rescale_kept_backward", &rescale_kept_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
-from bibench.rows import as_rows, from_rows, is_channels_last
+from bibench.rows import is_channels_last
 from bibench.spec import LayerSpec, without_autocast
 from bibench.surrogate import Surrogate, sign
 
@@ -96,80 +96,107 @@ class WithSine(Surrogate):
 def noisy_activations(
     x: Tensor, spec: LayerSpec, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool = False
 ) -> Tensor:
-    """`noisy_signs` of a layer's input, at each position along the channels; 16-bit inputs give float32."""
+    """sign(x) + amount · (ReLU(x W₁) W₂ + 0.1 sin x) of a layer's input, the sign's gradient by `surrogate`.
+
+    Args:
+        x: (B, D, ...), or (..., D) for linear layers; 16-bit inputs give float32.
+        spec: the layer.
+        down: W₁ᵀ, (H, D).
+        up: W₂ᵀ, (D, H).
+        amount: how much of the noise.
+        surrogate: the sign's estimator.
+        ternary: whether sign(0) is 0.
+    """
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-    how = (down, up, amount, surrogate, ternary)
-    if spec.spatial_axes and not is_channels_last(x):
-        return noisy_signs(x.flatten(2), *how).view(x.shape)
-    last = x.permute(0, 2, 3, 1) if spec.spatial_axes else x
-    out = noisy_signs(last.reshape(-1, last.shape[-1]), *how).view(last.shape)
-    return out.permute(0, 3, 1, 2) if spec.spatial_axes else out
+    kind = "planes" if spec.spatial_axes else "rows"
+    out: Tensor = _NoisySigns.apply(x, down.to(x.dtype), up.to(x.dtype), kind, amount, surrogate, ternary)[0]
+    return out
 
 
 def noisy_filters(
     w: Tensor, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool = False
 ) -> Tensor:
-    """`noisy_signs` of filters (C_o, ...), each a vector in the order of its axes."""
-    if is_channels_last(w):  # the matrices are smaller than the filters: they are put in order of memory
-        down, up = (m.unflatten(1, w.shape[1:]).permute(0, 2, 3, 1).flatten(1) for m in (down, up.T))
-        up = up.T
-    return from_rows(noisy_signs(as_rows(w), down, up, amount, surrogate, ternary), w)
-
-
-def noisy_signs(
-    x: Tensor, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool = False
-) -> Tensor:
-    """sign(x) + amount · (ReLU(x W₁) W₂ + 0.1 sin x), the sign's gradient by `surrogate`.
-
-    Args:
-        x: rows (R, D), or planes (B, D, L) with the channels before the positions.
-        down: W₁ᵀ, (H, D).
-        up: W₂ᵀ, (D, H).
-        amount: how much of the noise.
-        ternary: whether sign(0) is 0.
-    """
-    out: Tensor = _NoisySigns.apply(x, down.to(x.dtype), up.to(x.dtype), amount, surrogate, ternary)[0]
+    """The same of filters (C_o, ...), each a vector in the order of its axes."""
+    out: Tensor = _NoisySigns.apply(w, down.to(w.dtype), up.to(w.dtype), "filters", amount, surrogate, ternary)[0]
     return out
 
 
 class _NoisySigns(torch.autograd.Function):
-    """Keeps x and the hidden layer alone."""
+    """Keeps x and the hidden layer alone. Works on rows (R, D) or planes (B, D, L), whichever x is without a copy."""
 
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(
-        x: Tensor, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool
+        x: Tensor, down: Tensor, up: Tensor, kind: str, amount: float, surrogate: Surrogate, ternary: bool
     ) -> tuple[Tensor, Tensor]:
+        last = is_channels_last(x)
+        values, (down, up) = _open(x, kind, last), _matrices(down, up, x, kind, last)
         with without_autocast(x):
-            hidden = _shrink(down, x).clamp_(min=0)
-            if not ternary and native.serves(x) and x.is_contiguous():
-                out = native.sign_sine(x, SINE_SHARE * amount)
+            hidden = _shrink(down, values).clamp_(min=0)
+            if not ternary and native.serves(x) and values.is_contiguous():
+                out = native.sign_sine(values, SINE_SHARE * amount)
             else:
-                out = (torch.sign(x) if ternary else sign(x)) + (SINE_SHARE * amount) * sine(x)
-            return _add_spread(out, hidden, amount * up), hidden
+                out = (torch.sign(values) if ternary else sign(values)) + (SINE_SHARE * amount) * sine(values)
+            return _close(_add_spread(out, hidden, amount * up), x, last), hidden
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, down, up, ctx.amount, ctx.surrogate, _ = inputs
+        x, down, up, ctx.kind, ctx.amount, ctx.surrogate, _ = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(x, down, up, output[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, down, up, hidden = ctx.saved_tensors
+        whole, *matrices, hidden = ctx.saved_tensors
+        last, needed = is_channels_last(whole), ctx.needs_input_grad
+        x, grad = (_open(t, ctx.kind, last) for t in (whole, grad))
+        down, up = _matrices(*matrices, whole, ctx.kind, last)
+        for_x = for_down = for_up = None
         with without_autocast(x):
             if torch.is_grad_enabled():  # a second derivative: the hidden layer depends on x as well
                 hidden = _shrink(down, x).clamp(min=0)
-            up = ctx.amount * up
-            back = torch.ops.aten.threshold_backward(_shrink(up.T.contiguous(), grad), hidden, 0)
-            for_up = ctx.amount * _correlate(hidden, grad).T if ctx.needs_input_grad[2] else None
-            for_down = _correlate(back, x) if ctx.needs_input_grad[1] else None
-            for_x = None
-            if ctx.needs_input_grad[0]:
+            back = torch.ops.aten.threshold_backward(_shrink((ctx.amount * up).T.contiguous(), grad), hidden, 0)
+            if needed[1]:
+                for_down = _correlate(back, x)
+            if needed[2]:
+                for_up = ctx.amount * _correlate(hidden, grad)
+            if needed[0]:
                 for_x = WithSine(ctx.surrogate, SINE_SHARE * ctx.amount).backward(grad, x)
-                for_x = _add_spread(for_x, back, down.T)
-        return for_x, for_down, for_up, None, None, None
+                for_x = _close(_add_spread(for_x, back, down.T), whole, last)
+        if ctx.kind == "filters" and last:
+            for_down, for_up = (m if m is None else _by_axes(m, whole) for m in (for_down, for_up))
+        return for_x, for_down, for_up if for_up is None else for_up.T, None, None, None, None
+
+
+def _open(x: Tensor, kind: str, last: bool) -> Tensor:
+    if last:
+        x = x.permute(0, 2, 3, 1)
+    if kind == "filters":
+        return x.flatten(1)
+    return x.flatten(2) if kind == "planes" and not last else x.reshape(-1, x.shape[-1])
+
+
+def _close(values: Tensor, like: Tensor, last: bool) -> Tensor:
+    if not last:
+        return values.view(like.shape)
+    count, channels, height, width = like.shape
+    return values.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _matrices(down: Tensor, up: Tensor, x: Tensor, kind: str, last: bool) -> tuple[Tensor, Tensor]:
+    """Both in the order that filters have in memory: they are smaller than the filters."""
+    if kind != "filters" or not last:
+        return down, up
+    down, up = (m.unflatten(1, x.shape[1:]).permute(0, 2, 3, 1).flatten(1) for m in (down, up.T))
+    return down, up.T
+
+
+def _by_axes(matrix: Tensor, filters: Tensor) -> Tensor:
+    """From the order in memory back to that of the axes."""
+    channels, height, width = filters.shape[1:]
+    return matrix.view(-1, height, width, channels).permute(0, 3, 1, 2).flatten(1)
 
 
 def _shrink(matrix: Tensor, x: Tensor) -> Tensor:
