@@ -280,6 +280,14 @@ void check_matrix(const A& a, int64_t rows, int64_t columns, const char* name) {
         std::string(name) + " must be contiguous");
 }
 
+// A loop over rows of n values, which runs on one thread where there is little to do.
+template <class Body>
+void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 15;
+  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
+  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
+}
+
 constexpr int64_t kStats = 4;
 
 float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
@@ -293,7 +301,7 @@ float normalize(const Array& x, const Output& out, const Output& stats, float ep
   const float* from = x.data();
   float *to = out.data(), *facts = stats.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
@@ -321,7 +329,7 @@ void normalize_backward(const Array& grad, const Array& x, const Array& stats, c
   const float *g = grad.data(), *v = x.data(), *facts = stats.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row_backward(g + r * n, v + r * n, facts + r * kStats, n, how, limit, to + r * n, buffer.data());
@@ -337,17 +345,9 @@ void sign_scaled(const Array& x, const Array& scale, const Output& out, int thre
   const float* from = x.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) k.sign_scaled(from + r * n, factors[r], to + r * n, n);
   });
-}
-
-// A loop over rows of n values, which runs on one thread where there is little to do.
-template <class Body>
-void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
-  constexpr int64_t kGrain = 1 << 15;
-  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
-  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
 }
 
 // What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
@@ -442,7 +442,7 @@ void approx_sign_rows(const Array& grad, const Array& x, const Output& out, floa
   const float *g = grad.data(), *v = x.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
   });

@@ -1,4 +1,4 @@
-"""FDA's noise: sine and cosine, values and gradients against the formula, and the same bits with and without kernels."""
+"""FDA's noise: sine and cosine, values and gradients against the formula, and the same bits without the kernels."""
 
 from __future__ import annotations
 

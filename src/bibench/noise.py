@@ -149,10 +149,10 @@ class _NoisySigns(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        whole, *matrices, hidden = ctx.saved_tensors
+        whole, down, up, hidden = ctx.saved_tensors
         last, needed = is_channels_last(whole), ctx.needs_input_grad
         x, grad = (_open(t, ctx.kind, last) for t in (whole, grad))
-        down, up = _matrices(*matrices, whole, ctx.kind, last)
+        down, up = _matrices(down, up, whole, ctx.kind, last)
         for_x = for_down = for_up = None
         with without_autocast(x):
             if torch.is_grad_enabled():  # a second derivative: the hidden layer depends on x as well
