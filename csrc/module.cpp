@@ -1,5 +1,6 @@
 // The Python module bibench._core. Checks every argument before a kernel runs, and releases the GIL.
 
+#include "box.h"
 #include "convolution.h"
 #include "dispatch.h"
 #include "matmul.h"
@@ -102,30 +103,31 @@ auto like_output(const T& a, int64_t n, const Shape& s, const Strides& os, const
   return a.data();
 }
 
-Shape conv_shape(const Array& x, const Array& weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
+// `weight`: the sizes of its four axes.
+Shape conv_shape(const Array& x, std::array<int64_t, 4> weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                  std::array<int64_t, 2> dilation, int64_t groups, int pad_value) {
   check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
-  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
   check(groups >= 1, "groups must be at least 1");
   check(pad_value >= -1 && pad_value <= 1, "pad_value must be 0, 1 or -1");
   constexpr int64_t kLimit = int64_t{1} << 31;
   for (size_t i = 0; i < 4; ++i)
-    check(static_cast<int64_t>(x.shape(i)) < kLimit && static_cast<int64_t>(weight.shape(i)) < kLimit,
+    check(static_cast<int64_t>(x.shape(i)) < kLimit && weight[i] < kLimit,
           "sizes must be below 2^31");
   for (const int64_t v : {stride[0], stride[1], dilation[0], dilation[1]})
     check(v >= 1 && v < kLimit, "stride and dilation must be at least 1");
   for (const int64_t v : padding) check(v >= 0 && v < kLimit, "padding must not be negative");
   Shape s;
   s.n = x.shape(0), s.c = x.shape(1), s.h = x.shape(2), s.w = x.shape(3);
-  s.co = weight.shape(0), s.kh = weight.shape(2), s.kw = weight.shape(3);
+  s.co = weight[0], s.kh = weight[2], s.kw = weight[3];
   s.stride_h = stride[0], s.stride_w = stride[1];
   s.top = padding[0], s.bottom = padding[1], s.left = padding[2], s.right = padding[3];
   s.dilation_h = dilation[0], s.dilation_w = dilation[1];
   s.groups = groups, s.pad_value = pad_value;
-  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1, "weight must not be empty, got " + shape_of(weight));
+  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1, "weight must not be empty, got (" + std::to_string(weight[0]) + ", " + std::to_string(weight[1]) + ", " +
+            std::to_string(weight[2]) + ", " + std::to_string(weight[3]) + ")");
   check(s.c % groups == 0 && s.co % groups == 0, "groups must divide the channels of x and weight");
-  check(static_cast<int64_t>(weight.shape(1)) == s.c / groups,
-        "weight has " + std::to_string(weight.shape(1)) + " input channels for x with " + std::to_string(s.c) +
+  check(weight[1] == s.c / groups,
+        "weight has " + std::to_string(weight[1]) + " input channels for x with " + std::to_string(s.c) +
             " and groups=" + std::to_string(groups));
   check(s.group_in() * s.taps() < (int64_t{1} << 24), "a filter may have at most 2^24 weights");
   const int64_t high = s.h + s.top + s.bottom - s.dilation_h * (s.kh - 1) - 1;
@@ -141,7 +143,10 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
               const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
               const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
-  const Shape s = conv_shape(x, weight, stride, padding, dilation, groups, pad_value);
+  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
+  std::array<int64_t, 4> sizes;
+  for (size_t i = 0; i < 4; ++i) sizes[i] = weight.shape(i);
+  const Shape s = conv_shape(x, sizes, stride, padding, dilation, groups, pad_value);
   check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
             static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
         "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
@@ -465,6 +470,20 @@ void mean_magnitudes(const Array& x, const Output& out, int threads) {
   });
 }
 
+void box_means(const Array& x, const Output& out, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
+               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int threads) {
+  check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
+  const Shape s = conv_shape(x, {1, static_cast<int64_t>(x.shape(1)), kernel[0], kernel[1]}, stride, padding, dilation, 1, 0);
+  const Strides xs = layout(x, "x");
+  check(is_empty(x) || s.c == 1 || xs.c == 1, "x must be channels-last");
+  check(out.ndim() == 3 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.out_h() &&
+            static_cast<int64_t>(out.shape(2)) == s.out_w() && is_contiguous(out),
+        "out must be contiguous and have shape (N, H_o, W_o), got " + shape_of(out));
+  const Kernels& k = kernels();
+  nb::gil_scoped_release release;
+  bibench::box_means(k, s, x.data(), out.data(), threads);
+}
+
 void multiply_rows(const Array& x, const Array& factors, const Output& out, int threads) {
   check(x.ndim() == 2, "x must be a matrix");
   const int64_t rows = x.shape(0), n = x.shape(1);
@@ -558,6 +577,9 @@ NB_MODULE(_core, m) {
   m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
   m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");
+  m.def("box_means", &box_means, "x"_array, "out"_array, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,
+        "threads"_a, "Mean of |x| over the channels and the window of a convolution; padding (top, bottom, "
+        "left, right) of zeros.");
   m.def("multiply_rows", &multiply_rows, "x"_array, "factors"_array, "out"_array, "threads"_a,
         "Rows of x, each times its factor.");
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import bibench
 from bibench import native, products
+from bibench.operators.xnor import activation_scale
 from bibench.rows import (
     BehindScaling,
     Scaling,
@@ -424,6 +425,19 @@ def test_factors_of_pixels(n: int, c: int, h: int, w: int, last: bool, seed: int
     for isa in ISAS:
         assert all(identical(a, b) for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
         assert all(a.stride() == b.stride() for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
+
+
+@settings(max_examples=60)
+@given(convolutions(2), seeds)
+def test_means_over_windows(case: tuple[LayerSpec, tuple[int, ...]], seed: int) -> None:
+    spec, shape = case
+    x = values(*shape, seed=seed, special=False).contiguous(memory_format=torch.channels_last)
+    found = {}
+    for isa in (*ISAS, native.NONE):
+        with native.using(isa):
+            found[isa] = activation_scale(x, spec, "spatial")
+    for isa in ISAS:
+        assert identical(found[isa], found[native.NONE]), isa
 
 
 @pytest.mark.parametrize("by_token", [True, False])

@@ -32,6 +32,15 @@ def even_polynomial_cosine(
     grad: Tensor, x: Tensor, out: Tensor, coefficients: list[float], window: float, amount: float, threads: int
 ) -> None: ...
 def filter_scale_gradients(grad: Tensor, x: Tensor, scale: Tensor, total: Tensor, threads: int) -> None: ...
+def box_means(
+    x: Tensor,
+    out: Tensor,
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    threads: int,
+) -> None: ...
 def normalize(
     x: Tensor, out: Tensor, stats: Tensor, eps: float, deviation: float, centre: bool, threads: int
 ) -> float: ...

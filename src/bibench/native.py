@@ -284,6 +284,18 @@ def mean_magnitudes(x: Tensor) -> Tensor:
     return out
 
 
+def box_means(x: Tensor, spec: LayerSpec) -> Tensor:
+    """Mean of |x| over channels and window for each output of a convolution: (B, C_i, H, W) → (B, 1, H_o, W_o).
+
+    x must be channels last, the layer without groups and its padding constant; that counts as zeros.
+    """
+    out = x.new_empty(len(x), *spec.output_sizes(tuple(x.shape[2:])))
+    left, right, top, bottom = spec.padding
+    geometry = (spec.kernel_size, spec.stride, (top, bottom, left, right), spec.dilation)
+    _run.box_means(x.detach(), out, *geometry, torch.get_num_threads())
+    return out[:, None]
+
+
 def multiply_rows(x: Tensor, factors: Tensor) -> Tensor:
     """Rows of x (R, N), each times its factor (R,)."""
     out = torch.empty_like(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any
 
@@ -85,12 +86,17 @@ class WithSine(Surrogate):
 
     def kernel(self) -> tuple[Any, ...] | None:
         """Of a polynomial, the cosine's terms are added to its coefficients: inside the window it is one polynomial."""
-        name, *parameters = self.inner.kernel() or (None,)
-        if name != "even_polynomial":
-            return None
-        coefficients, window = parameters
-        pairs = zip_longest(coefficients, COSINE, fillvalue=0.0)
-        return "even_polynomial_cosine", [float(np.float32(c + self.amount * d)) for c, d in pairs], window, self.amount
+        return _kernel(self.inner, self.amount)
+
+
+@lru_cache(maxsize=16)
+def _kernel(inner: Surrogate, amount: float) -> tuple[Any, ...] | None:
+    name, *parameters = inner.kernel() or (None,)
+    if name != "even_polynomial":
+        return None
+    coefficients, window = parameters
+    pairs = zip_longest(coefficients, COSINE, fillvalue=0.0)
+    return "even_polynomial_cosine", [float(np.float32(c + amount * d)) for c, d in pairs], window, amount
 
 
 def noisy_activations(
