@@ -40,8 +40,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", nargs="*", choices=[[], *names()], help=f"one or more of {', '.join(names())}")
     parser.add_argument("--output", type=Path, help="write the results as JSON")
-    parser.add_argument("--models", help="of `deployment`, separated by commas (all of its models)")
-    parser.add_argument("--threads", help="of `deployment`, separated by commas (1,2)")
+    parser.add_argument("--models", help="of `deployment` or `training_step`, separated by commas (all)")
+    parser.add_argument("--threads", help="of the same, separated by commas (1,2)")
     arguments = parser.parse_args()
     options = {"models": arguments.models and arguments.models.split(",")}
     options["threads"] = arguments.threads and [int(count) for count in arguments.threads.split(",")]
@@ -52,6 +52,8 @@ def main() -> None:
         print(f"{name}: {(module.__doc__ or '').splitlines()[0]}", flush=True)
         rows = module.run(**{k: v for k, v in given.items() if k in inspect.signature(module.run).parameters})
         show(rows)
+        if hasattr(module, "table"):
+            print(module.table(rows))
         results["benchmarks"][name] = rows
     if arguments.output:
         write_json(arguments.output, results)

@@ -19,25 +19,42 @@ from bibench.train.allocator import keep_freed_memory
 
 from .timing import interleave, summarize
 
-CASES = {"resnet20": 64, "resnet18": 16}
+CASES = {"resnet18": 16, "resnet20": 64}
 """Model and batch size, on 32×32 images."""
+TITLES = {"resnet18": "ResNet-18", "resnet20": "ResNet-20"}
 OPERATORS = (*PAPER_ORDER[1:], "fda[noise=False]")
 TRAINED = torch.channels_last
 PLAIN = ("bnn", "bireal", "fda")
 """Operators also timed without the kernels."""
 
 
-def run() -> list[dict[str, Any]]:
-    """Ratios to full precision, one and two threads."""
-    threads = torch.get_num_threads()
+def run(models: list[str] | None = None, threads: list[int] | None = None) -> list[dict[str, Any]]:
+    """Ratios to full precision; on all `models` of `CASES` with one and two `threads`, unless they are given."""
+    before = torch.get_num_threads()
     keep_freed_memory()  # as the engine does in its workers; full precision gains as well
     rows = []
-    for model, batch in CASES.items():
-        for count in (1, 2):
+    for model in models or CASES:
+        for count in threads or (1, 2):
             torch.set_num_threads(count)
-            rows += compare(model, batch, f"{model} batch {batch}, {count} threads", rounds=7)
-    torch.set_num_threads(threads)
+            title = f"{model} batch {CASES[model]}, {count} threads"
+            rows += [{"model": model, "threads": count, **row} for row in compare(model, CASES[model], title, rounds=7)]
+    torch.set_num_threads(before)
     return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The table of docs/native.md: an operator's ratios in a line, a model and its threads in a column."""
+    columns = list(dict.fromkeys((row["model"], row["threads"]) for row in rows))
+    ratios: dict[str, dict[tuple[str, int], float]] = {}
+    for row in rows:
+        if row["name"] != row["base"]:
+            operator = row["name"].partition(": ")[2].replace(", plain", " without the kernels")
+            ratios.setdefault(operator, {})[row["model"], row["threads"]] = row["ratio"]
+    heads = [f"{TITLES[model]}, batch {CASES[model]}, {count} thread{'s' * (count > 1)}" for model, count in columns]
+    lines = ["| operator | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
+    for operator, found in ratios.items():
+        lines.append(f"| {operator} | " + " | ".join(f"{found[column]:.2f}" for column in columns) + " |")
+    return "\n".join(lines)
 
 
 def compare(model: str, batch: int, title: str, rounds: int) -> list[dict[str, Any]]:

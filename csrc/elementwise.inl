@@ -44,28 +44,115 @@ void approx_sign(const float* grad, const float* x, float* out, int64_t n) {
   }
 }
 
+// sum_k c[k] square^k by Horner's scheme, without a loop, which would keep the compiler from vectorizing the one around.
+template <int terms>
+inline float horner(const float* c, float square) {
+  if constexpr (terms == 1) {
+    return c[0];
+  } else {
+    const float product = horner<terms - 1>(c + 1, square) * square;
+    return product + c[0];
+  }
+}
+
+// Calls body<terms>() for a number of terms that is known when the program runs.
+template <int terms = 1, class Body>
+void with_terms(int wanted, Body&& body) {
+  if (wanted == terms) return body.template operator()<terms>();
+  if constexpr (terms < kMaxTerms) with_terms<terms + 1>(wanted, body);
+}
+
+// Calls finish(i, value of the polynomial at x[i]) for every i. Values are made in blocks held in cache: were they
+// discarded in the same loop, the compiler would branch around making them.
+template <class Finish>
+void polynomial_of(const float* x, int64_t n, const float* c, int terms, Finish finish) {
+  constexpr int64_t kBlock = 256;
+  with_terms(terms, [=]<int count>() {
+    float value[kBlock];
+    for (int64_t start = 0; start < n; start += kBlock) {
+      const int64_t size = n - start < kBlock ? n - start : kBlock;
+      for (int64_t i = 0; i < size; ++i) value[i] = horner<count>(c, x[start + i] * x[start + i]);
+#pragma GCC ivdep
+      for (int64_t i = 0; i < size; ++i) finish(start + i, value[i]);
+    }
+  });
+}
+
 void even_polynomial(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                      float window) {
-  constexpr int64_t kBlock = 256;  // the polynomial is evaluated term by term over a block held in cache
-  float square[kBlock], value[kBlock];
+  polynomial_of(x, n, c, terms, [=](int64_t i, float value) {
+    out[i] = grad[i] * (std::fabs(x[i]) > window ? 0.0f : value);
+  });
+}
+
+// Sine and cosine as bibench.noise has them: x = half_turns * pi + rest with the rest within a quarter turn, where
+// polynomials are accurate to float32. Pi is split into parts whose products with half_turns are exact.
+constexpr float kSine[] = {1.0f, -0.16666658222675323f, 0.008333049714565277f, -0.00019809004152193666f,
+                           2.6050781798403477e-06f};
+constexpr float kCosine[] = {1.0f, -0.5f, 0.04166663438081741f, -0.0013888359535485506f, 2.4760092856013216e-05f,
+                             -2.605036399927485e-07f};
+constexpr float kFarthest = 8192.0f;
+
+struct Turned {
+  float rest, sign;
+};
+
+inline Turned half_turns(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer, the nearest (even when in doubt)
+  const float size = std::fabs(x), v = std::copysign(size > kFarthest ? kFarthest : size, x);
+  const float count = (v * 0.31830987334251404f + kRound) - kRound;
+  const float odd = count - 2.0f * ((count * 0.5f + kRound) - kRound);  // 0, or 1 or -1
+  return {((v - count * 3.140625f) - count * 0.0009675025939941406f) - count * 1.5099580252808664e-07f,
+          1.0f - 2.0f * (odd * odd)};
+}
+
+// Whether all magnitudes are at most `limit`.
+bool within(const float* __restrict x, int64_t n, float limit) {
+  int outside = 0;
+  for (int64_t i = 0; i < n; ++i) outside |= !(std::fabs(x[i]) <= limit);
+  return !outside;
+}
+
+// out = ±1 by the sign of x, + amount * sin(x). Where a block needs no half turns, they are left out.
+void sign_sine(const float* __restrict x, float amount, float* __restrict out, int64_t n) {
+  constexpr int64_t kBlock = 512;
+  constexpr float kQuarter = 1.5f;  // below a quarter turn
+  for (int64_t start = 0; start < n; start += kBlock, x += kBlock, out += kBlock) {
+    const int64_t size = n - start < kBlock ? n - start : kBlock;
+    if (within(x, size, kQuarter)) {
+      for (int64_t i = 0; i < size; ++i)
+        out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * (x[i] * horner<5>(kSine, x[i] * x[i]));
+      continue;
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      const Turned t = half_turns(x[i]);
+      const float sine = t.sign * (t.rest * horner<5>(kSine, t.rest * t.rest));
+      out[i] = (x[i] >= 0.0f ? 1.0f : -1.0f) + amount * sine;
+    }
+  }
+}
+
+// grad * even polynomial up to `window`, and beyond it grad * (amount * cos(x)).
+void even_polynomial_cosine(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
+                            float window, float amount) {
+  constexpr int64_t kBlock = 512;
   for (int64_t start = 0; start < n; start += kBlock) {
     const int64_t size = n - start < kBlock ? n - start : kBlock;
-    const float* xs = x + start;
+    const float *g = grad + start, *v = x + start;
+    float* to = out + start;
+    if (within(v, size, window)) {
+      even_polynomial(g, v, to, size, c, terms, window);
+      continue;
+    }
+    float cosine[kBlock];
     for (int64_t i = 0; i < size; ++i) {
-      square[i] = xs[i] * xs[i];
-      value[i] = c[terms - 1];
+      const Turned t = half_turns(v[i]);
+      cosine[i] = amount * (t.sign * horner<6>(kCosine, t.rest * t.rest));
     }
-    for (int k = terms - 2; k >= 0; --k) {
-      const float coefficient = c[k];
-      for (int64_t i = 0; i < size; ++i) {
-        const float product = value[i] * square[i];
-        value[i] = product + coefficient;
-      }
-    }
-    for (int64_t i = 0; i < size; ++i) {
-      const float factor = std::fabs(xs[i]) > window ? 0.0f : value[i];
-      out[start + i] = grad[start + i] * factor;
-    }
+    const float* beyond = cosine;
+    polynomial_of(v, size, c, terms, [=](int64_t i, float value) {
+      to[i] = g[i] * (std::fabs(v[i]) > window ? beyond[i] : value);
+    });
   }
 }
 
@@ -263,33 +350,46 @@ void approx_sign_row(const float* __restrict grad, const float* __restrict x, in
   unscale_row(passed, x, stats, n, how, out, buffer);
 }
 
-// total = the fold over `rows` rows of n values, which is overwritten.
-void fold_lines(float* __restrict values, int64_t rows, int64_t n, float* __restrict total) {
-  while (rows > 1) {
-    const int64_t upper = (rows + 1) / 2;
-    for (int64_t i = 0; i < (rows - upper) * n; ++i) values[i] += values[upper * n + i];
-    rows = upper;
+// The sum of grad * sign(x) over a filter, folded; grad is multiplied by `scale`.
+float filter_scale_gradient(float* __restrict grad, const float* __restrict x, float scale, int64_t n,
+                            float* __restrict buffer) {
+  const float total = fold_of([=](int64_t i) { return grad[i] * (x[i] >= 0.0f ? 1.0f : -1.0f); }, n, buffer);
+  for (int64_t i = 0; i < n; ++i) grad[i] *= scale;
+  return total;
+}
+
+// total = the sum of `rows` rows of n values, which are overwritten: neighbours are added until one row is left.
+void sum_neighbours(float* __restrict values, int64_t rows, int64_t n, float* __restrict total) {
+  for (; rows > 1; rows = (rows + 1) / 2) {
+    for (int64_t r = 0; r < rows / 2; ++r) {
+      const float *low = values + 2 * r * n, *high = low + n;
+      float* to = values + r * n;
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) to[i] = low[i] + high[i];
+    }
+    if (rows % 2)
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) values[rows / 2 * n + i] = values[(rows - 1) * n + i];
   }
   for (int64_t i = 0; i < n; ++i) total[i] = values[i];
 }
 
-// Gradients of y = x * gamma over `count` rows of n values, `step` values apart: out = grad * gamma, and, folded
-// over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
+// Gradients of y = x * gamma over `count` rows of n values, `step` values apart: out = grad * gamma, and, summed as
+// above over the rows, total = sum of grad * x. `buffer` has room for (count + 1) / 2 * n values.
 template <class T>
 void rescale_backward_of(const float* __restrict grad, const T* __restrict x, const float* __restrict gamma,
                          int64_t count, int64_t n, int64_t step, float* __restrict out, float* __restrict total,
                          float* __restrict buffer) {
-  const int64_t half = (count + 1) / 2, far = half * step;
-  for (int64_t r = 0; r < half; ++r) {
+  for (int64_t r = 0; r < count; r += 2) {
     const float* g = grad + r * step;
     const T* v = x + r * step;
-    float *__restrict to = out + r * step, *__restrict sum = buffer + r * n;
-    if (half + r < count)
+    float *__restrict to = out + r * step, *__restrict sum = buffer + r / 2 * n;
+    if (r + 1 < count)
       for (int64_t i = 0; i < n; ++i) {
-        const float low = g[i] * static_cast<float>(v[i]), high = g[i + far] * static_cast<float>(v[i + far]);
+        const float low = g[i] * static_cast<float>(v[i]), high = g[i + step] * static_cast<float>(v[i + step]);
         sum[i] = low + high;
         to[i] = g[i] * gamma[i];
-        to[i + far] = g[i + far] * gamma[i];
+        to[i + step] = g[i + step] * gamma[i];
       }
     else
       for (int64_t i = 0; i < n; ++i) {
@@ -297,7 +397,7 @@ void rescale_backward_of(const float* __restrict grad, const T* __restrict x, co
         to[i] = g[i] * gamma[i];
       }
   }
-  fold_lines(buffer, half, n, total);
+  sum_neighbours(buffer, (count + 1) / 2, n, total);
 }
 
 void rescale_backward(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
@@ -311,31 +411,30 @@ void rescale_kept_backward(const float* grad, const int16_t* x, const float* gam
 }
 
 // The gradient of sign(x + shift) by Bi-Real's polynomial over `count` rows of n values, `step` floats apart, and,
-// folded over the rows, its sum: the one of the shift. `out` may be `grad`; `buffer` as above.
+// over the rows, its sum: the one of the shift. `out` may be `grad`; `buffer` as above.
 void approx_sign_shifted(const float* grad, const float* __restrict x, const float* __restrict shift, int64_t count,
                          int64_t n, int64_t step, float* out, float* __restrict total, float* __restrict buffer) {
   const auto passed = [](float g, float v) {
     const float factor = 2.0f - 2.0f * std::fabs(v);
     return g * (factor < 0.0f ? 0.0f : factor);
   };
-  const int64_t half = (count + 1) / 2, far = half * step;
-  for (int64_t r = 0; r < half; ++r) {
+  for (int64_t r = 0; r < count; r += 2) {
     const float *g = grad + r * step, *__restrict v = x + r * step;
-    float *to = out + r * step, *__restrict sum = buffer + r * n;
-    if (half + r < count) {
+    float *to = out + r * step, *__restrict sum = buffer + r / 2 * n;
+    if (r + 1 < count) {
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
-        const float low = passed(g[i], v[i] + shift[i]), high = passed(g[i + far], v[i + far] + shift[i]);
+        const float low = passed(g[i], v[i] + shift[i]), high = passed(g[i + step], v[i + step] + shift[i]);
         sum[i] = low + high;
         to[i] = low;
-        to[i + far] = high;
+        to[i + step] = high;
       }
     } else {
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) sum[i] = to[i] = passed(g[i], v[i] + shift[i]);
     }
   }
-  fold_lines(buffer, half, n, total);
+  sum_neighbours(buffer, (count + 1) / 2, n, total);
 }
 
 // out[r] = mean of |x| over n values, for `count` rows. Rows are short (the channels of a pixel): the last four levels

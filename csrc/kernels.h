@@ -19,6 +19,7 @@ inline constexpr int kWordBits = 32;
 inline constexpr int kLanes = 16;
 inline constexpr int kMaxTilePixels = 8;
 inline constexpr int kMaxTileBlocks = 2;
+inline constexpr int kMaxTerms = 20;
 
 // The words of one output: `count` stretches of `words` consecutive words, at these offsets from the
 // output's base pointer (one run for each row of a filter, or for each tap).
@@ -124,9 +125,14 @@ struct Kernels {
   // out = grad * surrogate'(x), n values; `out` may be `grad`.
   void (*ste)(const float* grad, const float* x, float* out, int64_t n, float clip);
   void (*approx_sign)(const float* grad, const float* x, float* out, int64_t n);
-  // The factor is an even polynomial sum_k c[k] x^(2k) (Horner's scheme, no fused multiply-add), 0 beyond `window`.
+  // The factor is an even polynomial sum_k c[k] x^(2k) of up to kMaxTerms terms (Horner's scheme, no fused
+  // multiply-add), 0 beyond `window`.
   void (*even_polynomial)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                           float window);
+  // out = sign(x) + amount * sin(x), and its gradient: grad * the polynomial, or * amount * cos(x) beyond `window`.
+  void (*sign_sine)(const float* x, float amount, float* out, int64_t n);
+  void (*even_polynomial_cosine)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
+                                 float window, float amount);
   // out = scale where x >= 0, else -scale, n values.
   void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
   // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes, sums of their
@@ -146,6 +152,10 @@ struct Kernels {
   // A row's gradient through scaling, sign and Bi-Real's polynomial.
   void (*approx_sign_row)(const float* grad, const float* x, int64_t n, const Normalization& how, float* out,
                           float* buffer);
+  // The gradients of a filter's scale (returned) and, in place, of its signs; `buffer` has room for n / 2 + 1 values.
+  float (*filter_scale_gradient)(float* grad, const float* x, float scale, int64_t n, float* buffer);
+  // `rows` rows of n values, which are overwritten: their sum, neighbours first.
+  void (*sum_neighbours)(float* values, int64_t rows, int64_t n, float* total);
   // Gradients of rows times gamma; see elementwise.inl.
   void (*rescale_backward)(const float* grad, const float* x, const float* gamma, int64_t count, int64_t n, int64_t step,
                            float* out, float* total, float* buffer);

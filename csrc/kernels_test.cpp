@@ -23,6 +23,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -115,6 +116,38 @@ float folded(std::vector<float> v) {
     v.resize(half);
   }
   return v[0];
+}
+
+// Sum over rows, written from its description: neighbours are added, the last of an odd number is left as it is.
+float sum_of_neighbours(std::vector<float> v) {
+  while (v.size() > 1) {
+    std::vector<float> next;
+    for (size_t i = 0; i + 1 < v.size(); i += 2) next.push_back(v[i] + v[i + 1]);
+    if (v.size() % 2) next.push_back(v.back());
+    v = next;
+  }
+  return v[0];
+}
+
+// Half turns away from x and what is left, which the polynomials of sine and cosine take.
+std::pair<float, float> half_turned(float x) {
+  const float v = x < -8192.0f ? -8192.0f : x > 8192.0f ? 8192.0f : x;
+  const float count = std::nearbyint(v * 0.31830987334251404f);
+  float rest = v;
+  for (const float part : {3.140625f, 0.0009675025939941406f, 1.5099580252808664e-07f}) {
+    const float product = count * part;
+    rest -= product;
+  }
+  return {rest, std::fmod(count, 2.0f) == 0.0f ? 1.0f : -1.0f};
+}
+
+float polynomial(const std::vector<float>& c, float square) {
+  float sum = c.back();
+  for (size_t t = c.size() - 1; t-- > 0;) {
+    const float product = sum * square;
+    sum = product + c[t];
+  }
+  return sum;
 }
 
 void finished(const int32_t* counts, int pixels, int count_stride, int channels, const Epilogue& e, float* out,
@@ -412,7 +445,7 @@ void check_gradients(const Kernels& k) {
   for (float& v : x)
     if (inside) v = 0.5f;
   const float clip = coin() ? 1.0f : std::numeric_limits<float>::infinity(), window = std::fabs(normal(1)[0]);
-  const Floats c = normal(between(1, 9));
+  const Floats c = normal(between(1, kMaxTerms));
   const float scale = value();
   Floats signs(n), scaled(n), ste(n), apart(n, 7.0f), approx(n), polynomial(n);
   for (int64_t i = 0; i < n; ++i) ste[i] = approx[i] = polynomial[i] = grad[i];  // in place
@@ -439,6 +472,108 @@ void check_gradients(const Kernels& k) {
   expect(signs, wanted_signs), expect(scaled, wanted_scaled), expect(ste, wanted_ste), expect(apart, wanted_ste);
   expect(approx, wanted_approx);
   expect(polynomial, wanted_polynomial);
+}
+
+// FDA's noise: the polynomials against their definition, and sine and cosine against the library's.
+void check_waves(const Kernels& k) {
+  const int64_t n = between(0, 3) ? between(0, 100) : between(500, 1300);
+  current = std::string(k.name) + " sign_sine, even_polynomial_cosine n=" + text(n);
+  const std::vector<float> sine = {1.0f, -0.16666658222675323f, 0.008333049714565277f, -0.00019809004152193666f,
+                                   2.6050781798403477e-06f};
+  const std::vector<float> cosine = {1.0f, -0.5f, 0.04166663438081741f, -0.0013888359535485506f,
+                                     2.4760092856013216e-05f, -2.605036399927485e-07f};
+  const float stretch = coin() ? 0.2f : between(0, 3) ? 3.0f : 9000.0f, amount = normal(1)[0], window = 1.0f;
+  const Floats grad = values(n), coefficients = normal(between(1, kMaxTerms));
+  const std::vector<float> c(coefficients.data(), coefficients.data() + coefficients.size());
+  Floats x = between(0, 3) ? normal(n) : values(n);
+  for (float& v : x) v *= stretch;
+  Floats out(n), back(n, 7.0f), in_place(n), wanted(n), wanted_back(n);
+  for (int64_t i = 0; i < n; ++i) in_place[i] = grad[i];
+  const int terms = static_cast<int>(c.size());
+  k.sign_sine(x.data(), amount, out.data(), n);
+  k.even_polynomial_cosine(grad.data(), x.data(), back.data(), n, c.data(), terms, window, amount);
+  k.even_polynomial_cosine(in_place.data(), x.data(), in_place.data(), n, c.data(), terms, window, amount);
+  for (int64_t i = 0; i < n; ++i) {
+    const auto [rest, sign] = half_turned(x[i]);
+    const float s = sign * (rest * polynomial(sine, rest * rest)), co = sign * polynomial(cosine, rest * rest);
+    if (std::fabs(x[i]) <= 8192.0f && !(std::fabs(s - std::sin(static_cast<double>(x[i]))) < 3e-7 &&
+                                        std::fabs(co - std::cos(static_cast<double>(x[i]))) < 3e-7))
+      fail("sine or cosine of " + text(x[i]) + " is far off: " + text(s, co));
+    const float scaled = amount * s, waved = amount * co;
+    wanted[i] = static_cast<float>(sign_of(x[i])) + scaled;
+    wanted_back[i] = grad[i] * (std::fabs(x[i]) > window ? waved : polynomial(c, x[i] * x[i]));
+  }
+  expect(out, wanted), expect(back, wanted_back), expect(in_place, wanted_back);
+}
+
+// What is done along with a product: shifts before the sign, and scales of filters, pixels and channels after it.
+void check_factors(const Kernels& k) {
+  const int64_t rows = between(1, 12), n = between(1, 80), step = n + between(0, 3), size = (rows - 1) * step + n;
+  current = std::string(k.name) + " sign_shifted, approx_sign_shifted rows,n=" + text(rows, n);
+  const Floats x = values(size), shift = normal(n), grad = values(size), gamma = normal(n);
+  Floats signs(n), wanted_signs(n), back(size), wanted_back(size), total(n), wanted_total(n), apart(size, 7.0f),
+      scratch((rows + 1) / 2 * n);
+  for (int64_t i = 0; i < size; ++i) back[i] = wanted_back[i] = grad[i];  // in place
+  k.sign_shifted(x.data(), shift.data(), signs.data(), n);
+  k.approx_sign_shifted(back.data(), x.data(), shift.data(), rows, n, step, back.data(), total.data(), scratch.data());
+  k.approx_sign_shifted(grad.data(), x.data(), shift.data(), rows, n, step, apart.data(), total.data(), scratch.data());
+  for (int64_t i = 0; i < n; ++i) {
+    std::vector<float> column(rows);
+    wanted_signs[i] = static_cast<float>(sign_of(x[i] + shift[i]));
+    for (int64_t r = 0; r < rows; ++r) {
+      const float slope = 2.0f - 2.0f * std::fabs(x[r * step + i] + shift[i]);
+      column[r] = wanted_back[r * step + i] = grad[r * step + i] * (slope < 0.0f ? 0.0f : slope);
+    }
+    wanted_total[i] = sum_of_neighbours(column);
+  }
+  expect(signs, wanted_signs), expect(back, wanted_back), expect(total, wanted_total);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = n; i < step && r * step + i < size; ++i) wanted_back[r * step + i] = 7.0f;  // between the rows
+  expect(apart, wanted_back);
+
+  current = std::string(k.name) + " rescale_kept_backward, scale_keeping rows,n=" + text(rows, n);
+  Buffer<int16_t> integers(size), kept(n), wanted_kept(n);
+  for (int16_t& v : integers) v = static_cast<int16_t>(between(-32767, 32767));
+  Floats to(size, 7.0f), wanted_to(size, 7.0f), line(n), alone(n), wanted_line(n);
+  k.rescale_kept_backward(grad.data(), integers.data(), gamma.data(), rows, n, step, to.data(), total.data(),
+                          scratch.data());
+  for (int64_t i = 0; i < n; ++i) {
+    std::vector<float> column(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      wanted_to[r * step + i] = grad[r * step + i] * gamma[i];
+      column[r] = grad[r * step + i] * static_cast<float>(integers[r * step + i]);
+    }
+    wanted_total[i] = sum_of_neighbours(column);
+    line[i] = alone[i] = integers[i];
+    wanted_kept[i] = integers[i];
+    wanted_line[i] = line[i] * gamma[i];
+  }
+  k.scale_keeping(line.data(), gamma.data(), n, kept.data());
+  k.scale_keeping(alone.data(), gamma.data(), n, nullptr);
+  expect(to, wanted_to), expect(total, wanted_total);
+  expect(line, wanted_line), expect(alone, wanted_line), expect(kept, wanted_kept);
+
+  current = std::string(k.name) + " scale_lines, sum_neighbours, filter_scale_gradient rows,n=" + text(rows, n);
+  Floats lines = values(rows * n), factors = normal(rows), wanted_lines(rows * n), summed(rows * n), sum(n), wanted_sum(n);
+  for (int64_t i = 0; i < rows * n; ++i) wanted_lines[i] = lines[i] * factors[i / n], summed[i] = lines[i];
+  for (int64_t i = 0; i < n; ++i) {
+    std::vector<float> column(rows);
+    for (int64_t r = 0; r < rows; ++r) column[r] = lines[r * n + i];
+    wanted_sum[i] = sum_of_neighbours(column);
+  }
+  k.scale_lines(lines.data(), factors.data(), rows, n);
+  k.sum_neighbours(summed.data(), rows, n, sum.data());
+  expect(lines, wanted_lines), expect(sum, wanted_sum);
+  const int64_t length = between(0, 3) ? n : 8 * n;
+  Floats filter = values(length), latent = values(length), wanted_filter(length), buffer(length / 2 + 1), got(1), one(1);
+  std::vector<float> terms(length);
+  for (int64_t i = 0; i < length; ++i) {
+    terms[i] = filter[i] * static_cast<float>(sign_of(latent[i]));
+    wanted_filter[i] = filter[i] * factors[0];
+  }
+  got[0] = k.filter_scale_gradient(filter.data(), latent.data(), factors[0], length, buffer.data());
+  one[0] = folded(terms);
+  expect(got, one), expect(filter, wanted_filter);
 }
 
 void check_bytes(const Kernels& k) {
@@ -549,7 +684,7 @@ void check_rows(const Kernels& k) {
       wanted_to[r * step + c] = g[r * step + c] * gamma[c];
       column[r] = g[r * step + c] * v[r * step + c];
     }
-    wanted_total[c] = folded(column);
+    wanted_total[c] = sum_of_neighbours(column);
   }
   expect(to, wanted_to), expect(total, wanted_total);
 }
@@ -591,7 +726,8 @@ int main(int argc, char** argv) {
   const int cases = argc > 1 ? std::atoi(argv[1]) : 600;
   const unsigned seed = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 1;
   void (*const checks[])(const Kernels&) = {check_convolution, check_matmul,    check_products, check_packing,
-                                            check_transpose,   check_gradients, check_bytes,    check_rows};
+                                            check_transpose,   check_gradients, check_bytes,    check_rows,
+                                            check_waves,       check_factors};
   check_threads();
   for (const Kernels* kernels : available_kernels()) {
     random_bits.seed(seed);  // the same cases for all

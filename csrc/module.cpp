@@ -1,5 +1,6 @@
 // The Python module bibench._core. Checks every argument before a kernel runs, and releases the GIL.
 
+#include "box.h"
 #include "convolution.h"
 #include "dispatch.h"
 #include "matmul.h"
@@ -102,30 +103,31 @@ auto like_output(const T& a, int64_t n, const Shape& s, const Strides& os, const
   return a.data();
 }
 
-Shape conv_shape(const Array& x, const Array& weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
+// `weight`: the sizes of its four axes.
+Shape conv_shape(const Array& x, std::array<int64_t, 4> weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
                  std::array<int64_t, 2> dilation, int64_t groups, int pad_value) {
   check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
-  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
   check(groups >= 1, "groups must be at least 1");
   check(pad_value >= -1 && pad_value <= 1, "pad_value must be 0, 1 or -1");
   constexpr int64_t kLimit = int64_t{1} << 31;
   for (size_t i = 0; i < 4; ++i)
-    check(static_cast<int64_t>(x.shape(i)) < kLimit && static_cast<int64_t>(weight.shape(i)) < kLimit,
+    check(static_cast<int64_t>(x.shape(i)) < kLimit && weight[i] < kLimit,
           "sizes must be below 2^31");
   for (const int64_t v : {stride[0], stride[1], dilation[0], dilation[1]})
     check(v >= 1 && v < kLimit, "stride and dilation must be at least 1");
   for (const int64_t v : padding) check(v >= 0 && v < kLimit, "padding must not be negative");
   Shape s;
   s.n = x.shape(0), s.c = x.shape(1), s.h = x.shape(2), s.w = x.shape(3);
-  s.co = weight.shape(0), s.kh = weight.shape(2), s.kw = weight.shape(3);
+  s.co = weight[0], s.kh = weight[2], s.kw = weight[3];
   s.stride_h = stride[0], s.stride_w = stride[1];
   s.top = padding[0], s.bottom = padding[1], s.left = padding[2], s.right = padding[3];
   s.dilation_h = dilation[0], s.dilation_w = dilation[1];
   s.groups = groups, s.pad_value = pad_value;
-  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1, "weight must not be empty, got " + shape_of(weight));
+  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1, "weight must not be empty, got (" + std::to_string(weight[0]) + ", " + std::to_string(weight[1]) + ", " +
+            std::to_string(weight[2]) + ", " + std::to_string(weight[3]) + ")");
   check(s.c % groups == 0 && s.co % groups == 0, "groups must divide the channels of x and weight");
-  check(static_cast<int64_t>(weight.shape(1)) == s.c / groups,
-        "weight has " + std::to_string(weight.shape(1)) + " input channels for x with " + std::to_string(s.c) +
+  check(weight[1] == s.c / groups,
+        "weight has " + std::to_string(weight[1]) + " input channels for x with " + std::to_string(s.c) +
             " and groups=" + std::to_string(groups));
   check(s.group_in() * s.taps() < (int64_t{1} << 24), "a filter may have at most 2^24 weights");
   const int64_t high = s.h + s.top + s.bottom - s.dilation_h * (s.kh - 1) - 1;
@@ -141,7 +143,10 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
               const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
               const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
-  const Shape s = conv_shape(x, weight, stride, padding, dilation, groups, pad_value);
+  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
+  std::array<int64_t, 4> sizes;
+  for (size_t i = 0; i < 4; ++i) sizes[i] = weight.shape(i);
+  const Shape s = conv_shape(x, sizes, stride, padding, dilation, groups, pad_value);
   check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
             static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
         "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
@@ -245,6 +250,14 @@ void sign(const Array& x, const Output& out, int threads) {
   elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign(from + i, to + i, n); });
 }
 
+void sign_sine(const Array& x, float amount, const Output& out, int threads) {
+  const int64_t size = same_memory(x, out, "x and out");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign_sine(from + i, amount, to + i, n); });
+}
+
 template <class Kernel>
 void gradient(const Array& grad, const Array& x, const Output& out, int threads, Kernel&& kernel) {
   const int64_t size = same_memory(grad, x, "grad and x");
@@ -252,6 +265,11 @@ void gradient(const Array& grad, const Array& x, const Output& out, int threads,
   const float *g = grad.data(), *v = x.data();
   float* to = out.data();
   elementwise(size, threads, [&](int64_t i, int64_t n) { kernel(g + i, v + i, to + i, n); });
+}
+
+void check_terms(const std::vector<float>& c) {
+  check(!c.empty() && c.size() <= bibench::kMaxTerms,
+        "coefficients must be 1 to " + std::to_string(bibench::kMaxTerms) + ", got " + std::to_string(c.size()));
 }
 
 bibench::Normalization normalization(int64_t n, bool unbiased, float eps, float deviation, bool centre) {
@@ -267,6 +285,14 @@ void check_matrix(const A& a, int64_t rows, int64_t columns, const char* name) {
         std::string(name) + " must be contiguous");
 }
 
+// A loop over rows of n values, which runs on one thread where there is little to do.
+template <class Body>
+void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
+  constexpr int64_t kGrain = 1 << 15;
+  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
+  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
+}
+
 constexpr int64_t kStats = 4;
 
 float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
@@ -280,7 +306,7 @@ float normalize(const Array& x, const Output& out, const Output& stats, float ep
   const float* from = x.data();
   float *to = out.data(), *facts = stats.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
@@ -308,7 +334,7 @@ void normalize_backward(const Array& grad, const Array& x, const Array& stats, c
   const float *g = grad.data(), *v = x.data(), *facts = stats.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row_backward(g + r * n, v + r * n, facts + r * kStats, n, how, limit, to + r * n, buffer.data());
@@ -324,17 +350,9 @@ void sign_scaled(const Array& x, const Array& scale, const Output& out, int thre
   const float* from = x.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) k.sign_scaled(from + r * n, factors[r], to + r * n, n);
   });
-}
-
-// A loop over rows of n values, which runs on one thread where there is little to do.
-template <class Body>
-void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
-  constexpr int64_t kGrain = 1 << 15;
-  const int64_t parts = std::clamp<int64_t>(rows * n / kGrain, 1, threads);
-  bibench::parallel_for(rows, static_cast<int>(parts), [&](int64_t begin, int64_t end) { body(begin, end); });
 }
 
 // What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
@@ -349,15 +367,44 @@ void per_row_backward(const Array& grad, const Values& x, const Array& row, cons
   const float *g = grad.data(), *values = row.data();
   const auto* v = x.data();
   float *to = out.data(), *sums = total.data();
-  // Columns of all rows are held in cache; the more of them, the longer the stretches of memory that are read.
-  const int64_t columns = std::clamp<int64_t>((1 << 17) / rows / 64 * 64, 64, 4096), half = (rows + 1) / 2;
+  // A thread takes rows that follow each other, as the passes before and after do, so that they are in its cache; sums
+  // over 2^k such rows are the same for any k. Of these rows, columns that the cache holds are done one after another;
+  // the more of them, the longer the stretches of memory that are read.
+  int64_t part = 1;
+  while (part * 2 * std::max(1, threads) <= rows) part *= 2;
+  const int64_t parts = (rows + part - 1) / part, half = (part + 1) / 2;
+  const int64_t columns = std::clamp<int64_t>((1 << 17) / part / 64 * 64, 64, 4096), blocks = (n + columns - 1) / columns;
   nb::gil_scoped_release release;
-  bibench::parallel_for((n + columns - 1) / columns, threads, [&](int64_t begin, int64_t end) {
+  std::vector<float> part_sums(parts > 1 ? parts * n : 0);
+  float* part_sum = parts > 1 ? part_sums.data() : sums;
+  bibench::parallel_for(parts * blocks, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(half * columns);
-    for (int64_t block = begin; block < end; ++block) {
-      const int64_t first = block * columns, size = std::min(n - first, columns);
-      kernel(g + first, v + first, values + first, rows, size, n, to + first, sums + first, buffer.data());
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t p = unit / blocks, first = unit % blocks * columns, size = std::min(n - first, columns);
+      const int64_t start = p * part * n + first;
+      kernel(g + start, v + start, values + first, std::min(part, rows - p * part), size, n, to + start,
+             part_sum + p * n + first, buffer.data());
     }
+  });
+  if (parts > 1) kernels().sum_neighbours(part_sums.data(), parts, n, sums);
+}
+
+void filter_scale_gradients(const Output& grad, const Array& x, const Array& scale, const Output& total, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x");
+  const float* factors = channel_values(scale, rows, "scale");
+  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
+        "total must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  float *g = grad.data(), *sums = total.data();
+  const float* v = x.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n / 2 + 1);
+    for (int64_t r = begin; r < end; ++r)
+      sums[r] = k.filter_scale_gradient(g + r * n, v + r * n, factors[r], n, buffer.data());
   });
 }
 
@@ -400,7 +447,7 @@ void approx_sign_rows(const Array& grad, const Array& x, const Output& out, floa
   const float *g = grad.data(), *v = x.data();
   float* to = out.data();
   nb::gil_scoped_release release;
-  bibench::parallel_for(rows, threads, [&](int64_t begin, int64_t end) {
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer(n);
     for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
   });
@@ -421,6 +468,20 @@ void mean_magnitudes(const Array& x, const Output& out, int threads) {
     std::vector<float> buffer(n / 2 + 1);
     k.mean_magnitudes(from + begin * n, end - begin, n, to + begin, buffer.data());
   });
+}
+
+void box_means(const Array& x, const Output& out, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
+               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int threads) {
+  check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
+  const Shape s = conv_shape(x, {1, static_cast<int64_t>(x.shape(1)), kernel[0], kernel[1]}, stride, padding, dilation, 1, 0);
+  const Strides xs = layout(x, "x");
+  check(is_empty(x) || s.c == 1 || xs.c == 1, "x must be channels-last");
+  check(out.ndim() == 3 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.out_h() &&
+            static_cast<int64_t>(out.shape(2)) == s.out_w() && is_contiguous(out),
+        "out must be contiguous and have shape (N, H_o, W_o), got " + shape_of(out));
+  const Kernels& k = kernels();
+  nb::gil_scoped_release release;
+  bibench::box_means(k, s, x.data(), out.data(), threads);
 }
 
 void multiply_rows(const Array& x, const Array& factors, const Output& out, int threads) {
@@ -503,6 +564,8 @@ NB_MODULE(_core, m) {
         "Returns the sum of |out| over all rows.");
   m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("filter_scale_gradients", &filter_scale_gradients, "grad"_array, "x"_array, "scale"_array, "total"_array,
+        "threads"_a, "total = sum of grad * sign(x) over each row; grad is multiplied by the scale of its row.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
         "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
   m.def("rescale_kept_backward", &rescale_kept_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array,
@@ -514,6 +577,9 @@ NB_MODULE(_core, m) {
   m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
   m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");
+  m.def("box_means", &box_means, "x"_array, "out"_array, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,
+        "threads"_a, "Mean of |x| over the channels and the window of a convolution; padding (top, bottom, "
+        "left, right) of zeros.");
   m.def("multiply_rows", &multiply_rows, "x"_array, "factors"_array, "out"_array, "threads"_a,
         "Rows of x, each times its factor.");
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
@@ -543,7 +609,7 @@ NB_MODULE(_core, m) {
   m.def(
       "even_polynomial",
       [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, int threads) {
-        check(!c.empty(), "coefficients must not be empty");
+        check_terms(c);
         const Kernels& k = kernels();
         gradient(grad, x, out, threads, [&](const float* g, const float* v, float* to, int64_t n) {
           k.even_polynomial(g, v, to, n, c.data(), static_cast<int>(c.size()), window);
@@ -551,4 +617,18 @@ NB_MODULE(_core, m) {
       },
       "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "threads"_a,
       "out = grad * sum_k c[k] x^(2k) where |x| <= window, else 0.");
+  m.def("sign_sine", &sign_sine, "x"_array, "amount"_a, "out"_array, "threads"_a,
+        "out = +1 where x >= 0, else -1; plus amount * sin(x).");
+  m.def(
+      "even_polynomial_cosine",
+      [](const Array& grad, const Array& x, const Output& out, const std::vector<float>& c, float window, float amount,
+         int threads) {
+        check_terms(c);
+        const Kernels& k = kernels();
+        gradient(grad, x, out, threads, [&](const float* g, const float* v, float* to, int64_t n) {
+          k.even_polynomial_cosine(g, v, to, n, c.data(), static_cast<int>(c.size()), window, amount);
+        });
+      },
+      "grad"_array, "x"_array, "out"_array, "coefficients"_a, "window"_a, "amount"_a, "threads"_a,
+      "out = grad * (sum_k c[k] x^(2k) where |x| <= window, else amount * cos(x)).");
 }

@@ -18,6 +18,7 @@ ROOMS = [
     ["native"],
     ["surrogate", "provenance"],
     ["rows"],
+    ["noise"],
     ["operators"],
     ["products"],
     ["fused"],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import bibench
 from bibench import native, products
+from bibench.operators.xnor import activation_scale
 from bibench.rows import (
     BehindScaling,
     Scaling,
@@ -426,6 +427,19 @@ def test_factors_of_pixels(n: int, c: int, h: int, w: int, last: bool, seed: int
         assert all(a.stride() == b.stride() for a, b in zip(found[isa], found[native.NONE], strict=True)), isa
 
 
+@settings(max_examples=60)
+@given(convolutions(2), seeds)
+def test_means_over_windows(case: tuple[LayerSpec, tuple[int, ...]], seed: int) -> None:
+    spec, shape = case
+    x = values(*shape, seed=seed, special=False).contiguous(memory_format=torch.channels_last)
+    found = {}
+    for isa in (*ISAS, native.NONE):
+        with native.using(isa):
+            found[isa] = activation_scale(x, spec, "spatial")
+    for isa in ISAS:
+        assert identical(found[isa], found[native.NONE]), isa
+
+
 @pytest.mark.parametrize("by_token", [True, False])
 @settings(max_examples=50)
 @given(st.integers(0, 5), st.integers(1, 40), st.integers(1, 12), st.booleans(), st.booleans(), seeds)
@@ -447,10 +461,10 @@ def test_an_estimator_behind_scaling_has_the_gradient_of_the_scaled_values() -> 
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
-FUSED = ("xnor", "xnorpp", "reactnet", "recu")
+FUSED = ("xnor", "xnorpp", "reactnet")
 
 
-@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("name", (*FUSED, "recu", "fda"))
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(1, 5),
@@ -464,7 +478,7 @@ FUSED = ("xnor", "xnorpp", "reactnet", "recu")
 def test_what_is_done_with_the_product(
     name: str, n: int, into: int, out: int, size: int, stride: int, last: bool, seed: int
 ) -> None:
-    """Values, gradients and second derivatives of layers whose shifts and factors the convolution takes along."""
+    """Values, gradients and second derivatives of layers with shifts, factors and noise, most in the convolution."""
     torch.manual_seed(seed)
     layer = torch.nn.Conv2d(into, out, 3, stride=stride, padding=1)
     x = values(n, into, size, size + 1, seed=seed, special=False)
@@ -479,7 +493,7 @@ def test_what_is_done_with_the_product(
     for isa in (*ISAS, native.NONE):
         with native.using(isa):
             y = layer(x)
-            assert ("_Fused" in repr(_ancestors(y))) is (isa != native.NONE)
+            assert ("_Fused" in repr(_ancestors(y))) is (isa != native.NONE and name in FUSED)
             first = torch.autograd.grad(y, own, y.detach().cos(), retain_graph=True)
             again = torch.autograd.grad(y, own, y.detach().cos(), create_graph=True)
             second = torch.autograd.grad(sum((g * g).sum() for g in again), own, allow_unused=True)

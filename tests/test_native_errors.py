@@ -263,8 +263,30 @@ def test_elementwise_kernels_take_any_order_of_axes() -> None:
 def test_a_polynomial_needs_coefficients() -> None:
     from bibench import _core
 
-    with pytest.raises(ValueError, match="coefficients must not be empty"):
+    with pytest.raises(ValueError, match="coefficients must be 1 to 20, got 0"):
         _core.even_polynomial(T(3), T(3), T(3), [], 1.0, 1)
+
+
+def test_windows_are_checked() -> None:
+    from bibench import _core
+
+    x, geometry = T(2, 3, 5, 5), ((3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 1)
+    with pytest.raises(ValueError, match="x must be channels-last"):
+        _core.box_means(x, T(2, 3, 3), *geometry)
+    x = x.contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match=r"shape \(N, H_o, W_o\), got \(2, 5, 5\)"):
+        _core.box_means(x, T(2, 5, 5), *geometry)
+    with pytest.raises(ValueError, match="larger than the padded input"):
+        _core.box_means(x, T(2, 3, 3), (7, 7), *geometry[1:])
+
+
+def test_sums_over_filters_are_checked() -> None:
+    from bibench import _core
+
+    with pytest.raises(ValueError, match="total must be contiguous with a value for each row"):
+        _core.filter_scale_gradients(T(3, 5), T(3, 5), T(3), T(4), 1)
+    with pytest.raises(ValueError, match="grad has the wrong shape"):
+        _core.filter_scale_gradients(T(5, 3), T(3, 5), T(3), T(3), 1)
 
 
 def test_rows_are_checked() -> None:

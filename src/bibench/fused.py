@@ -126,7 +126,7 @@ class FusedSigns(torch.autograd.Function):
             return grad_x, grad_u, grad_shift, *(None,) * 5
         if grad is not None:
             v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
-            through, grad_u = sign_gradients(grad, v, u, scale, spec, ctx.estimators, wanted, ctx.dtype)
+            through, grad_u, _ = sign_gradients(grad, v, u, scale, spec, ctx.estimators, (*wanted, False), ctx.dtype)
             grad_v = through if grad_v is None or through is None else grad_v + through
         if shift is not None and grad_v is not None:
             grad_shift = fold_first(grad_v)[0]

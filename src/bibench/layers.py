@@ -64,14 +64,13 @@ class BinaryLayer(nn.Module):
         scale, fixed = op.scale(self.weight), op.scale_in_weight_gradient
         if not op.exact_signs or spec.padding_mode != "zeros":
             activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
-            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype)
-        learned = scale is not None and (scale.requires_grad or fixed)
+            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype, op.scale_first)
+        by_product_rule = scale is not None and (scale.requires_grad or fixed)
         estimators = (op.activation_estimator, op.weight_estimator)
-        values = (exact(op.activation(x)), exact(op.weight(self.weight)))
-        y: Tensor = SignProduct.apply(
-            *values, None if learned or scale is None else scale, spec, estimators, self.backward_dtype
-        )
-        return y * spec.per_output(scale) if learned and scale is not None else y
+        values = (op.activation(x), op.weight(self.weight), scale)
+        v, u, scale = (None if t is None else exact(t) for t in values)
+        y: Tensor = SignProduct.apply(v, u, scale, spec, estimators, self.backward_dtype, by_product_rule)
+        return y
 
     def _fused(self, x: Tensor) -> Tensor | None:
         """Product and output in one, where the kernels do what the operator's slots say; otherwise None."""

@@ -9,13 +9,15 @@ same results, bit for bit; so a function here takes what `serves` accepts and no
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
 from bibench.spec import LayerSpec
 
@@ -25,6 +27,23 @@ try:  # after torch, whose OpenMP library the kernels then share
 except ImportError:
     _core = None
 
+
+class _Run:
+    """The functions of `_core`, with tensors handed over as capsules: asking them for `__dlpack__` takes four times as
+    long, which small layers feel.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(_core, name)
+
+        def run(*arguments: Any) -> Any:
+            return function(*[to_dlpack(a) if type(a) is Tensor else a for a in arguments])
+
+        setattr(self, name, run)
+        return run
+
+
+_run = _Run()
 NONE = "none"
 _PLAIN = (Tensor, nn.Parameter)
 _enabled = os.environ.get("BIBENCH_ISA") != NONE
@@ -83,11 +102,28 @@ def same_memory(*tensors: Tensor) -> bool:
     return first.is_contiguous() or (first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last))
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def with_signature(function: Function) -> Function:
+    """`function`, which knows its signature: autograd asks for that of `forward` whenever a function is applied."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
 def sign(x: Tensor) -> Tensor:
     """±1 of a dense tensor (see `same_memory`)."""
     x = x.detach()
     out = torch.empty_like(x)
-    _core.sign(x, out, torch.get_num_threads())
+    _run.sign(x, out, torch.get_num_threads())
+    return out
+
+
+def sign_sine(x: Tensor, amount: float) -> Tensor:
+    """±1 of a dense tensor, plus amount · sin(x)."""
+    x = x.detach()
+    out = torch.empty_like(x)
+    _run.sign_sine(x, amount, out, torch.get_num_threads())
     return out
 
 
@@ -95,13 +131,13 @@ def sign_scaled(x: Tensor, scale: Tensor) -> Tensor:
     """±scale by the sign of contiguous rows x (R, N), scale (R,)."""
     x = x.detach()
     out = torch.empty_like(x)
-    _core.sign_scaled(x, scale.detach().contiguous(), out, torch.get_num_threads())
+    _run.sign_scaled(x, scale.detach().contiguous(), out, torch.get_num_threads())
     return out
 
 
 def gradient(kernel: str, grad: Tensor, x: Tensor, out: Tensor, *parameters: Any) -> Tensor:
     """``out = grad · surrogate'(x)`` by the named kernel; `out` may be `grad`."""
-    getattr(_core, kernel)(grad.detach(), x.detach(), out, *parameters, torch.get_num_threads())
+    getattr(_run, kernel)(grad.detach(), x.detach(), out, *parameters, torch.get_num_threads())
     return out
 
 
@@ -161,7 +197,7 @@ def convolve_finished(
         gamma = torch.empty_like(out[:1]).copy_(gamma)
         kept = torch.empty_like(out, dtype=torch.int16)
     left, right, top, bottom = spec.padding
-    _core.convolve(
+    _run.convolve(
         _ordered(x),
         _ordered(weight),
         out,
@@ -185,7 +221,7 @@ def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Te
     """Rows of x (R, N) scaled, their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes; its sum."""
     x = x.detach()
     out, stats = torch.empty_like(x), x.new_empty(len(x), 4)
-    total = _core.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
+    total = _run.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
     return out, stats, total
 
 
@@ -195,56 +231,75 @@ def normalize_backward(
     """Gradient of `normalize`, passed where the result is smaller than `limit`."""
     out = torch.empty_like(x)
     threads = torch.get_num_threads()
-    _core.normalize_backward(grad.detach(), x.detach(), stats.detach(), out, eps, deviation, centre, limit, threads)
+    _run.normalize_backward(grad.detach(), x.detach(), stats.detach(), out, eps, deviation, centre, limit, threads)
     return out
 
 
 def approx_sign_rows(grad: Tensor, x: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
     """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial."""
     out = torch.empty_like(x)
-    _core.approx_sign_rows(grad.detach(), x.detach(), out, eps, deviation, centre, torch.get_num_threads())
+    _run.approx_sign_rows(grad.detach(), x.detach(), out, eps, deviation, centre, torch.get_num_threads())
     return out
+
+
+def filter_scale_gradients(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:
+    """Sum of grad · sign(x) over each row of x (R, N), shape (R,); `grad` is multiplied by the rows' scale in place."""
+    total = x.new_empty(len(x))
+    _run.filter_scale_gradients(grad, x.detach(), scale.detach().contiguous(), total, torch.get_num_threads())
+    return total
 
 
 def rescale_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of ``x · gamma``, x (R, N) and gamma (1, N), with respect to both."""
     out, total = torch.empty_like(x), torch.empty_like(gamma)
-    _core.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
+    _run.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
     return out, total
 
 
 def rescale_kept_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     """`rescale_backward` of integers x."""
     out, total = torch.empty_like(grad), torch.empty_like(gamma)
-    _core.rescale_kept_backward(grad.detach(), x, gamma.detach(), out, total, torch.get_num_threads())
+    _run.rescale_kept_backward(grad.detach(), x, gamma.detach(), out, total, torch.get_num_threads())
     return out, total
 
 
 def sign_shifted(x: Tensor, shift: Tensor) -> Tensor:
     """±1 of x + shift, x (R, N) and shift (1, N)."""
     out = torch.empty_like(x)
-    _core.sign_shifted(x.detach(), shift.detach(), out, torch.get_num_threads())
+    _run.sign_shifted(x.detach(), shift.detach(), out, torch.get_num_threads())
     return out
 
 
 def approx_sign_shifted(grad: Tensor, x: Tensor, shift: Tensor) -> Tensor:
     """Bi-Real's gradient of sign(x + shift) with respect to x, in place of `grad` (R, N), and the shift's (1, N)."""
     total = torch.empty_like(shift)
-    _core.approx_sign_shifted(grad, x.detach(), shift.detach(), grad, total, torch.get_num_threads())
+    _run.approx_sign_shifted(grad, x.detach(), shift.detach(), grad, total, torch.get_num_threads())
     return total
 
 
 def mean_magnitudes(x: Tensor) -> Tensor:
     """Mean of |x| over each row of x (R, N), shape (R,)."""
     out = x.new_empty(len(x))
-    _core.mean_magnitudes(x.detach(), out, torch.get_num_threads())
+    _run.mean_magnitudes(x.detach(), out, torch.get_num_threads())
     return out
+
+
+def box_means(x: Tensor, spec: LayerSpec) -> Tensor:
+    """Mean of |x| over channels and window for each output of a convolution: (B, C_i, H, W) → (B, 1, H_o, W_o).
+
+    x must be channels last, the layer without groups and its padding constant; that counts as zeros.
+    """
+    out = x.new_empty(len(x), *spec.output_sizes(tuple(x.shape[2:])))
+    left, right, top, bottom = spec.padding
+    geometry = (spec.kernel_size, spec.stride, (top, bottom, left, right), spec.dilation)
+    _run.box_means(x.detach(), out, *geometry, torch.get_num_threads())
+    return out[:, None]
 
 
 def multiply_rows(x: Tensor, factors: Tensor) -> Tensor:
     """Rows of x (R, N), each times its factor (R,)."""
     out = torch.empty_like(x)
-    _core.multiply_rows(x.detach(), factors.detach(), out, torch.get_num_threads())
+    _run.multiply_rows(x.detach(), factors.detach(), out, torch.get_num_threads())
     return out
 
 
@@ -252,7 +307,7 @@ def scores(q: Tensor, k: Tensor) -> Tensor:
     """sign(q) @ sign(k)ᵀ over the last two axes: (B, H, M, D), (B, H, N, D) → (B, H, M, N)."""
     q, k = (t.detach() if t.stride(-1) == 1 else t.detach().contiguous() for t in (q, k))
     out = q.new_empty(*q.shape[:-1], k.shape[-2])
-    _core.matmul(q, k, out, False, torch.get_num_threads())
+    _run.matmul(q, k, out, False, torch.get_num_threads())
     return out
 
 
@@ -260,7 +315,7 @@ def context(mask: Tensor, v: Tensor) -> Tensor:
     """mask @ sign(v) over the last two axes, mask of 0 and 1: (B, H, M, N), (B, H, N, D) → (B, H, M, D)."""
     mask, v = (t.detach() if t.stride(-1) == 1 else t.detach().contiguous() for t in (mask, v))
     out = mask.new_empty(*mask.shape[:-1], v.shape[-1])
-    _core.matmul(mask, v, out, True, torch.get_num_threads())
+    _run.matmul(mask, v, out, True, torch.get_num_threads())
     return out
 
 
@@ -275,7 +330,7 @@ def _call(
     padding: tuple[int, ...],
 ) -> None:
     left, right, top, bottom = padding or (0, 0, 0, 0)
-    _core.convolve(
+    _run.convolve(
         x,
         weight,
         out,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
-from bibench.rows import scaled_signs
+from bibench.rows import filter_scale_gradients, scaled_signs
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign
 
@@ -30,17 +30,41 @@ def scaled_product(
     spec: LayerSpec,
     scale_in_weight_gradient: bool = False,
     backward_dtype: torch.dtype | None = None,
+    scale_first: bool = False,
 ) -> Tensor:
     """`product` times the scale per output channel, with the operator's convention for gradients.
 
-    A scale that requires grad follows the product rule (so does any with `scale_in_weight_gradient`).
-    Any other is a statistic of the weight: the gradient is that of the product with the weight
-    scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
+    `scale_first` multiplies the weights, not the products: for weights with noise, whose products are no integers
+    that would have to be kept. A scale that requires grad follows the product rule (so does any with
+    `scale_in_weight_gradient`). Any other is a statistic of the weight: the gradient is that of the product with the
+    weight scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
     """
     if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
         return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
     padded, padding = spec.padded(exact(activation))
-    return ScaledProduct.apply(padded, exact(weight), scale, spec, padding, backward_dtype)
+    weight = exact(weight)
+    if scale_first and scale is not None:
+        weight, scale = _ScaledFilters.apply(weight, scale), None
+    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward_dtype)
+
+
+class _ScaledFilters(torch.autograd.Function):
+    """Filters times the scale, by which the gradient is not multiplied."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @native.with_signature
+    def forward(w: Tensor, scale: Tensor) -> Tensor:
+        return _scaled_filters(w, scale)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
 
 
 def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
@@ -57,6 +81,7 @@ class ScaledProduct(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(
         a: Tensor,
         w: Tensor,
@@ -85,12 +110,14 @@ class SignProduct(torch.autograd.Function):
     """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
 
     Saves v and u alone: their signs cost less to make again than to keep. Runs on the compiled kernels
-    where they apply; forward and backward are the same numbers either way.
+    where they apply; forward and backward are the same numbers either way. `by_product_rule` says how the scale
+    enters the gradients (see `scaled_product`).
     """
 
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(
         v: Tensor,
         u: Tensor,
@@ -98,6 +125,7 @@ class SignProduct(torch.autograd.Function):
         spec: LayerSpec,
         estimators: tuple[Surrogate, Surrogate],
         backward_dtype: torch.dtype | None,
+        by_product_rule: bool = False,
     ) -> Tensor:
         if native.serves(v, u) and (scale is None or native.serves(scale)):
             return native.convolve(v, u, scale, spec)
@@ -108,13 +136,14 @@ class SignProduct(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.estimators, ctx.dtype = inputs[3:]
+        ctx.spec, ctx.estimators, ctx.dtype, ctx.by_product_rule = inputs[3:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[:2]
+        needed = ctx.needs_input_grad[:3]
         v, u, scale = ctx.saved_tensors
-        return *sign_gradients(grad, v, u, scale, ctx.spec, ctx.estimators, needed, ctx.dtype), *(None,) * 4
+        how = (ctx.spec, ctx.estimators, needed, ctx.dtype, ctx.by_product_rule)
+        return *sign_gradients(grad, v, u, scale, *how), *(None,) * 4
 
 
 def sign_gradients(
@@ -124,22 +153,33 @@ def sign_gradients(
     scale: Tensor | None,
     spec: LayerSpec,
     estimators: tuple[Surrogate, Surrogate],
-    needed: tuple[bool, bool],
+    needed: tuple[bool, bool, bool],
     dtype: torch.dtype | None,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators."""
+    by_product_rule: bool = False,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators, and the scale.
+
+    The product is linear in its filters, so that Σ grad · (sign(v) ⊛ sign(u)) over a channel, the gradient of its
+    scale, equals the sum over its filter of sign(u) times the gradient before the scale: the output is not needed.
+    """
     for_v, for_u = estimators
     if torch.is_grad_enabled():  # a second derivative: through the estimators too
-        a, w = binarize(v, for_v), _scaled_filters(binarize(u, for_u), scale)
+        signs = binarize(u, for_u)
+        a, w = binarize(v, for_v), _scaled_filters(signs, scale)
     else:
+        signs = None
         a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
     padded, padding = spec.padded(a)
-    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, needed, dtype)
+    wanted = (needed[0], needed[1] or needed[2])
+    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, dtype)
+    grad_scale = None
     if grad_v is not None:
         grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
     if grad_u is not None:
+        if scale is not None and by_product_rule:
+            grad_u, grad_scale = filter_scale_gradients(grad_u, u, scale, signs)
         grad_u = for_u.backward(grad_u, u, own=True)
-    return grad_v, grad_u
+    return grad_v, grad_u, grad_scale
 
 
 def product_gradients(

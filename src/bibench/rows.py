@@ -45,22 +45,38 @@ def scaled_signs(w: Tensor, scale: Tensor) -> Tensor:
     return from_rows(sign(rows) * scale[:, None], w)
 
 
+def filter_scale_gradients(
+    grad: Tensor, w: Tensor, scale: Tensor, signs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``scale · sign(w)``, one scale a filter: ``grad · scale`` and Σ grad · sign(w) over each filter.
+
+    `signs`: sign(w) where that is differentiable; `grad` may be overwritten where it is not.
+    """
+    if signs is None and native.serves(grad, w, scale) and native.same_memory(grad, w) and w.numel():
+        rows = as_rows(grad)
+        return grad, native.filter_scale_gradients(rows, as_rows(w), scale)
+    total = fold(as_rows(grad * (sign(w) if signs is None else signs)))[:, 0]
+    return grad * scale.reshape(-1, *(1,) * (grad.dim() - 1)), total
+
+
 def fold_first(values: Tensor) -> Tensor:
-    """Sum over the first axis, kept with size 1."""
+    """Sum over the first axis, kept with size 1: neighbours are added until one is left.
+
+    Unlike `fold`, so that the examples of a thread, which follow each other, are added by themselves first.
+    """
     size = values.shape[0]
     if size == 0:
         return values.sum(0, keepdim=True)
-    values = values.clone()
     while size > 1:
-        half = (size + 1) // 2
-        values[: size - half] += values[half:size]
-        size = half
-    return values[:1]
+        pairs = values[0 : size - 1 : 2] + values[1::2]
+        values = torch.cat([pairs, values[-1:]]) if size % 2 else pairs
+        size = len(values)
+    return values
 
 
 def as_rows(x: Tensor) -> Tensor:
     """(N, …) as (N, rest) in the order of memory, which a reduction does not care for; a view where x is dense."""
-    if _is_channels_last(x):
+    if is_channels_last(x):
         x = x.permute(0, 2, 3, 1)
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
@@ -68,7 +84,7 @@ def as_rows(x: Tensor) -> Tensor:
 def from_rows(rows: Tensor, like: Tensor) -> Tensor:
     """The inverse of `as_rows`: `rows` in the shape (but for the first axis) and memory order of `like`."""
     count = rows.shape[0]
-    if _is_channels_last(like):
+    if is_channels_last(like):
         channels, height, width = like.shape[1:]
         return rows.reshape(count, height, width, channels).permute(0, 3, 1, 2)
     return rows.reshape(count, *like.shape[1:])
@@ -101,6 +117,7 @@ class _ScaleRows(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(x: Tensor, scaling: Scaling, clip: float) -> tuple[Tensor, Tensor, Tensor]:
         if native.serves(x) and x.is_contiguous() and x.numel():
             out, stats, total = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
@@ -204,6 +221,7 @@ class _Rescale(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(y: Tensor, gamma: Tensor) -> Tensor:
         return y * in_order_of(gamma, y)
 
@@ -258,6 +276,7 @@ class _Shifted(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(x: Tensor, shift: Tensor) -> Tensor:
         return x + shift
 
@@ -280,6 +299,7 @@ class _MultiplyPixels(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(y: Tensor, factor: Tensor) -> Tensor:
         return times_pixels(y, factor)
 
@@ -295,7 +315,7 @@ class _MultiplyPixels(torch.autograd.Function):
 
 def times_pixels(y: Tensor, factor: Tensor) -> Tensor:
     """``y · factor``, without a gradient where the kernels do it."""
-    per_pixel = _is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
+    per_pixel = is_channels_last(y) and factor.shape == (len(y), 1, *y.shape[2:])
     if per_pixel and native.serves(y, factor) and not torch.is_grad_enabled():
         rows = y.permute(0, 2, 3, 1)
         return native.multiply_rows(rows.reshape(-1, y.shape[1]), factor.reshape(-1)).view(rows.shape).movedim(-1, 1)
@@ -304,10 +324,9 @@ def times_pixels(y: Tensor, factor: Tensor) -> Tensor:
 
 def in_order_of(gamma: Tensor, y: Tensor) -> Tensor:
     """gamma, one example, as a batch of one in y's memory order, without which products run element by element."""
-    return gamma[None].contiguous(
-        memory_format=torch.channels_last if _is_channels_last(y) else torch.contiguous_format
-    )
+    return gamma[None].contiguous(memory_format=torch.channels_last if is_channels_last(y) else torch.contiguous_format)
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (N, C, H, W) lies in memory channels last, and not also in the order of its axes."""
     return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)

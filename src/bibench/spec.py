@@ -164,4 +164,5 @@ def convolve(
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on the device of `x` keep their dtype; no device without autocast minds."""
     kind = x.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+    known = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if known else nullcontext()

@@ -208,6 +208,7 @@ class _Binarize(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @native.with_signature
     def forward(x: Tensor, surrogate: Surrogate, ternary: bool) -> Tensor:
         return torch.sign(x) if ternary else sign(x)
 

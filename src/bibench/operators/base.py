@@ -126,6 +126,8 @@ class Operator(Method, nn.Module):
     # A scale that does not require grad is a statistic of the weight. By the convention of the
     # published PyTorch codes it multiplies the gradient of the input but not that of the weight.
     scale_in_weight_gradient: bool = False
+    # Where factors are not signs (`quantize_*` of its own): whether the weights are scaled, not the products.
+    scale_first: bool = False
 
     def __init__(self, spec: LayerSpec, *, profile: str = "default") -> None:
         super().__init__()

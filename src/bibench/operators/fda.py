@@ -3,14 +3,17 @@
 https://arxiv.org/abs/2103.00841
 """
 
+from __future__ import annotations
+
 import math
 
 import torch
 from torch import Tensor, nn
 
+from bibench.noise import noisy_activations, noisy_filters
 from bibench.operators.base import Operator, Techniques, channel_mean_abs, operator
 from bibench.spec import LayerSpec
-from bibench.surrogate import Fourier
+from bibench.surrogate import Fourier, Surrogate
 
 N_START, N_GROWTH = 9, 9
 NOISE_START = 0.05
@@ -67,20 +70,26 @@ class FDA(Operator):
         self.noise_scale = max(0.0, NOISE_START * (1 + math.cos(math.pi * min(1.0, t + dt))))
 
     def quantize_activation(self, x: Tensor) -> Tensor:
-        quantized = super().quantize_activation(x)
         if not self._noisy() or self.activation_noise is None:
-            return quantized
-        return quantized + self.noise_scale * self.activation_noise(x, -1 - self.spec.spatial_axes)
+            return super().quantize_activation(x)
+        return noisy_activations(x, self.spec, *self._noise(self.activation_noise, self.activation_estimator))
 
     def quantize_weight(self, w: Tensor) -> Tensor:
-        quantized = super().quantize_weight(w)
         if not self._noisy() or self.weight_noise is None:
-            return quantized
-        return quantized + self.noise_scale * self.weight_noise(w.flatten(1), -1).reshape(w.shape)
+            return super().quantize_weight(w)
+        return noisy_filters(w, *self._noise(self.weight_noise, self.weight_estimator))
+
+    def _noise(self, noise: Noise, estimator: Surrogate) -> tuple[Tensor, Tensor, float, Surrogate, bool]:
+        return noise.down, noise.up, self.noise_scale, estimator, self.ternary
 
     @property
     def exact_signs(self) -> bool:
         return not self.ternary and not (self._noisy() and self.activation_noise is not None)
+
+    @property
+    def scale_first(self) -> bool:  # type: ignore[override]
+        """With noise there are no integers to be kept: to scale the weights saves a pass over the output."""
+        return not self.exact_signs and not self.ternary
 
     def scale(self, w: Tensor) -> Tensor:
         alpha = channel_mean_abs(w)
@@ -91,7 +100,7 @@ class FDA(Operator):
 
 
 class Noise(nn.Module):
-    """e(x) = ReLU(x W₁) W₂ + 0.1 sin(x) along one axis of width d, hidden width ⌊d/64⌋ (⌊d/4⌋ if d < 64)."""
+    """W₁ and W₂ (transposed) of `bibench.noise` for vectors of `width` d; hidden width ⌊d/64⌋ (⌊d/4⌋ if d < 64)."""
 
     def __init__(self, width: int, trained: bool) -> None:
         super().__init__()
@@ -103,8 +112,3 @@ class Noise(nn.Module):
         for matrix in (self.down, self.up):
             if matrix.numel():
                 nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))  # nn.Linear's own
-
-    def forward(self, x: Tensor, axis: int) -> Tensor:
-        rows = x.movedim(axis, -1)
-        adapted = nn.functional.linear(nn.functional.linear(rows, self.down).relu(), self.up)
-        return adapted.movedim(-1, axis) + 0.1 * torch.sin(x)

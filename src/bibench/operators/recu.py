@@ -74,8 +74,8 @@ class ReCU(Operator):
         # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.
         return from_rows(scale_rows(as_rows(w), WEIGHTS, clip=-math.log(2 - 2 * self.tau)), w)
 
-    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor:
-        return self.spec.per_output(self.alpha)
+    def scale(self, w: Tensor) -> Tensor:
+        return self.alpha
 
     def inference_form(self, w: Tensor) -> InferenceForm:
         with torch.no_grad():

@@ -1,0 +1,12 @@
+// XNOR-Net's K: the mean magnitude over the channels, averaged over a layer's window at every output position.
+#pragma once
+
+#include "convolution.h"
+
+namespace bibench {
+
+// x has `s.c` channels last; out is (N, H_o, W_o). Sums are those of bibench.operators.xnor: down the columns of the
+// padded map, then along its rows, tap by tap.
+void box_means(const Kernels& kernels, const Shape& s, const float* x, float* out, const Threads& threads);
+
+}  // namespace bibench
