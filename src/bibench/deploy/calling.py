@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from bibench.errors import BiBenchError
 
@@ -29,6 +33,9 @@ class Example:
             example = cls(args=tuple(_tensor(str(i), v) for i, v in enumerate(given)))
         if not example.tensors:
             raise BiBenchError("example_inputs holds no tensor: give what the model is called with")
+        empty = [tuple(t.shape) for t in example.tensors if not t.numel()]
+        if empty:
+            raise BiBenchError(f"example_inputs holds an empty tensor, {empty[0]}: give one example at least")
         return example
 
     @property
@@ -78,6 +85,23 @@ class Example:
             raise BiBenchError(
                 f"the model cannot be called with example_inputs ({shapes}): {str(error).splitlines()[0]}"
             ) from error
+
+
+def flat(outputs: Any) -> list[Tensor]:
+    """The tensors that a model gives, out of tuples, lists and dictionaries, in the order of an exported graph."""
+    found = tree_leaves(outputs)
+    return [value for value in found if isinstance(value, Tensor)]
+
+
+def arrays(inputs: Sequence[Any]) -> list[NDArray[Any]]:
+    """Tensors and whatever else NumPy takes, as arrays; a `BiBenchError` for what it does not take."""
+    found = []
+    for index, value in enumerate(inputs):
+        try:
+            found.append(value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value))
+        except (TypeError, ValueError) as error:
+            raise BiBenchError(f"input {index} cannot be an array ({error}); give it as float32") from error
+    return found
 
 
 def _tensor(name: str, value: Any) -> Tensor | None:

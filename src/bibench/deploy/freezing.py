@@ -157,7 +157,7 @@ def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> n
     if model in frozen:
         return frozen[model].eval()
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():  # also a layer that has two names here
             if child in frozen:
                 setattr(parent, name, frozen[child])
     assert_inference_only(model)

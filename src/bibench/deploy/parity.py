@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.attention import BinaryAttention
-from bibench.deploy.calling import Example
+from bibench.deploy.calling import Example, flat
 from bibench.deploy.engine import Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
@@ -93,8 +93,10 @@ class Parity:
     def summary(self) -> str:
         """One sentence."""
         verdict = "the same model" if self.equal else "NOT the same model"
+        unseen = any(layer.product_difference is None for layer in self.layers)
+        signs = "not told one by one by this engine" if unseen else f"{self.flips} flipped signs"
         return (
-            f"{verdict}: {len(self.layers)} 1-bit layers, {self.flips} flipped signs; outputs differ by "
+            f"{verdict}: {len(self.layers)} 1-bit layers, {signs}; outputs differ by "
             f"{self.max_difference:.2g} of the largest, by {self.unflipped_difference:.2g} in the "
             f"{self.unflipped} of {self.examples} examples without a flip"
         )
@@ -120,6 +122,8 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     report = Parity(deployed.manifest.engine, examples=example.batch)
     flipped = np.zeros(example.batch, bool)
     values = deployed.layer_values(*arrays)
+    if seen and not deployed.manifest.layers:
+        raise BiBenchError(f"{deployed.path.name} has no 1-bit layers, the model has {len(seen)}: it is no export of it")
     for layer, found in (values or {}).items():
         if layer not in seen:
             raise BiBenchError(f"the model has no 1-bit layer {layer!r}: it is not the one that was exported")
@@ -166,8 +170,7 @@ def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[
     finally:
         for hook in hooks:
             hook.remove()
-    given = outputs if isinstance(outputs, tuple | list) else [outputs]
-    return seen, [o.detach().float().numpy() for o in given]
+    return seen, [o.detach().float().numpy() for o in flat(outputs)]
 
 
 def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
@@ -229,6 +232,8 @@ def _spread(marked: Array, like: Array) -> Array:
 
 def _judge_outputs(report: Parity, outputs: list[Array], expected: list[Array], flipped: Array) -> None:
     report.unflipped = int((~flipped).sum())
+    if len(outputs) != len(expected):
+        raise BiBenchError(f"the file gives {len(outputs)} outputs, the model {len(expected)}")
     for mine, theirs in zip(outputs, expected, strict=True):
         if mine.shape != theirs.shape:
             raise BiBenchError(f"the file gives outputs of shape {mine.shape}, the model {theirs.shape}")
