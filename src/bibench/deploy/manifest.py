@@ -139,7 +139,9 @@ def require_free(model: Path) -> None:
             f"{path} is where the manifest of {model.name} belongs, and is another file; choose another name"
         ) from error
     if found.file != model.name and model.with_name(found.file).exists():
-        raise StoreError(f"{path} is the manifest of {found.file}, which needs it; choose another name than {model.stem}")
+        raise StoreError(
+            f"{path} is the manifest of {found.file}, which needs it; choose another name than {model.stem}"
+        )
 
 
 def write(manifest: Manifest, model: Path) -> None:
