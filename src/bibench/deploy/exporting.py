@@ -15,7 +15,7 @@ from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValu
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, StoreError
 from bibench.files import write_atomically
 
 
@@ -64,6 +64,8 @@ def export(
 def model_path(path: str | Path, engine: Engine) -> Path:
     """`path` with the engine's extension; a `BiBenchError` for one that would clash with the manifest."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise StoreError(f"cannot write {path}: the folder {path.parent} does not exist; create it")
     if path.is_dir():
         raise BiBenchError(f"{path} is a folder; name the model file, such as {path / ('model' + engine.extension)}")
     if path.suffix == engine.extension:
