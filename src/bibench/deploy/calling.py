@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,6 +86,12 @@ class Example:
             raise BiBenchError(
                 f"the model cannot be called with example_inputs ({shapes}): {str(error).splitlines()[0]}"
             ) from error
+
+
+def on_cpu(model: nn.Module) -> nn.Module:
+    """`model`, or a copy of it on the processor if it is on another device: inputs and proofs are there."""
+    held = (*model.parameters(), *model.buffers())
+    return model if all(value.device.type == "cpu" for value in held) else copy.deepcopy(model).cpu()
 
 
 def flat(outputs: Any) -> list[Tensor]:

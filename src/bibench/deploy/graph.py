@@ -21,7 +21,7 @@ from torch import nn
 from bibench.auditing import Audit
 from bibench.auditing import audit as audit_of
 from bibench.deploy import domain, operations
-from bibench.deploy.calling import Example
+from bibench.deploy.calling import Example, on_cpu
 from bibench.deploy.freezing import freeze
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError, UnsupportedError, require
@@ -88,6 +88,7 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
     for library in ("onnx", "onnxscript"):
         require(library, extra="deploy", purpose="export")
     _check(model)
+    model = on_cpu(model)
     part, example_inputs, notes = deployable_part(model, example_inputs)
     example = Example.of(example_inputs)
     part.eval()

@@ -97,6 +97,7 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
 
 def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
     """The job, and the files that it names {name on the device: file here}."""
+    _check_shapes(request)
     files: dict[str, Path] = {}
     rows = []
     for number, one in enumerate(request.contenders):
@@ -123,6 +124,16 @@ def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
         "profile": request.profile,
     }
     return job, files
+
+
+def _check_shapes(request: Request) -> None:
+    """Raise for a shape of an input that no model has, if all models say what they have."""
+    described = [manifest.read(one.file) for one in request.contenders]
+    known = {tensor.name for found in described if found for tensor in found.inputs}
+    if None not in described and (unknown := sorted(request.shapes.keys() - known)):
+        raise BiBenchError(
+            f"--shape {unknown[0]}: no model has an input of that name; known: {', '.join(sorted(known))}"
+        )
 
 
 def _library(one: Contender, request: Request) -> Path | None:

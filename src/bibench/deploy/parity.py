@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.attention import BinaryAttention
-from bibench.deploy.calling import Example, flat
+from bibench.deploy.calling import Example, flat, on_cpu
 from bibench.deploy.engine import ENGINES, Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
@@ -120,7 +120,7 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
         deployed = Deployed(deployed)
     if model.training:
         raise BiBenchError("the model is in training mode: call model.eval() first")
-    part, inputs, _ = deployable_part(model, inputs)
+    part, inputs, _ = deployable_part(on_cpu(model), inputs)
     example = Example.of(inputs)
     seen, expected = _trained(part, example)
     arrays = [t.numpy() for t in example.tensors]
