@@ -10,7 +10,8 @@ import bibench
 from bibench.deploy import ENGINES, load
 from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
-from bibench.deploy.source import Source, calibration, padded, some_inputs
+from bibench.deploy.source import Named, Source, calibration, padded, some_inputs, trained
+from bibench.errors import BiBenchError
 from bibench.tasks import TASKS
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
@@ -68,3 +69,26 @@ def test_detectors_calibrate() -> None:
     assert len(found) == 2
     network: Tensor = torch.from_numpy(found[0][0])
     assert network.shape[:2] == (2, 3)
+
+
+def test_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
+    """A state dictionary says nothing of itself; the task, model and operator are given beside it."""
+    task = TASKS["digits_photos"]()
+    model = task.model("vgg_small", {"width": 2})
+    bibench.binarize(model, "bnn", example_inputs=task.example_inputs())
+    path = tmp_path / "mine.pt"
+    torch.save({"state_dict": model.state_dict()}, path)
+    found = trained(path, Named("digits_photos", "vgg_small[width=2]", "bnn"))
+    assert not found.model.training
+    assert found.provenance == {
+        "task": "digits_photos",
+        "model": "vgg_small[width=2]",
+        "operator": "bnn",
+        "checkpoint": "mine.pt",
+    }
+    for name, value in model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[name], value)
+    with pytest.raises(BiBenchError, match="does not say what it is of: give --task, --model and --operator"):
+        trained(path)
+    with pytest.raises(BiBenchError, match=r"mine.pt is not of vgg_small\[width=3\] with bnn on digits_photos"):
+        trained(path, Named("digits_photos", "vgg_small[width=3]", "bnn"))
