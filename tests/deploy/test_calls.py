@@ -90,6 +90,37 @@ def test_numbers_of_another_kind(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+class Changing(Net):
+    """Changes a layer's input in place after the layer has seen it, and gives a number."""
+
+    def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
+        hidden = self.first(x)
+        hidden += self.inner(hidden)
+        return self.last(F.relu6(hidden, inplace=True)), x.shape[0]
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_changes_in_place_and_wrapped_models(engine: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Changing(), values(4)["x"]
+    bibench.binarize(model, "bnn", example_inputs=x)
+    model.eval()
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    made = bibench.export(torch.compile(model), path, x, engine)
+    assert list(made.layers) == ["inner"]
+    for same in (model, torch.compile(model), nn.DataParallel(model)):
+        report = verify(path, same, values(7)["x"])
+        assert report.flips == 0
+        assert report.equal, report.summary()
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    model = Net()
+    bibench.binarize(model, "xnor", example_inputs=values(2)["x"])
+    with pytest.raises(UnsupportedError, match="layer 'inner' gives numbers that are not finite"):
+        bibench.export(model.eval(), tmp_path / "m", torch.full((2, 8), float("nan")), ENGINE)
+
+
 def test_a_forward_that_decides_by_values(tmp_path: Path) -> None:
     class Decides(Net):
         def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:

@@ -88,6 +88,17 @@ class Example:
             ) from error
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model in `torch.compile`, `DataParallel` and `DistributedDataParallel`: its layers have their own names."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
 def on_cpu(model: nn.Module) -> nn.Module:
     """`model`, or a copy of it on the processor if it is on another device: inputs and proofs are there."""
     held = (*model.parameters(), *model.buffers())
@@ -95,9 +106,9 @@ def on_cpu(model: nn.Module) -> nn.Module:
 
 
 def flat(outputs: Any) -> list[Tensor]:
-    """The tensors that a model gives, out of tuples, lists and dictionaries, in the order of an exported graph."""
-    found = tree_leaves(outputs)
-    return [value for value in found if isinstance(value, Tensor)]
+    """What a model gives, out of tuples, lists and dictionaries, in the order of a graph; numbers as tensors."""
+    found = [value for value in tree_leaves(outputs) if isinstance(value, Tensor | bool | int | float)]
+    return [torch.as_tensor(value) for value in found]
 
 
 def arrays(inputs: Sequence[Any]) -> list[NDArray[Any]]:

@@ -176,6 +176,11 @@ def _prove(model: nn.Module, frozen: dict[nn.Module, Frozen], args: tuple[Any, .
         def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
             deployed = frozen[module](*inputs, **named)
             off = float((deployed - output).abs().max()) if output.numel() else 0.0
+            if not output.isfinite().all():
+                raise UnsupportedError(
+                    f"layer {frozen[module].layer!r} gives numbers that are not finite on the example inputs, "
+                    "which prove nothing: give others, or train again"
+                )
             if not off <= ROUNDING * max(1e-30, float(output.abs().max())):
                 raise UnsupportedError(
                     f"layer {frozen[module].layer!r} cannot be exported: what its operator states to be left at "

@@ -21,7 +21,7 @@ from torch import nn
 from bibench.auditing import Audit
 from bibench.auditing import audit as audit_of
 from bibench.deploy import domain, operations
-from bibench.deploy.calling import Example, on_cpu
+from bibench.deploy.calling import Example, on_cpu, unwrapped
 from bibench.deploy.freezing import freeze
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError, UnsupportedError, require
@@ -87,6 +87,8 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
     """
     for library in ("onnx", "onnxscript"):
         require(library, extra="deploy", purpose="export")
+    if isinstance(model, nn.Module):
+        model = unwrapped(model)
     _check(model)
     model = on_cpu(model)
     part, example_inputs, notes = deployable_part(model, example_inputs)

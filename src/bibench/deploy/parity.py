@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.attention import BinaryAttention
-from bibench.deploy.calling import Example, flat, on_cpu
+from bibench.deploy.calling import Example, flat, on_cpu, unwrapped
 from bibench.deploy.engine import ENGINES, Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
@@ -118,6 +118,7 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     """
     if not isinstance(deployed, Deployed):
         deployed = Deployed(deployed)
+    model = unwrapped(model)
     if model.training:
         raise BiBenchError("the model is in training mode: call model.eval() first")
     part, inputs, _ = deployable_part(on_cpu(model), inputs)
@@ -169,7 +170,7 @@ def _trained(
             attention = isinstance(module, BinaryAttention)
             signed = args[: 3 if attention else 1]
             mask = (args[3] if len(args) > 3 else kwargs.get("mask")) if attention else None
-            seen[label] = Seen(module, tuple(a.detach() for a in signed), mask)
+            seen[label] = Seen(module, tuple(a.detach().clone() for a in signed), mask)  # may be changed in place later
             if values is None or label not in values:
                 return None
             taken = (_unpadded(module, a, v) for a, v in zip(signed, values[label].inputs, strict=True))

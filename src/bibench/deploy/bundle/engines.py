@@ -106,9 +106,9 @@ def _shape(one: Any, batch: int, contender: Mapping[str, Any]) -> list[int]:
     asked = contender.get("shapes", {}).get(one.name)
     shape = list(one.shape)
     if asked is not None:
-        free = [not isinstance(size, int) or size < 1 for size in shape]
-        if len(asked) != len(shape) or any(a != s for a, s, open_ in zip(asked, shape, free) if not open_):
-            takes = "x".join("…" if open_ else str(size) for size, open_ in zip(shape, free))
+        open_axes = [not isinstance(size, int) or size < 1 for size in shape]
+        if len(asked) != len(shape) or any(a != s for a, s, open_ in zip(asked, shape, open_axes) if not open_):
+            takes = "x".join("…" if open_ else str(size) for size, open_ in zip(shape, open_axes))
             raise ValueError(f"--shape {one.name}={'x'.join(map(str, asked))} does not fit: the model takes {takes}")
         return [int(size) for size in asked]
     if shape and not isinstance(shape[0], int):

@@ -18,7 +18,7 @@ from bibench.deploy import manifest, operations
 from bibench.deploy.calling import flat
 from bibench.deploy.engine import Array, Calibration, Engine, check_inputs, engine
 from bibench.deploy.graph import Canonical, dynamic_shapes
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, UnsupportedError
 
 
 @engine("torch")
@@ -31,7 +31,12 @@ class Torch(Engine):
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         example = canonical.example
         shapes = dynamic_shapes(example) if canonical.dynamic else None
-        program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
+        try:
+            program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
+        except Exception as error:  # of many kinds; what it says is all that helps
+            raise UnsupportedError(
+                f"torch.export cannot take this model with an open batch: {' '.join(str(error).split())[:300]}"
+            ) from error
         program.example_inputs = None
         stream = io.BytesIO()
         torch.export.save(program, stream)
