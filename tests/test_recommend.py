@@ -204,6 +204,11 @@ def test_wishes_that_cannot_be_meant(wishes: dict, said: str) -> None:
         Wishes("t", **wishes)
 
 
+def test_latencies_alone_say_where_scores_come_from() -> None:
+    with pytest.raises(BiBenchError, match=r"no score of any task; give the run folder of the trained cells, too"):
+        recommend([latency("bnn", 1.0)], Wishes("t"))
+
+
 def test_an_unknown_task_names_the_known_ones() -> None:
     with pytest.raises(BiBenchError, match=r"these tasks have some: t\."):
         recommend(WORLD, Wishes("s"))

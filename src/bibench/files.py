@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str,
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path} does not exist") from error
     except Exception as error:
-        reason = str(error).split("\n", 1)[0][:200]
+        reason = str(error).split("\n", 1)[0].split(". ", 1)[0][:200]  # what follows advises to run the file's code
         raise CheckpointError(
             f"checkpoint {path} is damaged, or holds more than tensors and plain data and was therefore "
             f"not opened ({type(error).__name__}: {reason}); delete it or restore it"

@@ -53,6 +53,7 @@ def test_fields(sheet: Path) -> None:
         (HEADER.replace("latency_ms", "latency"), "line 1: column 'unit' is missing; add it .ns, us, ms, s."),
         (HEADER.replace("latency_ms", "latency_ms,unit"), "line 1: column 'unit' beside 'latency_ms'"),
         (HEADER.replace("device", "phone"), "line 1: unknown column 'phone'; expected device, threads"),
+        (HEADER.replace(",", ";"), "line 1: unknown column 'device;.*' .columns are separated by commas.; expected"),
         (HEADER.replace("device", "model"), "line 1: column 'model' is there twice"),
         (HEADER.replace("engine", "architecture"), "line 1: column 'model' is there twice"),
         (HEADER + GOOD + GOOD, "line 3: column 'latency': the same was measured in line 2"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+import bibench
 from bibench.deploy import export, latency
 from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import DEVICES, TRANSPORTS, Connection, Device, Transport, register_device, transport
@@ -202,6 +203,16 @@ def test_jobs_name_what_a_device_needs(tmp_path: Path) -> None:
     assert json.loads(json.dumps(job)) == job
 
 
+def test_a_shape_of_an_input_that_no_model_has(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
+    export(model, tmp_path / "net.onnx", torch.zeros(1, 3, 4), engine="onnxruntime")
+    found = tuple(contenders([tmp_path / "net.onnx"], None, []))
+    with pytest.raises(BiBenchError, match="--shape ids: no model has an input of that name; known: input"):
+        to_job(Request(found, shapes={"ids": [1, 3]}))
+    plain = tuple(contenders([convolution(tmp_path / "plain.onnx")], None, []))  # says nothing of its inputs
+    assert to_job(Request(plain, shapes={"ids": [1, 3]}))
+
+
 def test_our_operators_for_another_machine_must_be_given(replay: list[dict[str, Any]], tmp_path: Path) -> None:
     found = tuple(contenders([convolution(tmp_path / "net.onnx")], None, ["bibench"]))
     with pytest.raises(BiBenchError, match=r"engine 'bibench' on device 'replay' needs the library .*--library"):
@@ -216,3 +227,18 @@ def test_this_machine_for_real(tmp_path: Path) -> None:
     assert found["", "latency_ms", 1].torch
     assert found["", "latency_ms", 1].device not in ("", "local")
     assert set(measured.profiles) == {("baseline", 1, 1), ("model0", 1, 1)}
+
+
+def test_theory_stands_beside_what_was_measured(replay: list[dict[str, Any]], tmp_path: Path) -> None:
+    """64 bit operations as one: 1-bit layers of 512 multiply-accumulates beside float ones of 96 and 32."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 32), nn.Linear(32, 1))
+    export(model.eval(), tmp_path / "base.onnx", torch.randn(2, 6), engine="onnxruntime")
+    bibench.binarize(model, "bnn", example_inputs=torch.randn(2, 6))
+    export(model.eval(), tmp_path / "net.onnx", torch.randn(2, 6), engine="onnxruntime")
+    replay += [MACHINE, result("baseline", BASE), result("model0", NET)]
+    found = tuple(contenders([tmp_path / "net.onnx"], tmp_path / "base.onnx", []))
+    measured = by_metric(measure(Request(found, device="replay"), lambda text: None))
+    [theory] = [r for r in measured.values() if r.metric == latency.THEORY]
+    assert theory.operator == "bnn"
+    assert theory.value == pytest.approx((96 + 512 + 32) / (96 + 512 / 64 + 32))

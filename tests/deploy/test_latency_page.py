@@ -56,7 +56,7 @@ def test_all_flags_metrics_and_columns_are_described() -> None:
     set_by = inspect.getsource(noise) + inspect.getsource(__import__("bibench.deploy.bundle.job", fromlist=["x"]))
     flags = set(re.findall(r'found\["(\w+)"\] =', set_by)) | {"unpinned", imported.IMPORTED}
     assert flags >= {"busy", "steal", "throttled", "wide", "drift"}
-    metrics = {latency.LATENCY, latency.SPEEDUP, latency.SIZE, latency.PEAK, latency.PROCESS}
+    metrics = {latency.LATENCY, latency.SPEEDUP, latency.THEORY, latency.SIZE, latency.PEAK, latency.PROCESS}
     assert flags | metrics | {*imported.REQUIRED, *imported.OPTIONAL, *imported.UNITS} <= described
     records = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
     assert all(f"`{flag}`" in records for flag in flags)

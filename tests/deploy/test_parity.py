@@ -1,129 +1,111 @@
-"""Signs that flip by rounding: real ones, told with layer, count and margin, and told apart from wrong models.
+"""What `verify` proves of examples in which a sign flipped: nothing else may differ."""
 
-An engine folds a norm into the convolution before it, which rounds otherwise than the norm itself: the same value
-differs by a few units in the last place. A threshold put between the two gives it one sign in training and the other
-one in the file.
-"""
-
-import copy
-import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import bibench
-from bibench import deploy
-from bibench.cli.deploying import _print_report
 from bibench.deploy import ENGINES
-from bibench.deploy.parity import ROUNDING, Parity, verify
+from bibench.deploy.parity import verify
+from bibench.errors import BiBenchError
 
-from .models import stir
-
-EXAMPLES, CHANNELS = 6, 8
-HERE = [name for name in ("bibench", "onnxruntime") if not ENGINES[name]().available()]
+ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
+TINY = 1e-8
 
 
-class Net(nn.Module):
-    """Two 1-bit convolutions behind a float one with a norm."""
+class Chain(nn.Module):
+    """Two 1-bit layers and a float one; the first value that each layer takes the sign of is `TINY`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, CHANNELS, 3, padding=1)
-        self.norm = nn.BatchNorm2d(CHANNELS)
-        self.first = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)
-        self.classifier = nn.Linear(CHANNELS, 4)
+        self.first = nn.Linear(8, 8, bias=False)
+        self.second = nn.Linear(8, 8)
+        self.last = nn.Linear(8, 3)
+        self.nudge = nn.Parameter(torch.zeros(2))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.second(self.first(self.norm(self.stem(x))))
-        classes: torch.Tensor = self.classifier(y.mean((2, 3)))
-        return classes
+    def forward(self, x: Tensor) -> Tensor:
+        one = torch.zeros(8)
+        one[0] = 1.0
+        hidden = self.first(x + self.nudge[0] * one) * (1 - one) + (TINY + self.nudge[1]) * one
+        y: Tensor = self.last(self.second(hidden))
+        return y
 
 
-def net() -> tuple[nn.Module, torch.Tensor]:
+@pytest.fixture
+def exported(tmp_path: Path) -> tuple[Chain, Tensor, Path]:
+    """A model, inputs and its file."""
     torch.manual_seed(0)
-    model, x = Net(), torch.randn(EXAMPLES, 3, 8, 8)
-    bibench.binarize(model, "reactnet", example_inputs=x, keep=("stem", "classifier"))
-    return stir(model), x
+    x = torch.randn(4, 8)
+    x[:, 0] = TINY
+    model = Chain()
+    bibench.binarize(model, "bnn", example_inputs=x, keep=("last",))
+    path = tmp_path / "model.onnx"
+    bibench.export(model.eval(), path, x, ENGINE)
+    return model, x, path
 
 
-def between(model: nn.Module, x: torch.Tensor, path: Path) -> float:
-    """Puts a threshold of the first layer between a value of the training graph and that of the file, and tells how
-    far the training graph's is from it."""
-    deployed = deploy.load(path)
-    values = deployed.layer_values(x.numpy())
-    assert values is not None
-    there = values["first"].inputs[0]
+def _flip(model: Chain) -> None:
     with torch.no_grad():
-        here = model.norm(model.stem(x)).numpy()
-    assert 0 < np.abs(there - here).max() < 1e-5
-    # Where no other example's value of this channel is near, so that this one alone flips.
-    at = next(
-        tuple(at) for at in np.argwhere(here < there) if np.sum(np.abs(here[:, at[1]] - here[tuple(at)]) < 1e-4) == 1
-    )
-    with torch.no_grad():  # here < threshold <= there
-        model.first.operator.shift.view(-1)[at[1]] = -float(there[at])
-    return float(there[at] - here[at])
+        model.nudge -= 2 * TINY
 
 
-class Flipped(NamedTuple):
-    """The report on a model one of whose signs flips, and how far its value was from the threshold."""
-
-    report: Parity
-    model: nn.Module
-    x: torch.Tensor
-    path: Path
-    margin: float
-
-
-@pytest.fixture(scope="module", params=HERE)
-def flipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Flipped:
-    model, x = net()
-    path = tmp_path_factory.mktemp("parity") / "model.onnx"
-    bibench.export(model, path, x, request.param)
-    assert verify(path, model, x).flips == 0
-    margin = between(model, x, path)
-    bibench.export(model, path, x, request.param)
-    return Flipped(verify(path, model, x), model, x, path, margin)
+def test_flips_of_all_examples_are_explained(exported: tuple[Chain, Tensor, Path]) -> None:
+    """Each layer flips by itself: its flips do not follow from those before."""
+    model, x, path = exported
+    assert verify(path, model, x).followed_difference is None
+    _flip(model)
+    report = verify(path, model, x)
+    assert report.unflipped == 0
+    assert report.max_difference > 1e-3
+    assert [layer.origins for layer in report.layers] == [4, 4]
+    assert report.layers[0].flips == 4
+    assert all(0 < layer.margin < 1e-7 for layer in report.layers)
+    assert report.followed_difference is not None
+    assert report.followed_difference < 1e-6
+    assert report.equal
+    assert "given the same signs" in report.summary()
 
 
-def test_a_flip_is_told_with_layer_count_and_margin(flipped: Flipped) -> None:
-    report = flipped.report
-    first, second = report.layers
-    assert (first.layer, first.flips, first.origins, first.signs) == ("first", 1, 1, EXAMPLES * CHANNELS * 64)
-    assert first.margin == pytest.approx(flipped.margin, rel=1e-3) and 0 < first.margin < ROUNDING
-    # What follows from it is counted, but is no origin and asks for no explanation.
-    assert second.flips > 0 and (second.origins, second.margin) == (0, 0.0)
-    assert {layer.product_difference for layer in report.layers} == {0.0}
-    assert (report.flips, report.examples, report.unflipped) == (1 + second.flips, EXAMPLES, EXAMPLES - 1)
+def _another_classifier(model: Chain) -> None:
+    model.last.bias[0] += 0.1
 
 
-def test_it_is_the_same_model_though_outputs_of_that_example_differ(
-    flipped: Flipped, capsys: pytest.CaptureFixture[str]
+def _another_value_between(model: Chain) -> None:
+    model.second.bias[1] += 0.1
+
+
+@pytest.mark.parametrize("change", [_another_classifier, _another_value_between])
+def test_flips_explain_nothing_else(exported: tuple[Chain, Tensor, Path], change: Callable[[Chain], None]) -> None:
+    model, x, path = exported
+    _flip(model)
+    with torch.no_grad():
+        change(model)
+    report = verify(path, model, x)
+    assert report.unflipped == 0
+    assert not report.equal
+
+
+def test_a_file_without_1_bit_layers_is_no_export_of_a_model_that_has_some(
+    exported: tuple[Chain, Tensor, Path], tmp_path: Path
 ) -> None:
-    report = flipped.report
-    assert report.equal and all(layer.explained for layer in report.layers)
-    assert report.max_difference > 100 * ROUNDING > ROUNDING > report.unflipped_difference
-    said = report.summary()
-    assert said.startswith(f"the same model: 2 1-bit layers, {report.flips} flipped signs; outputs differ by ")
-    assert said.endswith(f"in the {EXAMPLES - 1} of {EXAMPLES} examples without a flip")
-    _print_report(report, "accuracy", {})
-    printed = capsys.readouterr().out
-    assert re.search(rf"^first +equal +3072 +1 +1 +{report.layers[0].margin:.2g} *$", printed, re.M)
-    assert re.search(rf"^second +equal +3072 +{report.layers[1].flips} +0 +0 *$", printed, re.M)
+    model, x, _ = exported
+    bibench.export(Chain().eval(), tmp_path / "float.onnx", x, "onnxruntime")
+    with pytest.raises(BiBenchError, match=r"float.onnx has no 1-bit layers, the model has 2"):
+        verify(tmp_path / "float.onnx", model, x)
 
 
-def test_a_flip_beyond_rounding_fails(flipped: Flipped) -> None:
-    """Many more of them, if the model is another one by a little."""
-    other = copy.deepcopy(flipped.model)
-    with torch.no_grad():
-        other.norm.bias += 1e-2
-    report = verify(flipped.path, other, flipped.x)
-    first = report.layers[0]
-    assert first.flips > 1 and first.margin > ROUNDING * first.input_scale
-    assert not first.explained and not report.equal
-    assert report.summary().startswith("NOT the same model")
+def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
+    model, x, _ = exported
+    bibench.export(model, tmp_path / "model_torch.pt2", x, "torch")
+    said = verify(tmp_path / "model_torch.pt2", model, x).summary()
+    assert said.startswith("the same model: 2 1-bit layers, not told one by one by this engine")
+
+
+def test_engines_that_round_are_not_said_to_be_broken(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(8, 8)
+    bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime_int8", calibration=[[x.numpy()]])
+    assert verify(tmp_path / "m.onnx", model, x).summary().startswith("another model, as ONNX Runtime (int8) rounds")

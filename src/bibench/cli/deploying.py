@@ -60,7 +60,7 @@ def export(
 
     runner = ENGINES[engine]()
     found = trained(source, Named(task, model, operator), data_root)
-    data = calibration(found.task) if runner.needs_calibration else None
+    data = calibration(found) if runner.needs_calibration else None
     inputs = found.task.example_inputs()
     made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
     if json:
@@ -96,7 +96,8 @@ def verify(
 
     deployed = Deployed(model_file)
     found = trained(against, Named(task, model, operator), data_root)
-    report = compare(deployed, found.model, some_inputs(found.task, "test", examples))
+    _tell_origin(deployed.manifest.provenance.get("cell"), found.provenance.get("cell"))
+    report = compare(deployed, found.model, some_inputs(found, "test", examples))
     scores: dict[str, Any] = {}
     if metric:
         try:
@@ -112,6 +113,16 @@ def verify(
         _print_report(report, found.task.metric, scores)
     if not report.equal:
         raise typer.Exit(FAILED)
+
+
+def _tell_origin(exported: Any, against: Any) -> None:
+    """Say when a file is compared with another cell than it was exported from."""
+    if not exported or not against or exported == against:
+        return
+    from bibench.cell import Cell
+
+    made, given = Cell.from_dict(exported), Cell.from_dict(against)
+    console(stderr=True).print(f"warning: the file was exported from {made.path}, it is compared with {given.path}")
 
 
 def _print_report(report: Any, metric: str, scores: dict[str, float]) -> None:

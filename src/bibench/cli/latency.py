@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
 from bibench.cli.options import Format, Load, check_format, flat, load_files
-from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.planning import RUNS
 from bibench.errors import BiBenchError, require
 from bibench.records import Record
@@ -189,10 +189,13 @@ def _show(records: Sequence[Record], format: str) -> None:
 def _print_table(records: Sequence[Record]) -> None:
     rows: dict[tuple[Any, ...], dict[str, Record]] = {}
     sizes: dict[tuple[Any, ...], Record] = {}
+    theory: dict[tuple[Any, ...], Record] = {}
     for record in records:
         what = (record.model, record.operator, record.engine)
         if record.metric == "storage":
             sizes[what] = record
+        elif record.metric == "theoretical_speedup":
+            theory[what] = record
         else:
             rows.setdefault((record.threads, record.batch_size, *what), {})[record.metric] = record
     lines: list[list[Any]] = []
@@ -204,6 +207,7 @@ def _print_table(records: Sequence[Record]) -> None:
             [
                 *(" ".join(part for part in what[:2] if part), what[2]),
                 *(threads, batch, _spread(time, 3), time.samples, _spread(found.get("speedup"), 2)),
+                number(theory[what].value if what in theory else None, 2),
                 *(_mebibytes(size), _mebibytes(memory), said),
             ]
         )
@@ -215,11 +219,13 @@ def _print_table(records: Sequence[Record]) -> None:
         "latency ms",
         "rounds",
         "speed-up",
+        "in theory",
         "file MiB",
         "memory MiB",
         "note",
     )
     title = f"Latency on {records[0].device}: medians of interleaved rounds [quartiles]; speed-up: baseline / model"
+    title += ", in theory: by the products alone, 64 bit operations as one" if theory else ""
     console().print(table(title, columns, lines, numeric=columns[2:-1]))
 
 

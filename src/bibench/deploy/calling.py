@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from bibench.errors import BiBenchError
 
@@ -29,6 +34,9 @@ class Example:
             example = cls(args=tuple(_tensor(str(i), v) for i, v in enumerate(given)))
         if not example.tensors:
             raise BiBenchError("example_inputs holds no tensor: give what the model is called with")
+        empty = [tuple(t.shape) for t in example.tensors if not t.numel()]
+        if empty:
+            raise BiBenchError(f"example_inputs holds an empty tensor, {empty[0]}: give one example at least")
         return example
 
     @property
@@ -78,6 +86,40 @@ class Example:
             raise BiBenchError(
                 f"the model cannot be called with example_inputs ({shapes}): {str(error).splitlines()[0]}"
             ) from error
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model in `torch.compile`, `DataParallel` and `DistributedDataParallel`: its layers have their own names."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model.get_submodule("_orig_mod")
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def on_cpu(model: nn.Module) -> nn.Module:
+    """`model`, or a copy of it on the processor if it is on another device: inputs and proofs are there."""
+    held = (*model.parameters(), *model.buffers())
+    return model if all(value.device.type == "cpu" for value in held) else copy.deepcopy(model).cpu()
+
+
+def flat(outputs: Any) -> list[Tensor]:
+    """What a model gives, out of tuples, lists and dictionaries, in the order of a graph; numbers as tensors."""
+    found = [value for value in tree_leaves(outputs) if isinstance(value, Tensor | bool | int | float)]
+    return [torch.as_tensor(value) for value in found]
+
+
+def arrays(inputs: Sequence[Any]) -> list[NDArray[Any]]:
+    """Tensors and whatever else NumPy takes, as arrays; a `BiBenchError` for what it does not take."""
+    found = []
+    for index, value in enumerate(inputs):
+        try:
+            found.append(value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value))
+        except (TypeError, ValueError) as error:
+            raise BiBenchError(f"input {index} cannot be an array ({error}); give it as float32") from error
+    return found
 
 
 def _tensor(name: str, value: Any) -> Tensor | None:

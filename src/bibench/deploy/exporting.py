@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from bibench.deploy import manifest
+from bibench.deploy.calling import arrays
 from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, StoreError
 from bibench.files import write_atomically
 
 
@@ -33,7 +33,7 @@ def export(
 
     Args:
         model: in evaluation mode, binarized by `bibench.binarize` or not; it is not changed.
-        path: of the model file; the engine's extension is appended where there is none.
+        path: of the model file; the engine's extension is appended where it lacks.
         example_inputs: what the model is called with: a tensor, a tuple of positional or a dict of
             keyword arguments. The first axis is the batch and stays open.
         engine: see ``bibench list engines``.
@@ -49,6 +49,7 @@ def export(
     """
     runner = ENGINES[engine]()
     path = model_path(path, runner)
+    manifest.require_free(path)
     if runner.needs_calibration and calibration is None:
         raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
     runner.require_support(model)
@@ -68,12 +69,20 @@ def export(
 def model_path(path: str | Path, engine: Engine) -> Path:
     """`path` with the engine's extension; a `BiBenchError` for one that would clash with the manifest."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise StoreError(f"cannot write {path}: the folder {path.parent} does not exist; create it")
     if path.is_dir():
         raise BiBenchError(f"{path} is a folder; name the model file, such as {path / ('model' + engine.extension)}")
-    path = path if path.suffix else path.with_suffix(engine.extension)
+    if path.suffix == engine.extension:
+        return path
     if path.suffix == ".json":
         raise BiBenchError(f"{path}: .json is the manifest's; name the model file {path.stem}{engine.extension}")
-    return path
+    if path.suffix in {ENGINES[name].extension for name in ENGINES}:
+        raise BiBenchError(
+            f"{path}: engine {engine.name!r} writes {engine.extension} files; name the model file "
+            f"{path.stem}{engine.extension}, or choose another engine"
+        )
+    return path.with_name(path.name + engine.extension)
 
 
 class Deployed:
@@ -97,11 +106,11 @@ class Deployed:
 
     def __call__(self, *inputs: Any) -> list[Array]:
         """Outputs for one batch of arrays (or tensors), in the order of the manifest."""
-        return self.engine.run(self.loaded, [np.asarray(x) for x in inputs])
+        return self.engine.run(self.loaded, arrays(inputs))
 
     def layer_values(self, *inputs: Any) -> dict[str, LayerValues] | None:
         """What each 1-bit layer sees and gives; None where the engine cannot tell."""
-        return self.engine.layer_values(self.path, [np.asarray(x) for x in inputs])
+        return self.engine.layer_values(self.path, arrays(inputs))
 
 
 def load(path: str | Path, threads: int = 1) -> Deployed:

@@ -157,7 +157,7 @@ def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> n
     if model in frozen:
         return frozen[model].eval()
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():  # also a layer that has two names here
             if child in frozen:
                 setattr(parent, name, frozen[child])
     assert_inference_only(model)
@@ -176,6 +176,11 @@ def _prove(model: nn.Module, frozen: dict[nn.Module, Frozen], args: tuple[Any, .
         def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
             deployed = frozen[module](*inputs, **named)
             off = float((deployed - output).abs().max()) if output.numel() else 0.0
+            if not output.isfinite().all():
+                raise UnsupportedError(
+                    f"layer {frozen[module].layer!r} gives numbers that are not finite on the example inputs, "
+                    "which prove nothing: give others, or train again"
+                )
             if not off <= ROUNDING * max(1e-30, float(output.abs().max())):
                 raise UnsupportedError(
                     f"layer {frozen[module].layer!r} cannot be exported: what its operator states to be left at "

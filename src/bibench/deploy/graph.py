@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from torch import nn
 from bibench.auditing import Audit
 from bibench.auditing import audit as audit_of
 from bibench.deploy import domain, operations
-from bibench.deploy.calling import Example
+from bibench.deploy.calling import Example, on_cpu, unwrapped
 from bibench.deploy.freezing import freeze
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError, UnsupportedError, require
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 OPSET = 20
 """Of the standard operators."""
 BATCH = "batch"
+DEPENDS_ON_VALUES = ("GuardOnDataDependentSymNode", "PendingUnbackedSymbolNotFound", "DynamicOutputShapeException")
+"""Errors of the tracer whose cause is a forward that is no fixed graph."""
 
 
 @dataclass
@@ -86,7 +89,10 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
     """
     for library in ("onnx", "onnxscript"):
         require(library, extra="deploy", purpose="export")
+    if isinstance(model, nn.Module):
+        model = unwrapped(model)
     _check(model)
+    model = on_cpu(model)
     part, example_inputs, notes = deployable_part(model, example_inputs)
     example = Example.of(example_inputs)
     part.eval()
@@ -111,6 +117,12 @@ def _check(model: nn.Module) -> None:
         raise BiBenchError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if any(p.is_meta for p in model.parameters()):
         raise BiBenchError("the model is on the meta device and has no weights: build and train it on a real one")
+    others = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()} - {"float32"}
+    if others:
+        raise BiBenchError(
+            f"the model has {min(others)} parameters; engines compute in float32: export (and verify) "
+            "copy.deepcopy(model).float(), with float32 inputs"
+        )
     if model.training:
         raise BiBenchError("the model is in training mode, where norms and dropout differ: call model.eval() first")
     if any(m.training and isinstance(m, nn.modules.batchnorm._BatchNorm | nn.Dropout) for m in model.modules()):
@@ -138,8 +150,23 @@ def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
             failure = failure or _reason(error)
             continue
         assert program is not None
+        if dynamic:
+            _name_batch(program.model, example)
         return program.model, dynamic
     raise UnsupportedError(f"the model cannot be traced to ONNX: {failure}")
+
+
+def _name_batch(model: ir.Model, example: Example) -> None:
+    """Give the open axis its name, which the tracer forgets where an argument is None."""
+    batched = [v for v, t in zip(model.graph.inputs, example.tensors, strict=True) if example.batched(t)]
+    given = str(batched[0].shape[0].value) if batched and batched[0].shape is not None else BATCH  # type: ignore[union-attr]
+    if given == BATCH:
+        return
+    values = [*model.graph.inputs, *(output for node in model.graph.all_nodes() for output in node.outputs)]
+    for value in values:
+        for axis, size in enumerate(value.shape or ()):
+            if not isinstance(size, int) and size.value is not None:
+                value.shape[axis] = re.sub(rf"\b{re.escape(given)}\b", BATCH, size.value)  # type: ignore[index]
 
 
 def dynamic_shapes(example: Example) -> Any:
@@ -170,7 +197,10 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines[:3])[:400]}"
+    told = f"{type(error).__name__}: {' '.join(lines[:3])[:400]}"
+    if type(error).__name__ in DEPENDS_ON_VALUES:
+        told = f"its forward decides by the values of a tensor (if, while, a length); use torch.where instead ({told})"
+    return told
 
 
 def _name_nodes(model: ir.Model) -> None:

@@ -69,10 +69,11 @@ def _columns(header: list[str], file: Path) -> list[str]:
     given = [name.strip() for name in header]
     columns = [ALIASES.get(name, name) for name in given]
     where = f"{file}, line 1"
+    separated = " (columns are separated by commas)" if len(columns) == 1 and set(";\t") & set(columns[0]) else ""
     for name in columns:
         if name not in (*REQUIRED, *OPTIONAL):
             raise DataError(
-                f"{where}: unknown column {name[:80]!r}; expected {', '.join(REQUIRED)} "
+                f"{where}: unknown column {name[:80]!r}{separated}; expected {', '.join(REQUIRED)} "
                 f"and perhaps {', '.join(OPTIONAL)}"
             )
         if columns.count(name) > 1:

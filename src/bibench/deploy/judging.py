@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.manifest import path_of
 from bibench.deploy.parts import WITHOUT_POSTPROCESSING
+from bibench.deploy.source import padded
 from bibench.errors import UnsupportedError
 from bibench.tasks import Task
 from bibench.tasks.base import Evaluation
@@ -24,7 +25,8 @@ class DeployedModule(nn.Module):
         self.eval()
 
     def forward(self, *inputs: Tensor) -> Any:
-        outputs = [torch.from_numpy(y) for y in self.deployed(*(x.numpy() for x in inputs))]
+        sizes = [tensor.shape[1:] for tensor in self.deployed.manifest.inputs]
+        outputs = [torch.from_numpy(y) for y in self.deployed(*padded(inputs, sizes))]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 

@@ -17,12 +17,14 @@ from bibench.deploy import manifest, session
 from bibench.deploy.bundle.turns import quartiles
 from bibench.deploy.contenders import Contender
 from bibench.deploy.devices import DEVICES
+from bibench.deploy.identity import theoretical_speedup
 from bibench.errors import BiBenchError
 from bibench.provenance import environment, git_state, versions
 from bibench.records import Record
 
 KIND = "latency"
 LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "storage", "peak_memory", "process_memory"
+THEORY = "theoretical_speedup"
 
 NEWS_SECONDS = 10.0
 """Who is at work is told no more often, for each count of threads and batch size."""
@@ -97,6 +99,7 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
 
 def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
     """The job, and the files that it names {name on the device: file here}."""
+    _check_shapes(request)
     files: dict[str, Path] = {}
     rows = []
     for number, one in enumerate(request.contenders):
@@ -123,6 +126,16 @@ def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
         "profile": request.profile,
     }
     return job, files
+
+
+def _check_shapes(request: Request) -> None:
+    """Raise for a shape of an input that no model has, if all models say what they have."""
+    described = [manifest.read(one.file) for one in request.contenders]
+    known = {tensor.name for found in described if found for tensor in found.inputs}
+    if None not in described and (unknown := sorted(request.shapes.keys() - known)):
+        raise BiBenchError(
+            f"--shape {unknown[0]}: no model has an input of that name; known: {', '.join(sorted(known))}"
+        )
 
 
 def _library(one: Contender, request: Request) -> Path | None:
@@ -174,6 +187,9 @@ def _collect(events: Sequence[Mapping[str, Any]], request: Request, found: Measu
         if measured:
             facts = {**shared, **_place(one, measured[0]), "threads": None, "batch_size": None}
             found.records.append(_record(SIZE, one.bytes, "B", facts))
+            theory = None if one.baseline else theoretical_speedup(one.file)
+            if theory is not None:
+                found.records.append(_record(THEORY, theory, "", facts))
     for event in (e for e in events if e["event"] == "memory"):
         facts = {**shared, **_place(by_key[event["contender"]], event)}
         found.records.append(_record(PEAK, event["model"], "B", facts))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
@@ -79,9 +81,23 @@ class Manifest:
                 which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
                 for which in ("inputs", "outputs")
             }
-            return cls(**{**data, **tensors, "notes": tuple(data["notes"])})
-        except (KeyError, TypeError, AttributeError) as error:
+            return cls(**{**_checked(data), **tensors, "notes": tuple(data["notes"])})
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise StoreError(f"{source} is not a manifest ({error}); export the model again") from error
+
+
+def _checked(data: dict[str, Any]) -> dict[str, Any]:
+    """`data`, whose fields have the types that readers rely on; a `TypeError` else."""
+    wanted = {"engine": str, "file": str, "sha256": str, "bytes": int, "opset": dict, "audit": dict, "folded": dict}
+    for name, kind in {**wanted, "layers": dict, "provenance": dict}.items():
+        if not isinstance(data[name], kind):
+            raise TypeError(f"{name}: expected {kind.__name__}, got {type(data[name]).__name__}")
+    for layer, values in data["layers"].items():
+        if not all(isinstance(name, str) for name in (*values["inputs"], values["output"])):
+            raise TypeError(f"layers: {layer!r} has names that are none")
+    for tensor in (*data["inputs"], *data["outputs"]):
+        np.dtype(tensor["dtype"])
+    return data
 
 
 def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str, Any]) -> Manifest:
@@ -107,6 +123,25 @@ def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str,
 def path_of(model: Path) -> Path:
     """Where the manifest of a model file is."""
     return model.with_suffix(".json")
+
+
+def require_free(model: Path) -> None:
+    """Raise when the manifest of a model file would replace a file that is none, or that of another model."""
+    path = path_of(model)
+    if not path.exists():
+        return
+    try:
+        found = Manifest.from_dict(read_json(path), str(path))
+    except StoreError as error:
+        if model.exists():  # its manifest is damaged, and exporting again is the cure
+            return
+        raise StoreError(
+            f"{path} is where the manifest of {model.name} belongs, and is another file; choose another name"
+        ) from error
+    if found.file != model.name and model.with_name(found.file).exists():
+        raise StoreError(
+            f"{path} is the manifest of {found.file}, which needs it; choose another name than {model.stem}"
+        )
 
 
 def write(manifest: Manifest, model: Path) -> None:

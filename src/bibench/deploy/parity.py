@@ -9,7 +9,7 @@ with their margin, and told apart from differences that have no such explanation
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from bibench.attention import BinaryAttention
-from bibench.deploy.calling import Example
-from bibench.deploy.engine import ROUNDING, Array, LayerValues
+from bibench.deploy.calling import Example, flat, on_cpu, unwrapped
+from bibench.deploy.engine import ENGINES, ROUNDING, Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError
@@ -37,8 +37,9 @@ class LayerParity:
         product_difference: largest difference of its integer products from the training graph's, on the
             input that it got in the deployed model; 0 means equal (None: the engine does not tell).
         signs, flips: of its inputs; those that differ from the training graph's.
-        origins: flips in examples that had none before; the others follow from earlier ones.
-        margin: largest distance from the threshold among the origins, in the training graph.
+        origins: flips that do not follow from earlier ones: the training graph has the other sign even where it is
+            given the deployed model's values in all layers before.
+        margin: largest distance from the threshold among the origins, in that training graph.
         input_scale: largest magnitude of its input.
         rounding: part of it within which a margin is explained (`Engine.rounding`).
     """
@@ -63,8 +64,9 @@ class Parity:
     """Of a whole model.
 
     `max_difference` is that of the outputs, `unflipped_difference` of the examples in which no sign
-    flipped, both relative to the largest output; `examples` without any flip of all; `rounding` up to
-    which the engine's differences are rounding.
+    flipped, both relative to the largest output; `examples` without any flip of all. `followed_difference`
+    is that of all examples from a training graph whose layers take the deployed signs (None without flips):
+    flips explain no other difference. Up to `rounding` the engine's differences are rounding.
     """
 
     engine: str
@@ -73,12 +75,14 @@ class Parity:
     unflipped_difference: float = 0.0
     examples: int = 0
     unflipped: int = 0
+    followed_difference: float | None = None
     rounding: float = ROUNDING
 
     @property
     def equal(self) -> bool:
         """Products are the same integers, flips are explained, and the rest agrees to rounding."""
-        return self.unflipped_difference <= self.rounding and all(
+        apart = max(self.unflipped_difference, self.followed_difference or 0.0)
+        return apart <= self.rounding and all(
             layer.explained and not layer.product_difference for layer in self.layers
         )
 
@@ -94,10 +98,15 @@ class Parity:
     def summary(self) -> str:
         """One sentence."""
         verdict = "the same model" if self.equal else "NOT the same model"
+        if not self.equal and not ENGINES[self.engine].exact:
+            verdict = f"another model, as {ENGINES[self.engine].title} rounds; compare the task metric"
+        unseen = any(layer.product_difference is None for layer in self.layers)
+        signs = "not told one by one by this engine" if unseen else f"{self.flips} flipped signs"
         return (
-            f"{verdict}: {len(self.layers)} 1-bit layers, {self.flips} flipped signs; outputs differ by "
+            f"{verdict}: {len(self.layers)} 1-bit layers, {signs}; outputs differ by "
             f"{self.max_difference:.2g} of the largest, by {self.unflipped_difference:.2g} in the "
             f"{self.unflipped} of {self.examples} examples without a flip"
+            + ("" if self.followed_difference is None else f", by {self.followed_difference:.2g} given the same signs")
         )
 
 
@@ -111,9 +120,10 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     """
     if not isinstance(deployed, Deployed):
         deployed = Deployed(deployed)
+    model = unwrapped(model)
     if model.training:
         raise BiBenchError("the model is in training mode: call model.eval() first")
-    part, inputs, _ = deployable_part(model, inputs)
+    part, inputs, _ = deployable_part(on_cpu(model), inputs)
     example = Example.of(inputs)
     seen, expected = _trained(part, example)
     arrays = [t.numpy() for t in example.tensors]
@@ -122,6 +132,10 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     report = Parity(deployed.manifest.engine, examples=example.batch, rounding=rounding)
     flipped = np.zeros(example.batch, bool)
     values = deployed.layer_values(*arrays)
+    if seen and not deployed.manifest.layers:
+        raise BiBenchError(
+            f"{deployed.path.name} has no 1-bit layers, the model has {len(seen)}: it is no export of it"
+        )
     for layer, found in (values or {}).items():
         if layer not in seen:
             raise BiBenchError(f"the model has no 1-bit layer {layer!r}: it is not the one that was exported")
@@ -131,6 +145,8 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
     elif missing := seen.keys() - values.keys():
         raise BiBenchError(f"the file has no 1-bit layer {min(missing)!r}: it is not the export of this model")
     _judge_outputs(report, outputs, expected, flipped)
+    if values and flipped.any():
+        _follow(report, part, example, values, outputs)
     return report
 
 
@@ -143,17 +159,25 @@ class Seen:
     mask: Tensor | None = None
 
 
-def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[Array]]:
+def _trained(
+    model: nn.Module, example: Example, values: Mapping[str, LayerValues] | None = None
+) -> tuple[dict[str, Seen], list[Array]]:
+    """What the layers of the training graph see, and its outputs. Where `values` are given, the layers take these."""
     seen: dict[str, Seen] = {}
     calls: Counter[str] = Counter()
 
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def note(name: str) -> Callable[..., Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             calls[name] += 1
             label = name if calls[name] == 1 else f"{name}#{calls[name]}"
             attention = isinstance(module, BinaryAttention)
+            signed = args[: 3 if attention else 1]
             mask = (args[3] if len(args) > 3 else kwargs.get("mask")) if attention else None
-            seen[label] = Seen(module, tuple(a.detach() for a in args[: 3 if attention else 1]), mask)
+            seen[label] = Seen(module, tuple(a.detach().clone() for a in signed), mask)  # may be changed in place later
+            if values is None or label not in values:
+                return None
+            taken = (_unpadded(module, a, v) for a, v in zip(signed, values[label].inputs, strict=True))
+            return (*taken, *args[len(signed) :]), kwargs
 
         return hook
 
@@ -162,14 +186,40 @@ def _trained(model: nn.Module, example: Example) -> tuple[dict[str, Seen], list[
         for name, m in model.named_modules()
         if isinstance(m, BinaryAttention) or (isinstance(m, BinaryLayer) and not m.operator.full_precision)
     ]
-    hooks = [m.register_forward_hook(note(name), with_kwargs=True) for name, m in binary]
+    hooks = [m.register_forward_pre_hook(note(name), with_kwargs=True) for name, m in binary]
     try:
         outputs = example.call(model)
     finally:
         for hook in hooks:
             hook.remove()
-    given = outputs if isinstance(outputs, tuple | list) else [outputs]
-    return seen, [o.detach().float().numpy() for o in given]
+    return seen, [o.detach().float().numpy() for o in flat(outputs)]
+
+
+def _unpadded(module: nn.Module, like: Tensor, value: Array) -> Tensor:
+    """What the deployed layer saw, in the shape of the layer's argument: without a border that copies values."""
+    found = torch.from_numpy(np.array(value))
+    if isinstance(module, BinaryLayer) and module.spec.padding_mode != "zeros":
+        for axis in range(module.spec.spatial_axes):  # padding counts the last axis first
+            found = found.narrow(-1 - axis, module.spec.padding[2 * axis], like.shape[-1 - axis])
+    return found.reshape(like.shape).to(like.dtype)
+
+
+def _follow(
+    report: Parity, model: nn.Module, example: Example, values: Mapping[str, LayerValues], outputs: list[Array]
+) -> None:
+    """Prove by itself what is between two layers: the training graph goes on from the deployed values in each layer."""
+    seen, expected = _trained(model, example, values)
+    alone = {name: _compare(name, values[name], seen[name], np.zeros(example.batch, bool)) for name in values}
+    report.layers = [
+        replace(layer, origins=alone[layer.layer].flips, margin=alone[layer.layer].margin) for layer in report.layers
+    ]
+    apart = [_apart(mine, theirs) for mine, theirs in zip(outputs, expected, strict=True)]
+    report.followed_difference = max((float(off.max(initial=0.0)) for off in apart), default=0.0)
+
+
+def _apart(mine: Array, theirs: Array) -> Array:
+    """Differences relative to the largest output."""
+    return np.asarray(np.abs(mine - theirs) / max(float(np.abs(theirs).max(initial=0.0)), 1e-30))
 
 
 def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
@@ -236,11 +286,12 @@ def _spread(marked: Array, like: Array) -> Array:
 
 def _judge_outputs(report: Parity, outputs: list[Array], expected: list[Array], flipped: Array) -> None:
     report.unflipped = int((~flipped).sum())
+    if len(outputs) != len(expected):
+        raise BiBenchError(f"the file gives {len(outputs)} outputs, the model {len(expected)}")
     for mine, theirs in zip(outputs, expected, strict=True):
         if mine.shape != theirs.shape:
             raise BiBenchError(f"the file gives outputs of shape {mine.shape}, the model {theirs.shape}")
-        scale = max(float(np.abs(theirs).max(initial=0.0)), 1e-30)
-        off = np.abs(mine - theirs) / scale
+        off = _apart(mine, theirs)
         report.max_difference = max(report.max_difference, float(off.max(initial=0.0)))
         if off.shape[:1] == flipped.shape:
             off = off[~flipped]

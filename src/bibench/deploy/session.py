@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
 
-def ort_session(path: str | Path, threads: int = 1, options: Any = None) -> onnxruntime.InferenceSession:
+def ort_session(path: str | Path, threads: int | None = None, options: Any = None) -> onnxruntime.InferenceSession:
     """An ordinary `onnxruntime.InferenceSession` that knows the domain `bibench`.
 
     Args:
         path: an ONNX model. If a manifest lies beside it, its checksum is verified.
-        threads: of ONNX Runtime's pool, which the 1-bit operators use too.
-        options: an `onnxruntime.SessionOptions` to start from.
+        threads: of ONNX Runtime's pool, which the 1-bit operators use too; 1, or as many as `options` say.
+        options: an `onnxruntime.SessionOptions` to use instead of BiBench's own; it gets the 1-bit operators.
 
     Raises:
         MissingLibraryError: ONNX Runtime or the compiled core is missing.
@@ -29,7 +29,10 @@ def ort_session(path: str | Path, threads: int = 1, options: Any = None) -> onnx
     path = Path(path)
     manifest.read(path)
     require("onnxruntime", extra="deploy", purpose="running models")
-    options = options or session_options(threads)
+    if options is None:
+        options = session_options(1 if threads is None else threads)
+    elif threads is not None:
+        options.intra_op_num_threads = _checked(threads)
     register(options)
     return open_session(path.read_bytes(), options, str(path))
 
@@ -41,14 +44,18 @@ def session_options(threads: int) -> Any:
     """
     import onnxruntime
 
-    if not isinstance(threads, int) or threads < 1:
-        raise BiBenchError(f"threads must be an integer, at least 1; got {threads!r}")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = _checked(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+def _checked(threads: int) -> int:
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise BiBenchError(f"threads must be an integer, at least 1; got {threads!r}")
+    return threads
 
 
 def open_session(content: bytes, options: Any, source: str) -> onnxruntime.InferenceSession:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from bibench.cell import Cell
 from bibench.choice import choice
 from bibench.compressor import compressor_of
+from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError, CheckpointError
 from bibench.files import load_checkpoint, read_json
 from bibench.models import MODELS
@@ -86,18 +88,45 @@ def _of_state(path: Path, state: dict[str, Any], named: Named, data_root: Path |
     return Source(model.eval(), task, facts)
 
 
-def some_inputs(task: Task, split: str, examples: int) -> tuple[torch.Tensor, ...]:
-    """The first examples of a split, as the model is called with them."""
-    for batch in task.batches(split, batch_size=examples).epoch(0):
-        return tuple(batch.inputs)
-    raise BiBenchError(f"task {task.name!r}: the {split} split is empty")
+def some_inputs(source: Source, split: str, examples: int) -> tuple[Any, ...]:
+    """The first examples of a split, as a deployed model is called with them: in the sizes of the example inputs."""
+    sizes = _sizes(source.task.example_inputs())
+    for batch in source.task.batches(split, batch_size=examples).epoch(0):
+        return padded(batch.inputs, sizes)
+    raise BiBenchError(f"task {source.task.name!r}: the {split} split is empty")
 
 
-def calibration(task: Task, batches: int = 8, size: int = 16) -> list[list[Any]]:
-    """Batches of training data as stored, not augmented."""
-    found = []
-    for batch in task.batches("train", batch_size=size).epoch(0):
-        found.append([x.numpy() for x in batch.inputs])
+def calibration(source: Source, batches: int = 8, size: int = 16) -> list[list[Any]]:
+    """Batches of training data as stored, not augmented, as the deployed part of the model is called with them."""
+    _, example, _ = deployable_part(source.model, source.task.example_inputs())
+    sizes, found = _sizes(example), []
+    for batch in source.task.batches("train", batch_size=size).epoch(0):
+        _, inputs, _ = deployable_part(source.model, tuple(batch.inputs))
+        tensors = padded(inputs if isinstance(inputs, tuple) else (inputs,), sizes)
+        if _sizes(tensors) == sizes:  # images of detectors are scaled to several sizes
+            found.append([x.numpy() for x in tensors])
         if len(found) == batches:
             break
     return found
+
+
+def padded(inputs: Sequence[Any], sizes: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Tensors with zeros behind them up to `sizes` (of all axes but the batch; what is no number is left open).
+
+    Batches of sentences are padded so to their own longest; a deployed model has one length.
+    """
+    return tuple(map(_padded, inputs, sizes)) if len(inputs) == len(sizes) else tuple(inputs)
+
+
+def _padded(x: Any, size: tuple[Any, ...]) -> Any:
+    if not isinstance(x, Tensor) or x.dim() != 1 + len(size):
+        return x
+    missing = [
+        max(want - have, 0) if isinstance(want, int) else 0 for want, have in zip(size, x.shape[1:], strict=True)
+    ]
+    return F.pad(x, [n for want in reversed(missing) for n in (0, want)]) if any(missing) else x
+
+
+def _sizes(inputs: Any) -> list[tuple[int, ...]]:
+    tensors = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return [tuple(x.shape[1:]) if isinstance(x, Tensor) else () for x in tensors]

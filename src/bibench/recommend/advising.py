@@ -36,6 +36,10 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     records, left_out = _usable(records, wishes.task)
     scored = [r for r in records if r.kind == "score" and r.split == "test" and not r.study]
     known = sorted({r.task for r in scored})
+    if not known:
+        raise BiBenchError(
+            f"--task {wishes.task}: there is no score of any task; give the run folder of the trained cells, too"
+        )
     if wishes.task not in known:
         close = difflib.get_close_matches(wishes.task, known, 1)
         hint = f" Did you mean {close[0]}?" if close else ""

@@ -127,6 +127,9 @@ def test_free_axes_and_types_of_inputs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="input 'x' has free axes S, S; give its sizes: --shape x=1x"):
         engines.load(free, 1, 1)
     assert engines.load({**free, "shapes": {"x": [1, 3, 8, 8]}}, 1, 1)()[0].shape == (1, 4, 8, 8)
+    for wrong in ([1, 4, 8, 8], [1, 3, 8]):
+        with pytest.raises(ValueError, match=r"--shape x=1x.* does not fit: the model takes …x3x…x…"):
+            engines.load({**free, "shapes": {"x": wrong}}, 1, 1)
     whole = onnx("whole", convolution(tmp_path / "whole.onnx", dtype="int64"))
     assert engines.load(whole, 1, 3)()[0].shape[0] == 3
     with pytest.raises(ValueError, match=r"input 'x' is a tensor\(uint16\), which cannot be made up"):

@@ -104,9 +104,13 @@ def onnx_session(contender: Mapping[str, Any], threads: int, profile_prefix: str
 def _shape(one: Any, batch: int, contender: Mapping[str, Any]) -> list[int]:
     """The shape asked for, or the model's own with `batch` as a first axis that is free."""
     asked = contender.get("shapes", {}).get(one.name)
-    if asked is not None:
-        return [int(size) for size in asked]
     shape = list(one.shape)
+    if asked is not None:
+        open_axes = [not isinstance(size, int) or size < 1 for size in shape]
+        if len(asked) != len(shape) or any(a != s for a, s, open_ in zip(asked, shape, open_axes) if not open_):
+            takes = "x".join("…" if open_ else str(size) for size, open_ in zip(shape, open_axes))
+            raise ValueError(f"--shape {one.name}={'x'.join(map(str, asked))} does not fit: the model takes {takes}")
+        return [int(size) for size in asked]
     if shape and not isinstance(shape[0], int):
         shape[0] = batch
     elif shape and shape[0] != batch:

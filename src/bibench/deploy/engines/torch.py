@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.export.graph_signature import ConstantArgument, InputKind
+from torch.utils._pytree import tree_unflatten
 
 from bibench.deploy import manifest, operations
+from bibench.deploy.calling import flat
 from bibench.deploy.engine import Array, Calibration, Engine, check_inputs, engine
 from bibench.deploy.graph import Canonical, dynamic_shapes
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, UnsupportedError
 
 
 @engine("torch")
@@ -27,7 +31,12 @@ class Torch(Engine):
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         example = canonical.example
         shapes = dynamic_shapes(example) if canonical.dynamic else None
-        program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
+        try:
+            program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
+        except Exception as error:  # of many kinds; what it says is all that helps
+            raise UnsupportedError(
+                f"torch.export cannot take this model with an open batch: {' '.join(str(error).split())[:300]}"
+            ) from error
         program.example_inputs = None
         stream = io.BytesIO()
         torch.export.save(program, stream)
@@ -44,20 +53,33 @@ class Torch(Engine):
         except Exception as error:  # of many kinds, from a damaged archive
             raise BiBenchError(f"{path} is not a program of torch.export: {str(error).splitlines()[0]}") from error
         inputs = [(t.name, t.shape, t.dtype) for t in described.inputs]
-        return program.module(), inputs, threads
+        return program.module(), inputs, threads, _caller(program)
 
     def run(self, loaded: Any, inputs: Sequence[Array]) -> list[Array]:
-        module, expected, threads = loaded
-        arrays = [torch.from_numpy(array) for array in check_inputs(expected, inputs)]
+        module, expected, threads, called_with = loaded
+        args, kwargs = called_with([torch.from_numpy(array) for array in check_inputs(expected, inputs)])
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
             with torch.inference_mode():
-                outputs = module(*arrays)
+                outputs = module(*args, **kwargs)
         finally:
             torch.set_num_threads(before)
-        given = outputs if isinstance(outputs, tuple | list) else [outputs]
-        return [output.numpy() for output in given]
+        return [output.numpy() for output in flat(outputs)]
+
+
+def _caller(program: Any) -> Callable[[Sequence[Tensor]], tuple[tuple[Any, ...], dict[str, Any]]]:
+    """From the tensors to the arguments, by position and by name, that the program was made with."""
+    slots = [s.arg for s in program.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
+    structure = program.call_spec.in_spec
+
+    def arranged(tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        given = iter(tensors)
+        leaves = [slot.value if isinstance(slot, ConstantArgument) else next(given) for slot in slots]
+        args, kwargs = tree_unflatten(leaves, structure)
+        return args, kwargs
+
+    return arranged
 
 
 def _refuse_pickles(path: Path) -> None:

@@ -104,11 +104,13 @@ def options(channels: int, window: Window, padding: int, pad_value: int) -> dict
 def native_padding(window: Window, size: Sequence[int], channels: int, pad_value: int) -> int | None:
     """SAME or VALID where the operator itself can pad so; None where its input must be padded before the sign.
 
-    Its reference kernel cannot correct zero padding for an odd number of channels.
+    Its reference kernel cannot correct zero padding for an odd number of channels, and its optimized ones give wrong
+    products where the filter is larger than the map.
     """
     if not window.padded:
         return VALID
-    fits = window.is_same(size) and (pad_value == 1 or (pad_value == 0 and channels % 2 == 0))
+    corrects = channels % 2 == 0 and all(window.reach(axis) <= size[axis] for axis in (0, 1))
+    fits = window.is_same(size) and (pad_value == 1 or (pad_value == 0 and corrects))
     return SAME if fits else None
 
 

@@ -1,0 +1,188 @@
+"""Models that are called, or that answer, in other ways than one tensor in and one out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import bibench
+from bibench import deploy
+from bibench.deploy import ENGINES
+from bibench.deploy.parity import verify
+from bibench.errors import BiBenchError, StoreError, UnsupportedError
+
+ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
+HERE = [name for name in (ENGINE, "torch") if not ENGINES[name]().available()]
+
+
+class Net(nn.Module):
+    """Optional arguments, one layer called for both inputs and under two names, nested outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 16)
+        self.inner = nn.Linear(16, 16)
+        self.again = self.inner
+        self.last = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
+        hidden = self.inner(self.first(x))
+        if y is not None:
+            hidden = hidden - self.inner(F.hardtanh(self.first(y)))
+        if z is not None:
+            hidden = hidden * z
+        return self.last(self.again(hidden)), {"hidden": hidden, "more": [None, hidden + 1]}
+
+
+def net(example: Any) -> Net:
+    torch.manual_seed(0)
+    model = Net()
+    bibench.binarize(model, "reactnet", example_inputs=example)
+    return model.eval()
+
+
+def values(batch: int) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return {"x": torch.randn(batch, 8), "y": torch.randn(batch, 8), "z": torch.randn(batch, 16)}
+
+
+CALLS = {
+    "by position": ("x", "y", "z"),
+    "with none between": ("x", None, "z"),
+    "by name": {"z": "z", "x": "x"},
+}
+
+
+def arguments(call: Any, batch: int) -> Any:
+    found = values(batch)
+    if isinstance(call, dict):
+        return {name: found[key] for name, key in call.items()}
+    return tuple(None if key is None else found[key] for key in call)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("engine", HERE)
+def test_arguments_and_outputs(call: Any, engine: str, tmp_path: Path) -> None:
+    model = net(arguments(call, 3))
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    made = bibench.export(model, path, arguments(call, 3), engine)
+    order = call.values() if isinstance(call, dict) else call
+    assert [t.name for t in made.inputs] == [name for name in order if name]
+    assert {t.shape[0] for t in (*made.inputs, *made.outputs)} == {"batch"}
+    assert len(made.outputs) == 3
+    report = verify(path, model, arguments(call, 5))
+    assert len(report.layers) >= 2
+    assert report.equal, report.summary()
+
+
+def test_numbers_of_another_kind(tmp_path: Path) -> None:
+    for dtype, name in ((torch.float64, "float64"), (torch.bfloat16, "bfloat16")):
+        model, x = net(values(2)["x"]).to(dtype), values(2)["x"].to(dtype)
+        with pytest.raises(BiBenchError, match=rf"the model has {name} parameters.*copy.deepcopy\(model\).float\(\)"):
+            bibench.export(model, tmp_path / "m", x, ENGINE)
+    with pytest.raises(BiBenchError, match=r"empty tensor, \(0, 8\)"):
+        bibench.export(net(values(2)["x"]), tmp_path / "m", torch.zeros(0, 8), ENGINE)
+    assert not list(tmp_path.iterdir())
+
+
+class Changing(Net):
+    """Changes a layer's input in place after the layer has seen it, and gives a number."""
+
+    def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
+        hidden = self.first(x)
+        hidden += self.inner(hidden)
+        return self.last(F.relu6(hidden, inplace=True)), x.shape[0]
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_changes_in_place_and_wrapped_models(engine: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Changing(), values(4)["x"]
+    bibench.binarize(model, "bnn", example_inputs=x)
+    model.eval()
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    made = bibench.export(torch.compile(model), path, x, engine)
+    assert list(made.layers) == ["inner"]
+    for same in (model, torch.compile(model), nn.DataParallel(model)):
+        report = verify(path, same, values(7)["x"])
+        assert report.flips == 0
+        assert report.equal, report.summary()
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    model = Net()
+    bibench.binarize(model, "xnor", example_inputs=values(2)["x"])
+    with pytest.raises(UnsupportedError, match="layer 'inner' gives numbers that are not finite"):
+        bibench.export(model.eval(), tmp_path / "m", torch.full((2, 8), float("nan")), ENGINE)
+
+
+def test_a_forward_that_decides_by_values(tmp_path: Path) -> None:
+    class Decides(Net):
+        def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
+            x = self.first(x)
+            return self.last(self.inner(-x if x.sum() > 0 else x))
+
+    with pytest.raises(UnsupportedError, match=r"cannot be traced.*decides by the values of a tensor.*torch.where"):
+        bibench.export(Decides().eval(), tmp_path / "m", values(2)["x"], ENGINE)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Net, Path]:
+    """A model and its file."""
+    model, x = net(values(2)["x"]), values(2)["x"]
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    bibench.export(model, path, x, ENGINE)
+    return model, path
+
+
+def test_what_a_deployed_model_is_called_with(exported: tuple[Net, Path]) -> None:
+    deployed = deploy.load(exported[1])
+    x = values(2)["x"]
+    expected = deployed(x.numpy())
+    for same in (x, x.clone().requires_grad_(), x.T.contiguous().T):
+        assert all(np.array_equal(a, b) for a, b in zip(expected, deployed(same), strict=True))
+    for wrong in (x.bfloat16(), [[1.0], [2.0, 3.0]], "x", x.double(), None):
+        with pytest.raises(BiBenchError, match="input"):
+            deployed(wrong)
+
+
+def test_file_names(exported: tuple[Net, Path], tmp_path: Path) -> None:
+    model, x = exported[0], values(2)["x"]
+    with pytest.raises(BiBenchError, match=r"engine 'torch' writes \.pt2 files; name the model file m\.pt2"):
+        bibench.export(model, tmp_path / "m.onnx", x, "torch")
+    made = bibench.export(model, tmp_path / "net[width=0.5].v1", x, "torch")
+    assert made.file == "net[width=0.5].v1.pt2"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net[width=0.5].v1.json", "net[width=0.5].v1.pt2"]
+    before = (tmp_path / "net[width=0.5].v1.json").read_bytes()
+    with pytest.raises(StoreError, match=r"is the manifest of net\[width=0.5\].v1.pt2, which needs it"):
+        bibench.export(model, tmp_path / "net[width=0.5].v1.onnx", x, ENGINE)
+    assert (tmp_path / "net[width=0.5].v1.json").read_bytes() == before
+    (tmp_path / "cell.json").write_text('{"cell": {}}')
+    with pytest.raises(StoreError, match=r"cell\.json is where the manifest of cell\.onnx belongs, and is another"):
+        bibench.export(model, tmp_path / "cell.onnx", x, ENGINE)
+    (tmp_path / "net[width=0.5].v1.json").write_text("{")  # damaged: the model says itself what to do
+    assert bibench.export(model, tmp_path / "net[width=0.5].v1", x, "torch").bytes
+
+
+def test_sessions(exported: tuple[Net, Path]) -> None:
+    if ENGINE != "bibench":
+        pytest.skip("bibench was installed without its compiled module")
+    _, path = exported
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+
+    def threads(**given: Any) -> int:
+        return deploy.ort_session(path, **given).get_session_options().intra_op_num_threads
+
+    assert threads() == 1
+    assert threads(threads=2) == 2
+    assert threads(options=options) == 2
+    assert threads(options=options, threads=1) == 1
+    for wrong in (0, -1, 1.5, True):
+        with pytest.raises(BiBenchError, match="threads must be an integer, at least 1"):
+            deploy.ort_session(path, threads=wrong)
