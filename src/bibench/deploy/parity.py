@@ -82,9 +82,7 @@ class Parity:
     def equal(self) -> bool:
         """Products are the same integers, flips are explained, and the rest agrees to rounding."""
         apart = max(self.unflipped_difference, self.followed_difference or 0.0)
-        return apart <= self.rounding and all(
-            layer.explained and not layer.product_difference for layer in self.layers
-        )
+        return apart <= self.rounding and all(layer.explained and not layer.product_difference for layer in self.layers)
 
     @property
     def flips(self) -> int:
