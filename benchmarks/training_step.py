@@ -53,7 +53,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     heads = [f"{TITLES[model]}, batch {CASES[model]}, {count} thread{'s' * (count > 1)}" for model, count in columns]
     lines = ["| operator | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
     for operator, found in ratios.items():
-        lines.append(f"| {operator} | " + " | ".join(f"{found[column]:.2f}" for column in columns) + " |")
+        cells = (f"{found[column]:.2f}" if column in found else "–" for column in columns)
+        lines.append(f"| {operator} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

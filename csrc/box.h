@@ -5,8 +5,8 @@
 
 namespace bibench {
 
-// x has `s.c` channels last; out is (N, H_o, W_o). Sums are those of bibench.operators.xnor: down the columns of the
+// x has its channels last, or first when `planar`; out is (N, H_o, W_o). Sums are those of bibench.operators.xnor: down the columns of the
 // padded map, then along its rows, tap by tap.
-void box_means(const Kernels& kernels, const Shape& s, const float* x, float* out, const Threads& threads);
+void box_means(const Kernels& kernels, const Shape& s, const float* x, bool planar, float* out, const Threads& threads);
 
 }  // namespace bibench

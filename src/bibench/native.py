@@ -287,7 +287,7 @@ def mean_magnitudes(x: Tensor) -> Tensor:
 def box_means(x: Tensor, spec: LayerSpec) -> Tensor:
     """Mean of |x| over channels and window for each output of a convolution: (B, C_i, H, W) → (B, 1, H_o, W_o).
 
-    x must be channels last, the layer without groups and its padding constant; that counts as zeros.
+    x must be dense (see `same_memory`), the layer without groups and its padding constant; that counts as zeros.
     """
     out = x.new_empty(len(x), *spec.output_sizes(tuple(x.shape[2:])))
     left, right, top, bottom = spec.padding

@@ -19,7 +19,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rows import as_rows, is_channels_last, mean_magnitudes
+from bibench.rows import as_rows, mean_magnitudes
 from bibench.spec import LayerSpec
 from bibench.surrogate import sign
 
@@ -116,7 +116,8 @@ def activation_scale(x: Tensor, spec: LayerSpec, form: str) -> Tensor:
     """The factor K that multiplies a layer's output, from its input `x` (see `XNOR`)."""
     if form == "sample":
         return mean_magnitudes(as_rows(x)).reshape(-1, *(1,) * (x.dim() - 1))
-    if spec.groups == 1 and spec.padding_mode == "zeros" and is_channels_last(x) and native.serves(x) and x.numel():
+    plain = spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros"
+    if plain and native.serves(x) and native.same_memory(x) and x.numel():
         return native.box_means(x, spec)
     last = x.movedim(-1 - spec.spatial_axes, -1)  # (…, C_i)
     by_group = last.unflatten(-1, (spec.groups, -1))
