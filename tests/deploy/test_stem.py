@@ -60,7 +60,8 @@ def test_equals_the_reference(data: st.DataObject) -> None:
     node = Node("StemConv", {k: v.numpy() for k, v in given_.items() if v is not None}, attributes)
     with native.using(data.draw(st.sampled_from(ISAS))):
         got = node.run(data.draw(st.sampled_from([1, 2]))).double()
-    wanted = operations.stem_conv(*(None if v is None else v.double() for v in given_.values()), **attributes)
+    rest = [None if v is None else v.double() for v in (bias, slope)]
+    wanted = operations.stem_conv(x.double(), w.double(), *rest, **attributes)
     assert got.shape == wanted.shape
     sums = operations.stem_conv(x.double().abs(), w.double().abs(), strides=strides, pads=pads)
     largest = float(sums.max()) if sums.numel() else 0.0
@@ -74,7 +75,7 @@ def test_equals_the_reference(data: st.DataObject) -> None:
 def test_error_of_usual_stems(isa: str, kernel: int, stride: int) -> None:
     """Within the figure that docs/deployment.md states, a few times that of a direct sum of floats."""
     x, w = normal(1, 1, 3, 96, 96), normal(2, 64, 3, kernel, kernel) * (2 / (3 * kernel**2)) ** 0.5
-    geometry = {"strides": [stride] * 2, "pads": [kernel // 2] * 4}
+    geometry: dict[str, Any] = {"strides": [stride] * 2, "pads": [kernel // 2] * 4}
     with native.using(isa):
         got = Node("StemConv", {"X": x.numpy(), "W": w.numpy()}, geometry).run()
     exact = operations.stem_conv(x.double(), w.double(), **geometry)
