@@ -1,5 +1,7 @@
 """bibench.binarize on the networks people bring: torchvision, timm, shared, wrapped, odd layers."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -304,6 +306,38 @@ class TestStrangersModels:
         x, shift = torch.zeros(1, 3), torch.zeros(4)
         for inputs in ((x, shift), {"x": x, "shift": shift}):
             assert len(bibench.binarize(Two(), "bnn", example_inputs=inputs).binarized) == 1
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x,), lambda x: {"input": x}])
+def test_arrays_as_example_inputs_are_named(wrap: Any) -> None:
+    with pytest.raises(BiBenchError, match=r"example_inputs must be tensors.*NumPy array: torch.from_numpy"):
+        bibench.binarize(small(), "bnn", example_inputs=wrap(X.numpy()))
+
+
+class ByName(nn.Module):
+    """Calls its layers as the float ones may be called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.conv, self.line, self.head = (
+            nn.Embedding(7, 6),
+            nn.Conv1d(6, 6, 3, padding=1),
+            nn.Linear(6, 6),
+            nn.Linear(6, 2),
+        )
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        y = self.conv(input=self.words(input=ids).mT)
+        out: torch.Tensor = self.head(input=self.line(input=y.mT))
+        return out
+
+
+def test_layers_are_called_by_name_as_the_float_ones() -> None:
+    model, ids = ByName(), torch.arange(6).reshape(2, 3)
+    audit = bibench.binarize(model, "bnn", example_inputs=ids, keep=("head",))
+    assert {row.name for row in audit.rows if row.weight_bits == 1} >= {"conv", "line"}
+    model(ids).sum().backward()
+    assert model.conv.weight.grad is not None
 
 
 def test_optimizer_made_before_conversion_still_trains_the_weights() -> None:

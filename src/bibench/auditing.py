@@ -7,12 +7,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from bibench.attention import Attention
 from bibench.embedding import BinarizableEmbedding
+from bibench.errors import BiBenchError
 from bibench.layers import BinaryLayer
 from bibench.spec import of_layer
 
@@ -248,7 +250,8 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
     examples = _examples(example_inputs)
     example_inputs = _values(example_inputs)
 
-    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        inputs = (*inputs, *named.values())
         x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
         if x is None or not isinstance(output, Tensor):
             calls.setdefault(module, Call(len(calls), (), ()))
@@ -263,7 +266,7 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
             call = replace(call if larger else known, order=known.order, low=low, high=high)
         calls[module] = call
 
-    hooks = [m.register_forward_hook(note) for m in weight_layers(model)]
+    hooks = [m.register_forward_hook(note, with_kwargs=True) for m in weight_layers(model)]
     training = {m: m.training for m in model.modules()}
     model.eval()
     try:
@@ -295,6 +298,10 @@ def _values(inputs: Any) -> Any:
             return inputs
         normal = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
         return normal.to(inputs)
+    if isinstance(inputs, np.ndarray):
+        raise BiBenchError(
+            "example_inputs must be tensors, as the model is called with; got a NumPy array: torch.from_numpy makes one"
+        )
     if isinstance(inputs, dict):
         return {k: _values(v) for k, v in inputs.items()}
     return type(inputs)(_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs

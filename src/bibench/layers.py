@@ -39,8 +39,8 @@ class BinaryLayer(nn.Module):
         module._informed = not operator.scheduled  # type: ignore[assignment]
         operator.train(module.training)
 
-    def forward(self, x: Tensor) -> Tensor:
-        op, spec = self.operator, self.spec
+    def forward(self, input: Tensor) -> Tensor:  # the name in the float layers: it may be given by name
+        x, op, spec = input, self.operator, self.spec
         if op.full_precision:
             return super().forward(x)
         if spec.spatial_axes and x.dim() == spec.spatial_axes + 1:  # no batch axis

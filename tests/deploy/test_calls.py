@@ -21,7 +21,7 @@ HERE = [name for name in (ENGINE, "torch") if not ENGINES[name]().available()]
 
 
 class Net(nn.Module):
-    """Optional arguments, one layer called for both inputs and under two names, nested outputs."""
+    """Optional arguments, one layer called for both inputs, by name too, and under two names, nested outputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Net(nn.Module):
         self.last = nn.Linear(16, 4)
 
     def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
-        hidden = self.inner(self.first(x))
+        hidden = self.inner(input=self.first(input=x))
         if y is not None:
             hidden = hidden - self.inner(F.hardtanh(self.first(y)))
         if z is not None:

@@ -49,8 +49,8 @@ class FrozenConv(Frozen):
         self.register_buffer("rows", _values(axes[0] if len(axes) == 2 else None))
         self.register_buffer("columns", _values(axes[-1] if axes else None))
 
-    def forward(self, x: Tensor) -> Tensor:
-        spec = self.spec
+    def forward(self, input: Tensor) -> Tensor:
+        x, spec = input, self.spec
         if spec.padding_mode == "zeros":
             return self._product(x, operations.sides(spec.padding), self.activation_scale, self.bias)
         padded, pads = F.pad(x, spec.padding, mode=spec.padding_mode), [0] * len(spec.padding)
@@ -78,9 +78,9 @@ class FrozenLinear(Frozen):
         self.spec = spec
         _hold(self, form, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         y: Tensor = torch.ops.bibench.binary_linear(
-            *(x, self.weight, self.scale, self.bias, self.threshold),
+            *(input, self.weight, self.scale, self.bias, self.threshold),
             *(self.spec.in_channels, self.activation_scale, self.layer),
         )
         return y
@@ -120,10 +120,10 @@ class FrozenEmbedding(Frozen):
         self.register_buffer("scale", weight.abs().mean(-1, keepdim=True))
         self.register_buffer("bits", 2 ** torch.arange(8, dtype=torch.uint8))
 
-    def forward(self, ids: Tensor) -> Tensor:
-        held = F.embedding(ids, self.weight).unsqueeze(-1) & self.bits
+    def forward(self, input: Tensor) -> Tensor:
+        held = F.embedding(input, self.weight).unsqueeze(-1) & self.bits
         signs = torch.where(held == 0, 1.0, -1.0).flatten(-2)[..., : self.width]
-        return F.embedding(ids, self.scale) * signs
+        return F.embedding(input, self.scale) * signs
 
 
 def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:

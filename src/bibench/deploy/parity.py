@@ -169,6 +169,8 @@ def _trained(
             calls[name] += 1
             label = name if calls[name] == 1 else f"{name}#{calls[name]}"
             attention = isinstance(module, BinaryAttention)
+            if not args:  # a layer called by name
+                args, kwargs = (kwargs["input"],), {}
             signed = args[: 3 if attention else 1]
             mask = (args[3] if len(args) > 3 else kwargs.get("mask")) if attention else None
             seen[label] = Seen(module, tuple(a.detach().clone() for a in signed), mask)  # may be changed in place later
