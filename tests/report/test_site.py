@@ -127,6 +127,19 @@ def test_latencies_stand_with_what_they_were_flagged_with(tmp_path: Path) -> Non
     assert "Measured for this track: 2 of 2 cells" in text
 
 
+def test_measured_speed_ups_stand_beside_the_theoretical_one(tmp_path: Path) -> None:
+    place = {"kind": "latency", "split": "", "device": "Board", "engine": "e", "operator": "bnn"}
+    records = [make(operator=o, value=v) for o, v in (("fp32", 0.9), ("bnn", 0.8))]
+    records += [make(**place, metric="latency_ms", value=4.25, threads=1, batch_size=1)]
+    records += [make(**place, metric="speedup", value=6.0, low=5.5, high=6.25, threads=1, batch_size=1)]
+    records += [make(**place, metric="theoretical_speedup", value=12.0)]
+    make_site(tmp_path / "site", records)
+    with (tmp_path / "site" / "tables" / "speedups.csv").open() as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["operator"], row["measured"], row["in theory"], row["share, percent"]) == ("bnn", "6.0", "12.0", "50.0")
+    assert "Theory and reality" in Html(tmp_path / "site" / "tracks" / "hardware_inference.html").text
+
+
 def test_unfair_comparisons_and_open_rows_are_listed(tmp_path: Path) -> None:
     rows = [
         make(operator=o, cell=o, initial_weights=w, data_order="d", division=d)

@@ -25,6 +25,9 @@ def hardware_inference(material: Material) -> Iterator[Block]:
         return
     yield Heading("Latencies", "latencies")
     yield _latencies(material, latencies)
+    if (table := _speedups(material)) is not None:
+        yield Heading("Theory and reality", "theory")
+        yield table
     yield Heading("Accuracy and latency", "accuracy-latency")
     merits = {(a.task, a.model, a.operator): a.mean for a in best_of(material.accuracies)}
     places: dict[tuple[Any, ...], list[Point]] = {}
@@ -81,3 +84,38 @@ def _latencies(material: Material, latencies: Sequence[Record]) -> Table:
     ]
     caption = "Latency as measured" + (f", the first {MAX_ROWS} of {len(ordered)}" if len(ordered) > MAX_ROWS else "")
     return Table("latencies", caption, columns, lines)
+
+
+def _speedups(material: Material) -> Table | None:
+    """How many times faster than full precision each file was, beside what its multiply-accumulates promise."""
+    records = [r for r in material.of_kind("latency") if r.value is not None and is_ratio(r.value)]
+    theory = {_file(r): r for r in records if r.metric == "theoretical_speedup"}
+    ordered = sorted((r for r in records if r.metric == "speedup"), key=lambda r: (*_file(r), r.threads or 0))
+    if not ordered:
+        return None
+    lines = []
+    for r in ordered[:MAX_ROWS]:
+        promised = theory.get(_file(r))
+        share = None if promised is None or r.value is None or not promised.value else 100 * r.value / promised.value
+        lines.append(
+            [
+                Cell(r.operator, material.title(r.operator), material.operator_href(r.operator)),
+                *(Cell(v) for v in (r.task, r.model, r.device, r.engine or None, r.threads, r.batch_size)),
+                *(number(r.value, 2, href=material.href_of(r)), number(r.low, 2), number(r.high, 2)),
+                *(number(promised.value if promised else None, 2), number(share, 0)),
+            ]
+        )
+    columns = [
+        *(Column("operator"), Column("task"), Column("model"), Column("device"), Column("engine")),
+        *(Column("threads", numeric=True), Column("batch", numeric=True), Column("measured", numeric=True)),
+        *(Column("lower quartile", numeric=True), Column("upper quartile", numeric=True)),
+        *(Column("in theory", numeric=True), Column("share, percent", numeric=True)),
+    ]
+    caption = (
+        "Times faster than full precision on the same device: measured in turns, and by multiply-accumulates alone"
+    )
+    return Table("speedups", caption, columns, lines)
+
+
+def _file(r: Record) -> tuple[str, ...]:
+    return r.task, r.model, r.device, r.engine, r.operator
