@@ -143,7 +143,8 @@ def _print_report(report: Any, metric: str, scores: dict[str, float]) -> None:
         )
         for layer in report.layers
     ]
-    out.print(table(f"Parity of {report.engine} with the training graph", columns, rows, numeric=columns[2:]))
+    if rows:  # none in files of full precision
+        out.print(table(f"Parity of {report.engine} with the training graph", columns, rows, numeric=columns[2:]))
     out.print(report.summary())
     if scores:
         out.print(f"{metric} on the test split: trained {scores['trained']:.6g}, deployed {scores['deployed']:.6g}")
