@@ -37,7 +37,7 @@ def test_sanitized(root: Path, tmp_path: Path) -> None:
         "asan-ubsan-pool",
         "tsan-pool",
     ]
-    assert said.count("portable: 8 kinds of kernels, 60 random cases each, all equal to their definition") == 3
+    assert said.count("portable: 10 kinds of kernels, 60 random cases each, all equal to their definition") == 3
     assert said.count("portable: operators as defined on ") == 3
 
 
@@ -45,7 +45,7 @@ def test_sanitized(root: Path, tmp_path: Path) -> None:
 def test_64_bit_arm(root: Path, tmp_path: Path) -> None:
     said = check(root, tmp_path, "aarch64", 60)
     for name in ("neon", "portable"):
-        assert f"{name}: 8 kinds of kernels, 60 random cases each, all equal to their definition" in said
+        assert f"{name}: 10 kinds of kernels, 60 random cases each, all equal to their definition" in said
         assert f"{name}: operators as defined on " in said
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import bibench
-from bibench.auditing import on_meta
+from bibench.calls import on_meta
 from bibench.choice import choice
 from bibench.models import MODELS
 from bibench.operators import PAPER_ORDER

@@ -76,6 +76,7 @@ def bibench_here(*arguments: object) -> subprocess.CompletedProcess[str]:
                     stack.enter_context(_descriptor(number, file.fileno()))
                 stack.enter_context(redirect_stdout(out))
                 stack.enter_context(redirect_stderr(err))
+                stack.enter_context(fresh_registries())  # what --load brings stays in the command
                 main()
         except SystemExit as ending:
             code = ending.code or 0

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from bibench import layers
-from bibench.auditing import Audit, Call
+from bibench.auditing import Audit
+from bibench.calls import Call
 from bibench.choice import Choice
 from bibench.conversion import binarize, resolve
 from bibench.errors import BiBenchError

@@ -13,7 +13,8 @@ from torch.nn.utils import parametrize
 
 from bibench import auditing
 from bibench.attention import Attention, BinaryAttention
-from bibench.auditing import Audit, Call
+from bibench.auditing import Audit
+from bibench.calls import Call, trace, weight_layers
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
@@ -72,7 +73,7 @@ def binarize(
         BiBenchError: an option the operator does not have.
     """
     _check_model(model)
-    calls = auditing.trace(model, example_inputs)
+    calls = trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
     for module, op in converted:
         if op is None:
@@ -100,7 +101,7 @@ def resolve(
         raise BiBenchError(f"pad_value must be 0, 1 or -1 (the border after the sign); got {pad_value!r}")
     options = options or {}
     choose = _chooser(operator, options)
-    layers = auditing.weight_layers(model)
+    layers = weight_layers(model)
     reasons = _kept(model, layers, calls, keep)
     converted: list[tuple[nn.Module, Operator | None]] = []
     for module, names in layers.items():

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bibench.auditing import Call, build, on_meta, trace
+from bibench.auditing import build
+from bibench.calls import Call, on_meta, trace
 from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.compressor import compressor_of

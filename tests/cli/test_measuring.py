@@ -133,7 +133,8 @@ class TestScoreOfAStudy:
         ended = call("score", study)
         assert (ended.code, ended.err) == (0, "")
         accuracies, track = ended.out.split("\nTraining consumption track (Eq. 6), recipe sensitivity, ")
-        assert accuracies.startswith("Study sensitivity: scores of the runs on cifar10, resnet18, test split, percent")
+        assert accuracies.startswith("Coverage: 360 of 360 cells (the grid that the records span")
+        assert "\n\nStudy sensitivity: scores of the runs on cifar10, resnet18, test split, percent" in accuracies
         assert re.search(r"^bnn +all +78\.\d+ +11\.95 +89\.34 +51\.77 +40 +0 *$", accuracies, re.M)
         assert re.search(r"^fda +36\.6 +20\.6 +29\.7 *$", track, re.M)
         assert re.search(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import bibench
-from bibench.auditing import trace
+from bibench.calls import trace
 from bibench.errors import BiBenchError, CheckpointError
 from bibench.layers import BinaryLayer, progress
 from bibench.models import create

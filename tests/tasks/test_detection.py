@@ -282,7 +282,7 @@ def test_coco17_is_counted(coco_root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["voc07", "coco17", "digit_scenes_voc", "digit_scenes_coco"])
 def test_every_cell_builds_on_the_meta_device(name: str) -> None:
-    from bibench.auditing import trace
+    from bibench.calls import trace
     from bibench.conversion import resolve
     from bibench.operators import PAPER_ORDER
     from bibench.plan import on_meta

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.auditing import Audit, Call, audit
+from bibench.auditing import Audit, audit
+from bibench.calls import Call
 from bibench.comparators.filters import Filters, fit_to, keep_filters, removable, sizes
 from bibench.compressor import Compressor, compressor
 from bibench.errors import BiBenchError

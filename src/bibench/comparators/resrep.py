@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bibench import auditing, layers
-from bibench.auditing import Audit, Call, audit
+from bibench.auditing import Audit, audit
+from bibench.calls import Call, trace
 from bibench.comparators.filters import Filters, Products, fit_to, keep_filters, merge_norm, removable, sizes, weakest
 from bibench.compressor import Compressor, compressor
 from bibench.errors import BiBenchError, UnsupportedError
@@ -66,7 +67,7 @@ class ResRep(Compressor):
         self._look(model, dict(calls))
 
     def prepare(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> Audit:
-        self._look(model, auditing.trace(model, example_inputs))
+        self._look(model, trace(model, example_inputs))
         for filters in self._found:
             CompactedNorm.convert_(model.get_submodule(filters.norm), self.strength)
         return audit(model, example_inputs)

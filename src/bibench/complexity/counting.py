@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench import auditing
 from bibench.attention import Attention, BinaryAttention
+from bibench.calls import WEIGHT_LAYERS
+from bibench.calls import trace as trace_calls
 from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
 from bibench.complexity.tracing import LayerCall, Work, trace
 from bibench.compressor import COMPRESSORS
@@ -212,7 +213,7 @@ class Comparison:
         self.model = model
         self._example_inputs = example_inputs
         self._work = trace(model, example_inputs)
-        self._calls = auditing.trace(model, example_inputs)
+        self._calls = trace_calls(model, example_inputs)
         self.full = count(model, self._work, {}, {})
 
     def under(
@@ -297,7 +298,7 @@ def _row(name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, fo
     numbers = sum(p.numel() for p in own.values())
     if not (calls or elements or macs or numbers):
         return None
-    weights = own["weight"].numel() if "weight" in own and isinstance(module, auditing.WEIGHT_LAYERS) else 0
+    weights = own["weight"].numel() if "weight" in own and isinstance(module, WEIGHT_LAYERS) else 0
     macs += sum(call.macs for call in calls)
     if isinstance(getattr(module, "bias", None), Tensor) and calls:
         elements["bias"] += sum(call.outputs for call in calls)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench import auditing
+from bibench.calls import trace
 from bibench.compressor import COMPRESSORS, Compressor
 from bibench.contracts.base import contract, expect
 from bibench.models import create
@@ -125,7 +126,7 @@ def it_can_be_planned(name: str) -> None:
     for architecture in MODELS:
         with torch.device("meta"):
             model = create(architecture, num_classes=4, input_shape=SHAPE, width=8)
-            calls = auditing.trace(model, torch.zeros(1, *SHAPE))
+            calls = trace(model, torch.zeros(1, *SHAPE))
             before = shapes(model)
             COMPRESSORS[name]().check(model, calls)
         expect(shapes(model) == before, f"{architecture}: check changed the model")

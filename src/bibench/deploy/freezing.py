@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bibench import auditing
 from bibench.attention import BinaryAttention
+from bibench.calls import trace
 from bibench.deploy import domain, operations
 from bibench.deploy.statement import statements
 from bibench.embedding import BinaryEmbedding
@@ -137,7 +137,7 @@ def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> n
     """
     model = copy.deepcopy(model).cpu().requires_grad_(False)
     _restore_float_layers(model)
-    shapes = auditing.trace(model, {**_named(model, args), **kwargs} if kwargs else args)
+    shapes = trace(model, {**_named(model, args), **kwargs} if kwargs else args)
     for module, call in shapes.items():
         if isinstance(module, BinaryLayer) and call.output_shape:  # scales may follow the size of the map
             module.operator.spec = replace(module.spec, input_shape=call.input_shape, output_shape=call.output_shape)

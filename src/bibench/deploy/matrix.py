@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bibench.auditing import on_meta
+from bibench.calls import on_meta
 from bibench.choice import Choice
 from bibench.compressor import compressor_of
 from bibench.deploy.engine import ENGINES, Obstacle

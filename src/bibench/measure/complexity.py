@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bibench.auditing import on_meta
+from bibench.calls import on_meta
 from bibench.cell import Cell
 from bibench.choice import Choice, choice
 from bibench.complexity import (

@@ -27,7 +27,7 @@ class Detector(nn.Module):
         full_precision_layers: see `bibench.conversion.MARK`.
     """
 
-    outlined_on_meta = True  # see `bibench.auditing.ON_META`
+    outlined_on_meta = True  # see `bibench.calls.ON_META`
 
     def __init__(
         self,
