@@ -95,7 +95,7 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
             if getattr(model, ON_META, False):
                 _call_on_meta(model, example_inputs)
             else:
-                _call(model, example_inputs)
+                call_with(model, example_inputs)
     finally:
         for hook in hooks:
             hook.remove()
@@ -128,7 +128,8 @@ def _values(inputs: Any) -> Any:
     return type(inputs)(_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
 
 
-def _call(model: nn.Module, example_inputs: Any) -> None:
+def call_with(model: nn.Module, example_inputs: Any) -> None:
+    """Call a model with a tensor, with a tuple or list of arguments, or with a dict of named ones."""
     if isinstance(example_inputs, dict):
         model(**example_inputs)
     elif isinstance(example_inputs, tuple | list):

@@ -156,6 +156,14 @@ class CellDirectory:
             return True
 
 
+def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
+    """The cells that have a directory anywhere below `folder`, in order, with the files that describe them."""
+    for file in sorted(folder.rglob(CELL)):
+        if SUPERSEDED not in file.relative_to(folder).parts:
+            data = read_json(file)
+            yield file, Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
+
+
 @cache
 def _lease(lock: Path) -> Any:
     """The lock at a path, one object for all attempts: it judges others dead by having watched them."""

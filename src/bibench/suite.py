@@ -76,6 +76,17 @@ class Filters:
     seeds: Sequence[int] = ()
     recipe: str | None = None
 
+    def include(self, cell: Cell) -> bool:
+        """Whether they name a cell that exists: each with any further options, full precision under every operator."""
+        operators = () if cell.full_precision else self.operators
+        recipes = (self.recipe,) if self.recipe else ()
+        axes = (
+            *((self.tasks, cell.task), (self.models, cell.model)),
+            *((operators, cell.operator), (recipes, cell.recipe)),
+        )
+        fitting = all(not names or any(have.fits(choice(name)) for name in names) for names, have in axes)
+        return fitting and (not self.seeds or cell.seed in self.seeds)
+
 
 def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
     """The cells of a suite, baselines first; every filter value must mean something.

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import BiBenchError, UnknownNameError
-from bibench.files import read_json
-from bibench.operators import FULL_PRECISION
 from bibench.plan import PlanRow, make_plan
-from bibench.store import CELL, SUPERSEDED
+from bibench.store import cells_below
 from bibench.suite import SUITES, Filters, cells
 
 
@@ -32,7 +29,7 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
         found = [
             row
             for folder in folders
-            for row in make_plan(_fitting(_cells_below(folder), wanted), folder, data_root=find_data_root(data_root))
+            for row in make_plan(_cells(folder, wanted), folder, data_root=find_data_root(data_root))
         ]
     except UnknownNameError as error:
         sys.stderr.write(f"note: {error}. Coverage is told by the records alone; --load the file that defines it\n")
@@ -40,28 +37,9 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
     return found if found and len(folders) == len(runs) else None
 
 
-def _cells_below(folder: Path) -> Iterator[Cell]:
-    """The cells that have a folder below a run folder and whose task, model and operator are known here."""
-    for file in sorted(folder.rglob(CELL)):
-        if SUPERSEDED in file.relative_to(folder).parts:
-            continue
-        data = read_json(file)
-        cell = Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
+def _cells(folder: Path, wanted: Filters) -> list[Cell]:
+    """The cells of a run folder that the filters name; an `UnknownNameError` where one is of something unknown here."""
+    found = [cell for _, cell in cells_below(folder)]
+    for cell in found:
         cell.validate()
-        yield cell
-
-
-def _fitting(found: Iterator[Cell], wanted: Filters) -> list[Cell]:
-    """The cells that the filters name, with their baselines, as `select` does for records."""
-    axes = {"task": wanted.tasks, "model": wanted.models, "operator": wanted.operators}
-    asked = {axis: [choice(n) for n in names] for axis, names in axes.items() if names}
-    if wanted.recipe:
-        asked["recipe"] = [choice(wanted.recipe)]
-    if "operator" in asked:
-        asked["operator"].append(choice(FULL_PRECISION))
-    return [
-        cell
-        for cell in found
-        if all(any(getattr(cell, axis).fits(a) for a in names) for axis, names in asked.items())
-        and (not wanted.seeds or cell.seed in wanted.seeds)
-    ]
+    return [cell for cell in found if wanted.include(cell)]

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bibench.attention import Attention
+from bibench.calls import call_with
 
 WATCHED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding, Attention)
 """Layers whose work follows from the shapes of a call, binarized or not. Their insides are not looked at."""
@@ -106,7 +107,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Work:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of backends that are not there
             with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), _Counting(work, stack):
-                _call(model, one_example(example_inputs))
+                call_with(model, one_example(example_inputs))
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for hook in hooks:
@@ -145,15 +146,6 @@ def _tensors(value: Any) -> Any:
     elif isinstance(value, dict | tuple | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)
-
-
-def _call(model: nn.Module, inputs: Any) -> None:
-    if isinstance(inputs, dict):
-        model(**inputs)
-    elif isinstance(inputs, tuple | list):
-        model(*inputs)
-    else:
-        model(inputs)
 
 
 class _Stack:

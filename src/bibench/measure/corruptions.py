@@ -14,17 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.data.batches import TensorBatches
 from bibench.data.corruptions import CORRUPTIONS
 from bibench.data.corruptions.frost import official_folder
 from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
-from bibench.files import read_json, storing, write_text
+from bibench.files import storing, write_text
 from bibench.provenance import environment
 from bibench.records import Record, read_file
-from bibench.store import CELL, DONE, RECORDS, SUPERSEDED, CellDirectory
+from bibench.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.suite import Filters
 from bibench.tasks import TASKS
 from bibench.tasks.image_classification import ImageClassification
@@ -62,23 +61,13 @@ class Request:
 def finished_cells(runs: Path, wanted: Filters) -> list[Cell]:
     """The finished cells of image classification below a run folder, full precision always included."""
     cells = []
-    for file in sorted(runs.rglob(CELL)):
-        if SUPERSEDED in file.relative_to(runs).parts or not file.with_name(DONE).exists():
+    for file, cell in cells_below(runs):
+        if not file.with_name(DONE).exists() or not wanted.include(cell):
             continue
-        data = read_json(file)
-        cell = Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
-        if _is_wanted(cell, wanted) and issubclass(TASKS[cell.task.name], ImageClassification):
+        if issubclass(TASKS[cell.task.name], ImageClassification):
             CellDirectory(runs, cell).description()  # it must describe itself and lie where it belongs
             cells.append(cell)
     return cells
-
-
-def _is_wanted(cell: Cell, wanted: Filters) -> bool:
-    recipes = (wanted.recipe,) if wanted.recipe else ()
-    operators = () if cell.full_precision else wanted.operators
-    axes = ((wanted.tasks, cell.task), (wanted.models, cell.model), (operators, cell.operator), (recipes, cell.recipe))
-    fitting = all(not names or any(have.fits(choice(name)) for name in names) for names, have in axes)
-    return fitting and (not wanted.seeds or cell.seed in wanted.seeds)
 
 
 def measure_corruptions(cells: Sequence[Cell], request: Request, note: Callable[[str], None]) -> list[Record]:
