@@ -12,6 +12,7 @@ import typer
 from bibench.choice import Choice, choice
 from bibench.cli.app import FAILED
 from bibench.cli.options import (
+    RUNS,
     Format,
     Load,
     Models,
@@ -25,7 +26,6 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, table
-from bibench.cli.planning import RUNS
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
 from bibench.compressor import method

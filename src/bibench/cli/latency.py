@@ -10,9 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
-from bibench.cli.options import Format, Load, check_format, flat, load_files
+from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files
 from bibench.cli.output import console, number, print_csv, print_json, table
-from bibench.cli.planning import RUNS
 from bibench.errors import BiBenchError, require
 from bibench.records import Record
 

@@ -11,9 +11,19 @@ import typer
 from bibench.choice import Choice, choice
 from bibench.cli.app import FAILED
 from bibench.cli.corrupting import corruptions
-from bibench.cli.options import DataRoot, Format, Load, Operators, Runs, check_format, flat, load_files, resolve_device
+from bibench.cli.options import (
+    RUNS,
+    DataRoot,
+    Format,
+    Load,
+    Operators,
+    Runs,
+    check_format,
+    flat,
+    load_files,
+    resolve_device,
+)
 from bibench.cli.output import console, print_csv, print_json, table
-from bibench.cli.planning import RUNS
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import BiBenchError, require
 from bibench.operators import FULL_PRECISION, known_operators

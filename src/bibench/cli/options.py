@@ -15,6 +15,9 @@ from bibench.suite import Filters
 
 SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]
+RUNS = Path("runs")
+"""The run folder unless another is named."""
+
 RecordsOf = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -99,7 +102,7 @@ def check_format(format: str) -> None:
 
 def records_of(given: Sequence[Path] | None) -> list[Path]:
     """What `RecordsOf` names: without anything the folder that ``bibench run`` writes to."""
-    return list(given) if given else [Path("runs")]
+    return list(given) if given else [RUNS]
 
 
 def flat(values: Sequence[str] | None) -> list[str]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from bibench.cli.options import (
+    RUNS,
     DataRoot,
     Json,
     Load,
@@ -29,8 +29,6 @@ from bibench.cli.output import console, duration, print_json, table
 from bibench.data.location import data_root as find_data_root
 from bibench.plan import PlanRow, make_plan
 from bibench.suite import SUITES, cells
-
-RUNS = Path("runs")
 
 
 def plan(

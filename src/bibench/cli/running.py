@@ -12,6 +12,7 @@ import typer
 from bibench.cli.app import FAILED
 from bibench.cli.display import make_display
 from bibench.cli.options import (
+    RUNS,
     DataRoot,
     Download,
     Json,
@@ -29,7 +30,7 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, duration, print_json
-from bibench.cli.planning import RUNS, counts, print_reasons
+from bibench.cli.planning import counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import require
