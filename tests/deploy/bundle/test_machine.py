@@ -88,6 +88,13 @@ def state(**more: Any) -> dict[str, Any]:
 CALM = state(time=10.0, own=9.9, busy={"busy": 10.0, "steal": 0.05})
 
 
+def test_a_step_of_the_systems_clock_is_no_noise() -> None:
+    """Between two moments it may count a whole hundredth of a second; in a second as much as that is little."""
+    step = {"busy": 0.01, "steal": 0.01}
+    assert noise.disturbances(state(), state(time=1e-4, busy=step), 1) == {}
+    assert set(noise.disturbances(state(), state(time=2.0, busy={"busy": 1.0, "steal": 0.0}), 1)) == {"busy"}
+
+
 @pytest.mark.parametrize(
     ("after", "flag"),
     [

@@ -10,13 +10,16 @@ from .turns import DRIFT, drift, width
 
 OTHERS, STEAL, FREQUENCY = 0.05, 0.01, 0.10
 """Shares of the processors' time that other processes and other virtual machines had; a drop of the frequency."""
+SHORTEST = 1.0
+"""Seconds below which shares of the processors' time mean nothing: systems count it in steps of a hundredth."""
 
 
 def disturbances(before: Mapping[str, Any], after: Mapping[str, Any], cpus: int) -> dict[str, str]:
     """What the states before and after say, {flag: words}."""
     found = {}
-    elapsed = (after["time"] - before["time"]) * max(cpus, 1)
-    if before["busy"] and after["busy"] and elapsed > 0:
+    seconds = after["time"] - before["time"]
+    if before["busy"] and after["busy"] and seconds >= SHORTEST:
+        elapsed = seconds * max(cpus, 1)
         own = after["own"] - before["own"]
         others = (after["busy"]["busy"] - before["busy"]["busy"] - own) / elapsed
         stolen = (after["busy"]["steal"] - before["busy"]["steal"]) / elapsed
