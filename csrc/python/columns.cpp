@@ -1,0 +1,85 @@
+// What has a value for each column of a matrix: learned scales and thresholds.
+
+#include "python/arguments.h"
+
+#include <vector>
+
+namespace bibench::python {
+namespace {
+
+// What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
+template <class Values, class Kernel>
+void per_row_backward(const Array& grad, const Values& x, const Array& row, const char* name, const Output& out,
+                      const Output& total, int threads, Kernel kernel) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(rows >= 1, "x must have rows");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(row, 1, n, name), check_matrix(total, 1, n, "total");
+  const float *g = grad.data(), *values = row.data();
+  const auto* v = x.data();
+  float *to = out.data(), *sums = total.data();
+  // A thread takes rows that follow each other, as the passes before and after do, so that they are in its cache; sums
+  // over 2^k such rows are the same for any k. Of these rows, columns that the cache holds are done one after another;
+  // the more of them, the longer the stretches of memory that are read.
+  int64_t part = 1;
+  while (part * 2 * std::max(1, threads) <= rows) part *= 2;
+  const int64_t parts = (rows + part - 1) / part, half = (part + 1) / 2;
+  const int64_t columns = std::clamp<int64_t>((1 << 17) / part / 64 * 64, 64, 4096), blocks = (n + columns - 1) / columns;
+  nb::gil_scoped_release release;
+  std::vector<float> part_sums(parts > 1 ? parts * n : 0);
+  float* part_sum = parts > 1 ? part_sums.data() : sums;
+  parallel_for(parts * blocks, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(half * columns);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t p = unit / blocks, first = unit % blocks * columns, size = std::min(n - first, columns);
+      const int64_t start = p * part * n + first;
+      kernel(g + start, v + start, values + first, std::min(part, rows - p * part), size, n, to + start,
+             part_sum + p * n + first, buffer.data());
+    }
+  });
+  if (parts > 1) kernels().sum_neighbours(part_sums.data(), parts, n, sums);
+}
+
+void rescale_backward(const Array& grad, const Array& x, const Array& gamma, const Output& out, const Output& total,
+                      int threads) {
+  per_row_backward(grad, x, gamma, "gamma", out, total, threads, kernels().rescale_backward);
+}
+
+void rescale_kept_backward(const Array& grad, const KeptInput& x, const Array& gamma, const Output& out,
+                           const Output& total, int threads) {
+  per_row_backward(grad, x, gamma, "gamma", out, total, threads, kernels().rescale_kept_backward);
+}
+
+void approx_sign_shifted(const Array& grad, const Array& x, const Array& shift, const Output& out, const Output& total,
+                         int threads) {
+  per_row_backward(grad, x, shift, "shift", out, total, threads, kernels().approx_sign_shifted);
+}
+
+void sign_shifted(const Array& x, const Array& shift, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(shift, 1, n, "shift");
+  const Kernels& k = kernels();
+  const float *from = x.data(), *row = shift.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_shifted(from + r * n, row, to + r * n, n);
+  });
+}
+
+}  // namespace
+
+void register_columns(nb::module_& m) {
+  m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,
+        "Gradients of x * gamma: out = grad * gamma, total = sum over rows of grad * x.");
+  m.def("rescale_kept_backward", &rescale_kept_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array,
+        "total"_array, "threads"_a, "The same of integers x.");
+  m.def("approx_sign_shifted", &approx_sign_shifted, "grad"_array, "x"_array, "shift"_array, "out"_array, "total"_array,
+        "threads"_a, "out = grad * max(0, 2 - 2|x + shift|), total = sum over rows of out.");
+  m.def("sign_shifted", &sign_shifted, "x"_array, "shift"_array, "out"_array, "threads"_a,
+        "out = +1 where x + shift >= 0, else -1; the shift has a value for each column.");
+}
+
+}  // namespace bibench::python

@@ -1,0 +1,162 @@
+// Rows of a matrix, such as filters: their statistics, and what one factor for each row does.
+
+#include "python/arguments.h"
+
+#include <vector>
+
+namespace bibench::python {
+namespace {
+
+Normalization normalization(int64_t n, bool unbiased, float eps, float deviation, bool centre) {
+  return {static_cast<float>(unbiased && n > 1 ? n - 1 : n), eps, deviation, centre};
+}
+
+constexpr int64_t kStats = 4;
+
+float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
+               int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(stats, rows, kStats, "stats");
+  const Kernels& k = kernels();
+  const Normalization how = normalization(n, true, eps, deviation, centre);
+  const float* from = x.data();
+  float *to = out.data(), *facts = stats.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
+  });
+  // Folded, as bibench.rows does.
+  std::vector<float> sums(rows);
+  for (int64_t r = 0; r < rows; ++r) sums[r] = facts[r * kStats + 3];
+  for (int64_t size = rows; size > 1;) {
+    const int64_t half = (size + 1) / 2;
+    for (int64_t i = 0; i < size - half; ++i) sums[i] += sums[half + i];
+    size = half;
+  }
+  return rows ? sums[0] : 0.0f;
+}
+
+void normalize_backward(const Array& grad, const Array& x, const Array& stats, const Output& out, float eps,
+                        float deviation, bool centre, float limit, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(stats, rows, kStats, "stats");
+  const Kernels& k = kernels();
+  const Normalization how = normalization(n, true, eps, deviation, centre);
+  const float *g = grad.data(), *v = x.data(), *facts = stats.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      k.normalize_row_backward(g + r * n, v + r * n, facts + r * kStats, n, how, limit, to + r * n, buffer.data());
+  });
+}
+
+void approx_sign_rows(const Array& grad, const Array& x, const Output& out, float eps, float deviation, bool centre,
+                      int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const Kernels& k = kernels();
+  const Normalization how = normalization(n, true, eps, deviation, centre);
+  const float *g = grad.data(), *v = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
+  });
+}
+
+void sign_scaled(const Array& x, const Array& scale, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float* factors = channel_values(scale, rows, "scale");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_scaled(from + r * n, factors[r], to + r * n, n);
+  });
+}
+
+void filter_scale_gradients(const Output& grad, const Array& x, const Array& scale, const Output& total, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x");
+  const float* factors = channel_values(scale, rows, "scale");
+  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
+        "total must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  float *g = grad.data(), *sums = total.data();
+  const float* v = x.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n / 2 + 1);
+    for (int64_t r = begin; r < end; ++r)
+      sums[r] = k.filter_scale_gradient(g + r * n, v + r * n, factors[r], n, buffer.data());
+  });
+}
+
+void multiply_rows(const Array& x, const Array& factors, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float* f = channel_values(factors, rows, "factors");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    k.multiply_rows(from + begin * n, f + begin, end - begin, n, to + begin * n);
+  });
+}
+
+void mean_magnitudes(const Array& x, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(x, rows, n, "x");
+  check(out.ndim() == 1 && static_cast<int64_t>(out.shape(0)) == rows && (rows <= 1 || out.stride(0) == 1),
+        "out must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  const float* from = x.data();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n / 2 + 1);
+    k.mean_magnitudes(from + begin * n, end - begin, n, to + begin, buffer.data());
+  });
+}
+
+}  // namespace
+
+void register_rows(nb::module_& m) {
+  m.def("normalize", &normalize, "x"_array, "out"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a,
+        "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|. "
+        "Returns the sum of |out| over all rows.");
+  m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
+        "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
+        "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
+  m.def("sign_scaled", &sign_scaled, "x"_array, "scale"_array, "out"_array, "threads"_a,
+        "Rows of out = scale where x >= 0, else -scale.");
+  m.def("filter_scale_gradients", &filter_scale_gradients, "grad"_array, "x"_array, "scale"_array, "total"_array,
+        "threads"_a, "total = sum of grad * sign(x) over each row; grad is multiplied by the scale of its row.");
+  m.def("multiply_rows", &multiply_rows, "x"_array, "factors"_array, "out"_array, "threads"_a,
+        "Rows of x, each times its factor.");
+  m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");
+}
+
+}  // namespace bibench::python
