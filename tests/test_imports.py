@@ -16,6 +16,7 @@ ROOMS = [
     ["errors"],
     ["registry", "spec", "files", "choice", "distillation"],
     ["native"],
+    ["lookup"],
     ["surrogate", "provenance"],
     ["rows"],
     ["noise"],

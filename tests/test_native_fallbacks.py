@@ -188,7 +188,7 @@ class TestDtypes:
 
     def test_precision_is_checked(self) -> None:
         module, _ = layer_of("linear")
-        with pytest.raises(ValueError, match=r"must be one of float32, bfloat16; got 'int8'"):
+        with pytest.raises(ValueError, match=r"must be one of float32, bfloat16, lookup; got 'int8'"):
             set_backward_precision(module, "int8")
 
 

@@ -1,4 +1,4 @@
-// Memory aligned to cache lines, for tables and codes.
+// Memory for tables and codes, and how sums are divided into blocks.
 #pragma once
 
 #include <cstddef>

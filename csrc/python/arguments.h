@@ -102,6 +102,7 @@ void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
 
 // The functions of one kind, each in the file of its name.
 void register_products(nb::module_& m);
+void register_gradients(nb::module_& m);
 void register_elementwise(nb::module_& m);
 void register_rows(nb::module_& m);
 void register_columns(nb::module_& m);

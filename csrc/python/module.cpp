@@ -26,6 +26,7 @@ NB_MODULE(_core, m) {
       },
       "name"_a, "Use these kernels from now on.");
   register_products(m);
+  register_gradients(m);
   register_elementwise(m);
   register_rows(m);
   register_columns(m);

@@ -1,6 +1,6 @@
 // Products of signs: convolutions, matrix products; and the window means that go with them.
 
-#include "python/arguments.h"
+#include "python/geometry.h"
 #include "box.h"
 #include "matmul.h"
 
@@ -9,63 +9,11 @@
 namespace bibench::python {
 namespace {
 
-// The data of `n` examples laid out as the output is.
-template <class T>
-auto like_output(const T& a, int64_t n, const Shape& s, const Strides& os, const char* name) {
-  check(a.ndim() == 4 && static_cast<int64_t>(a.shape(0)) == n && static_cast<int64_t>(a.shape(1)) == s.co &&
-            static_cast<int64_t>(a.shape(2)) == s.out_h() && static_cast<int64_t>(a.shape(3)) == s.out_w(),
-        std::string(name) + " has the wrong shape " + shape_of(a));
-  const Strides strides = layout(a, name);
-  check(is_empty(a) || (strides.c == os.c && strides.h == os.h && strides.w == os.w),
-        std::string(name) + " must be laid out as out");
-  return a.data();
-}
-
-// `weight`: the sizes of its four axes.
-Shape conv_shape(const Array& x, std::array<int64_t, 4> weight, std::array<int64_t, 2> stride, std::array<int64_t, 4> padding,
-                 std::array<int64_t, 2> dilation, int64_t groups, int pad_value) {
-  check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
-  check(groups >= 1, "groups must be at least 1");
-  check(pad_value >= -1 && pad_value <= 1, "pad_value must be 0, 1 or -1");
-  constexpr int64_t kLimit = int64_t{1} << 31;
-  for (size_t i = 0; i < 4; ++i)
-    check(static_cast<int64_t>(x.shape(i)) < kLimit && weight[i] < kLimit,
-          "sizes must be below 2^31");
-  for (const int64_t v : {stride[0], stride[1], dilation[0], dilation[1]})
-    check(v >= 1 && v < kLimit, "stride and dilation must be at least 1");
-  for (const int64_t v : padding) check(v >= 0 && v < kLimit, "padding must not be negative");
-  Shape s;
-  s.n = x.shape(0), s.c = x.shape(1), s.h = x.shape(2), s.w = x.shape(3);
-  s.co = weight[0], s.kh = weight[2], s.kw = weight[3];
-  s.stride_h = stride[0], s.stride_w = stride[1];
-  s.top = padding[0], s.bottom = padding[1], s.left = padding[2], s.right = padding[3];
-  s.dilation_h = dilation[0], s.dilation_w = dilation[1];
-  s.groups = groups, s.pad_value = pad_value;
-  check(s.c >= 1 && s.co >= 1 && s.kh >= 1 && s.kw >= 1,
-        "weight must not be empty, got (" + std::to_string(weight[0]) + ", " + std::to_string(weight[1]) + ", " +
-            std::to_string(weight[2]) + ", " + std::to_string(weight[3]) + ")");
-  check(s.c % groups == 0 && s.co % groups == 0, "groups must divide the channels of x and weight");
-  check(weight[1] == s.c / groups,
-        "weight has " + std::to_string(weight[1]) + " input channels for x with " + std::to_string(s.c) +
-            " and groups=" + std::to_string(groups));
-  check(s.group_in() * s.taps() < (int64_t{1} << 24), "a filter may have at most 2^24 weights");
-  const int64_t high = s.h + s.top + s.bottom - s.dilation_h * (s.kh - 1) - 1;
-  const int64_t wide = s.w + s.left + s.right - s.dilation_w * (s.kw - 1) - 1;
-  check(high >= 0 && wide >= 0, "the filter is larger than the padded input");
-  const double words = static_cast<double>(s.h + s.top + s.bottom) * static_cast<double>(s.w + s.left + s.right) *
-                       static_cast<double>(s.groups * s.tap_words());
-  check(words < static_cast<double>(kLimit), "one padded image has too many values");
-  return s;
-}
-
 void convolve(const Array& x, const Array& weight, const Output& out, std::array<int64_t, 2> stride,
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
               const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
               const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
-  check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
-  std::array<int64_t, 4> sizes;
-  for (size_t i = 0; i < 4; ++i) sizes[i] = weight.shape(i);
-  const Shape s = conv_shape(x, sizes, stride, padding, dilation, groups, pad_value);
+  const Shape s = conv_shape(sizes_of(x, "x"), sizes_of(weight, "weight"), stride, padding, dilation, groups, pad_value);
   check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
             static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
         "out must have shape (" + std::to_string(s.n) + ", " + std::to_string(s.co) + ", " + std::to_string(s.out_h()) +
@@ -132,8 +80,8 @@ void matmul(const Array& a, const Array& b, const Output& out, bool mask, int th
 
 void box_means(const Array& x, const Output& out, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int threads) {
-  check(x.ndim() == 4, "x must have 4 axes, got " + shape_of(x));
-  const Shape s = conv_shape(x, {1, static_cast<int64_t>(x.shape(1)), kernel[0], kernel[1]}, stride, padding, dilation, 1, 0);
+  const Sizes sizes = sizes_of(x, "x");
+  const Shape s = conv_shape(sizes, {1, sizes[1], kernel[0], kernel[1]}, stride, padding, dilation, 1, 0);
   const Strides xs = layout(x, "x");
   check(out.ndim() == 3 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.out_h() &&
             static_cast<int64_t>(out.shape(2)) == s.out_w() && is_contiguous(out),

@@ -19,6 +19,28 @@ def convolve(
     bias: Tensor | None,
     threads: int,
 ) -> None: ...
+def lookup_pays() -> bool: ...
+def lookup_input_gradient(
+    grad: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    out: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    threads: int,
+) -> None: ...
+def lookup_weight_gradient(
+    grad: Tensor,
+    x: Tensor,
+    shift: Tensor | None,
+    out: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    pad_value: int,
+    threads: int,
+) -> None: ...
 def matmul(a: Tensor, b: Tensor, out: Tensor, mask: bool, threads: int) -> None: ...
 def sign(x: Tensor, out: Tensor, threads: int) -> None: ...
 def sign_sine(x: Tensor, amount: float, out: Tensor, threads: int) -> None: ...

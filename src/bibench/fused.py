@@ -9,18 +9,16 @@ import torch
 from torch import Tensor
 
 from bibench import native
-from bibench.products import product_gradients, sign_gradients
+from bibench.products import factor_gradients, sign_gradients
 from bibench.rows import (
     fold_first,
     in_order_of,
     rescale_kept_gradients,
-    scaled_signs,
     shifted_gradients,
-    shifted_signs,
     times_pixels,
 )
 from bibench.spec import LayerSpec
-from bibench.surrogate import Surrogate, sign
+from bibench.surrogate import Surrogate
 
 
 def fused_product(
@@ -100,11 +98,11 @@ class FusedSigns(torch.autograd.Function):
         shape: tuple[int, ...],
         spec: LayerSpec,
         estimators: tuple[Surrogate, Surrogate],
-        backward_dtype: torch.dtype | None,
+        backward: str,
     ) -> tuple[Tensor, Tensor]:
         dots, v = (_nothing().expand(size) for size in (shape, x.shape))
         ctx.save_for_backward(x, u, shift, scale, v)
-        ctx.spec, ctx.estimators, ctx.dtype = spec, estimators, backward_dtype
+        ctx.spec, ctx.estimators, ctx.way = spec, estimators, backward
         ctx.set_materialize_grads(False)
         return dots, v
 
@@ -116,17 +114,15 @@ class FusedSigns(torch.autograd.Function):
         grad_u = grad_shift = None
         plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
         if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
-            w = sign(u) if scale is None else scaled_signs(u, scale)
-            padded, padding = spec.padded(shifted_signs(x, shift))
-            grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
+            grad_x, grad_u = factor_gradients(grad, x, u, scale, spec, wanted, ctx.way, shift)
             if grad_x is not None:
-                grad_x, grad_shift = shifted_gradients(spec.unpadded(grad_x, x), x, shift, for_x)
+                grad_x, grad_shift = shifted_gradients(grad_x, x, shift, for_x)
             if grad_u is not None:
                 grad_u = for_u.backward(grad_u, u, own=True)
             return grad_x, grad_u, grad_shift, *(None,) * 5
         if grad is not None:
             v = x if shift is None else _Known.apply(v, x.detach() + shift.detach())
-            through, grad_u, _ = sign_gradients(grad, v, u, scale, spec, ctx.estimators, (*wanted, False), ctx.dtype)
+            through, grad_u, _ = sign_gradients(grad, v, u, scale, spec, ctx.estimators, (*wanted, False), ctx.way)
             grad_v = through if grad_v is None or through is None else grad_v + through
         if shift is not None and grad_v is not None:
             grad_shift = fold_first(grad_v)[0]

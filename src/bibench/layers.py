@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bibench import native
 from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
-from bibench.products import SignProduct, exact, scaled_product
+from bibench.products import BACKWARD, SignProduct, exact, scaled_product
 from bibench.spec import LayerSpec
 
 
@@ -27,7 +27,7 @@ class BinaryLayer(nn.Module):
     spec: LayerSpec
     weight: Tensor
     bias: Any
-    backward_dtype: torch.dtype | None = None
+    backward_precision: str = "float32"
     _informed: bool
 
     @classmethod
@@ -64,12 +64,12 @@ class BinaryLayer(nn.Module):
         scale, fixed = op.scale(self.weight), op.scale_in_weight_gradient
         if not op.exact_signs or spec.padding_mode != "zeros":
             activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
-            return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype, op.scale_first)
+            return scaled_product(activation, weight, scale, spec, fixed, self.backward_precision, op.scale_first)
         by_product_rule = scale is not None and (scale.requires_grad or fixed)
         estimators = (op.activation_estimator, op.weight_estimator)
         values = (op.activation(x), op.weight(self.weight), scale)
         v, u, scale = (None if t is None else exact(t) for t in values)
-        y: Tensor = SignProduct.apply(v, u, scale, spec, estimators, self.backward_dtype, by_product_rule)
+        y: Tensor = SignProduct.apply(v, u, scale, spec, estimators, self.backward_precision, by_product_rule)
         return y
 
     def _fused(self, x: Tensor) -> Tensor | None:
@@ -90,7 +90,7 @@ class BinaryLayer(nn.Module):
         sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
         # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
         shape = (len(x), spec.out_channels, *sizes)
-        dots, _ = FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_dtype)
+        dots, _ = FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_precision)
         gamma, pixels = op.output_gamma(sizes), op.output_pixels(x)
         given = [t for t in (shift, gamma, pixels, scale) if t is not None]
         integers = scale is None and pixels is None and spec.fan_in < 2**15
@@ -133,19 +133,21 @@ BINARY_LAYERS: dict[type[nn.Module], type[BinaryLayer]] = {
 }
 
 
-BACKWARD_PRECISIONS: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16}
+BACKWARD_PRECISIONS = tuple(BACKWARD)
 
 
 def set_backward_precision(model: nn.Module, precision: str) -> None:
-    """Compute the gradients of all binarized products of `model` in ``float32`` (default) or ``bfloat16``.
+    """How the gradients of all binarized products of `model` are computed; the forward pass is exact in any case.
 
-    The forward pass is exact either way. Rounding the gradient and the scaled weights to bfloat16 changes
-    the training; see docs/native.md for how much.
+    ``float32`` (default): PyTorch's float32 products, bit for bit. ``lookup``: float32 sums in another order, by table
+    lookup (`bibench.lookup`), which is faster on processors with AVX-512; elsewhere, and where lookups do not serve, as
+    ``float32``. ``bfloat16``: the gradient and the scaled weights rounded to bfloat16, which changes the training. See
+    docs/native.md.
     """
     if precision not in BACKWARD_PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(BACKWARD_PRECISIONS)}; got {precision!r}")
     for _, layer in binary_layers(model):
-        layer.backward_dtype = BACKWARD_PRECISIONS[precision]
+        layer.backward_precision = precision
 
 
 def binary_layers(model: nn.Module) -> Iterator[tuple[str, BinaryLayer]]:

@@ -93,6 +93,17 @@ def serves(*tensors: Tensor) -> bool:
     )
 
 
+def call(function: str, *arguments: Any) -> None:
+    """A function of the compiled module, which checks its arguments; it gets torch's number of threads as the last."""
+    plain = [a.detach() if isinstance(a, Tensor) else a for a in arguments]
+    getattr(_run, function)(*plain, torch.get_num_threads())
+
+
+def looks_up() -> bool:
+    """Whether the kernels in use have table lookups that are faster than multiply-adds (AVX-512)."""
+    return _core is not None and _enabled and bool(_core.lookup_pays())
+
+
 def same_memory(*tensors: Tensor) -> bool:
     """Whether these tensors have one shape and one dense order in memory, so that elements correspond."""
     first = tensors[0]

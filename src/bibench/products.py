@@ -7,20 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bibench import native
-from bibench.rows import filter_scale_gradients, scaled_signs
+from bibench import lookup, native
+from bibench.rows import filter_scale_gradients, scaled_signs, shifted_signs
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign
 
+BACKWARD: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, lookup.NAME: None}
+"""How gradients of products are computed, and the dtype that operands are rounded to for it."""
 
-def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype: torch.dtype | None = None) -> Tensor:
+
+def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward: str = "float32") -> Tensor:
     """The integer dot products of ±1 values, with the layer's padding *after* the sign.
 
     Computed in float32 (float64 for float64 layers) even under autocast: sums of ±1 are exact there
     up to 2^24 terms, and not in 16 bits.
     """
     padded, padding = spec.padded(exact(activation))
-    return ScaledProduct.apply(padded, exact(weight), None, spec, padding, backward_dtype)
+    return ScaledProduct.apply(padded, exact(weight), None, spec, padding, backward)
 
 
 def scaled_product(
@@ -29,7 +32,7 @@ def scaled_product(
     scale: Tensor | None,
     spec: LayerSpec,
     scale_in_weight_gradient: bool = False,
-    backward_dtype: torch.dtype | None = None,
+    backward: str = "float32",
     scale_first: bool = False,
 ) -> Tensor:
     """`product` times the scale per output channel, with the operator's convention for gradients.
@@ -40,12 +43,12 @@ def scaled_product(
     weight scale·w_b, taken with respect to the scaled weight, so the scale does not multiply it.
     """
     if scale is not None and (scale.requires_grad or scale_in_weight_gradient or not weight.requires_grad):
-        return product(activation, weight, spec, backward_dtype) * spec.per_output(scale)
+        return product(activation, weight, spec, backward) * spec.per_output(scale)
     padded, padding = spec.padded(exact(activation))
     weight = exact(weight)
     if scale_first and scale is not None:
         weight, scale = _ScaledFilters.apply(weight, scale), None
-    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward_dtype)
+    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward)
 
 
 class _ScaledFilters(torch.autograd.Function):
@@ -88,7 +91,7 @@ class ScaledProduct(torch.autograd.Function):
         scale: Tensor | None,
         spec: LayerSpec,
         padding: tuple[int, ...],
-        backward_dtype: torch.dtype | None,
+        backward: str,
     ) -> Tensor:
         with without_autocast(a):
             return _scaled(convolve(a, w, spec, padding), scale, spec)
@@ -96,14 +99,14 @@ class ScaledProduct(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.padding, ctx.dtype = inputs[3:]
+        ctx.spec, ctx.padding, ctx.way = inputs[3:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, w, scale = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
         w = _scaled_filters(w, scale)
-        return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
+        return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.way), *(None,) * 4
 
 
 class SignProduct(torch.autograd.Function):
@@ -124,7 +127,7 @@ class SignProduct(torch.autograd.Function):
         scale: Tensor | None,
         spec: LayerSpec,
         estimators: tuple[Surrogate, Surrogate],
-        backward_dtype: torch.dtype | None,
+        backward: str,
         by_product_rule: bool = False,
     ) -> Tensor:
         if native.serves(v, u) and (scale is None or native.serves(scale)):
@@ -136,13 +139,13 @@ class SignProduct(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:3])
-        ctx.spec, ctx.estimators, ctx.dtype, ctx.by_product_rule = inputs[3:]
+        ctx.spec, ctx.estimators, ctx.way, ctx.by_product_rule = inputs[3:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[:3]
         v, u, scale = ctx.saved_tensors
-        how = (ctx.spec, ctx.estimators, needed, ctx.dtype, ctx.by_product_rule)
+        how = (ctx.spec, ctx.estimators, needed, ctx.way, ctx.by_product_rule)
         return *sign_gradients(grad, v, u, scale, *how), *(None,) * 4
 
 
@@ -154,7 +157,7 @@ def sign_gradients(
     spec: LayerSpec,
     estimators: tuple[Surrogate, Surrogate],
     needed: tuple[bool, bool, bool],
-    dtype: torch.dtype | None,
+    backward: str,
     by_product_rule: bool = False,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of scale · (sign(v) ⊛ sign(u)) with respect to v and u, by their estimators, and the scale.
@@ -163,23 +166,47 @@ def sign_gradients(
     scale, equals the sum over its filter of sign(u) times the gradient before the scale: the output is not needed.
     """
     for_v, for_u = estimators
+    wanted = (needed[0], needed[1] or needed[2])
+    signs = grad_scale = None
     if torch.is_grad_enabled():  # a second derivative: through the estimators too
         signs = binarize(u, for_u)
-        a, w = binarize(v, for_v), _scaled_filters(signs, scale)
+        padded, padding = spec.padded(binarize(v, for_v))
+        filters = _scaled_filters(signs, scale)
+        grad_v, grad_u = product_gradients(grad, padded, filters, spec, padding, wanted, backward)
+        grad_v = None if grad_v is None else spec.unpadded(grad_v, v)
     else:
-        signs = None
-        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
-    padded, padding = spec.padded(a)
-    wanted = (needed[0], needed[1] or needed[2])
-    grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, dtype)
-    grad_scale = None
+        grad_v, grad_u = factor_gradients(grad, v, u, scale, spec, wanted, backward)
     if grad_v is not None:
-        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
+        grad_v = for_v.backward(grad_v, v, own=True)
     if grad_u is not None:
         if scale is not None and by_product_rule:
             grad_u, grad_scale = filter_scale_gradients(grad_u, u, scale, signs)
         grad_u = for_u.backward(grad_u, u, own=True)
     return grad_v, grad_u, grad_scale
+
+
+def factor_gradients(
+    grad: Tensor,
+    v: Tensor,
+    u: Tensor,
+    scale: Tensor | None,
+    spec: LayerSpec,
+    needed: tuple[bool, bool],
+    backward: str,
+    shift: Tensor | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of sign(v + shift) ⊛ (scale · sign(u)) with respect to both factors, without a graph of their own.
+
+    `shift` (C_i, 1, 1) or (C_i, H, W) expanded from it.
+    """
+    if backward == lookup.NAME and lookup.serves(grad, v, u, spec):
+        channels = None if shift is None else shift[:, 0, 0]
+        return lookup.gradients(grad, v, u, spec, needed, scale=scale, shift=channels)
+    a = sign(v) if shift is None else shifted_signs(v, shift)
+    w = sign(u) if scale is None else scaled_signs(u, scale)
+    padded, padding = spec.padded(a)
+    grad_a, grad_w = product_gradients(grad, padded, w, spec, padding, needed, backward)
+    return None if grad_a is None else spec.unpadded(grad_a, v), grad_w
 
 
 def product_gradients(
@@ -189,13 +216,13 @@ def product_gradients(
     spec: LayerSpec,
     padding: tuple[int, ...],
     needed: tuple[bool, bool],
-    dtype: torch.dtype | None = None,
+    backward: str = "float32",
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of ``convolve(a, w, spec, padding)`` with respect to a and w (None where not needed).
 
-    In float32, or with operands rounded to `dtype` and accumulated in float32 by the backend.
+    In float32, or with operands rounded to bfloat16 and accumulated in float32 by the backend.
     """
-    exact = grad.dtype
+    exact, dtype = grad.dtype, BACKWARD[backward]
     with without_autocast(a):
         if dtype is not None:
             grad, a, w = grad.to(dtype), a.to(dtype), w.to(dtype)

@@ -161,9 +161,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         identity_fields(cell)
         | environment(fabric.device)
         | {
-            "precision": ", ".join(
-                [recipe.precision] + [f"backward {recipe.backward}"] * (recipe.backward != "float32")
-            ),
+            "precision": _precision(recipe, fabric.device),
             "started": began,
             "code": "-".join(code.values()),
             "data": task.checksum()[:16],
