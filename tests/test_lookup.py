@@ -62,7 +62,8 @@ class TestGradients:
     @given(data=st.data())
     @settings(max_examples=60, deadline=None)
     def test_convolutions_of_integers_are_exact(self, isa: str, data: st.DataObject) -> None:
-        kind, axes = data.draw(st.sampled_from([(nn.Conv1d, 1), (nn.Conv2d, 2)]))
+        kinds: list[tuple[Any, int]] = [(nn.Conv1d, 1), (nn.Conv2d, 2)]
+        kind, axes = data.draw(st.sampled_from(kinds))
         sizes = st.integers(1, 3)
         layer = kind(
             data.draw(st.integers(1, 70)),
@@ -141,7 +142,7 @@ class TestGradients:
         spec = of_layer(nn.Conv2d(64, 64, 3, padding=1))
         grad, v, u = factors(spec, (16, 64, 16, 16), "channels_last", _normal)
         ones, zeros = torch.ones(64), torch.zeros(64)
-        exact = by_convolution(*(t.double() for t in (grad, v, u)), spec, ones.double(), zeros.double())
+        exact = by_convolution(grad.double(), v.double(), u.double(), spec, ones.double(), zeros.double())
         usual = by_convolution(grad, v, u, spec, ones, zeros)
         for ours, theirs, true in zip(lookup.gradients(grad, v, u, spec, (True, True)), usual, exact, strict=True):
             assert ours is not None
@@ -170,7 +171,7 @@ class TestServing:
     )
     def test_which(self, layer: nn.Module, shape: tuple[int, ...], served: bool) -> None:
         spec = of_layer(layer)
-        v, u = torch.randn(shape), layer.weight.detach()  # type: ignore[union-attr]
+        v, u = torch.randn(shape), layer.get_parameter("weight").detach()
         grad = torch.ones(1)
         with torch.no_grad():
             assert lookup.serves(grad, v, u, spec) == (served and bool(LOOKUPS))
@@ -241,10 +242,11 @@ class TestTraining:
             one(x.contiguous(memory_format=memory)).square().mean().backward()
             found.append({name: p.grad for name, p in one.named_parameters() if p.grad is not None})
         assert found[0].keys() == found[1].keys()
-        different = 0
+        different, overall = 0, torch.stack([g.norm() for g in found[0].values()]).norm()
         for name, exact in found[0].items():
             difference = (found[1][name] - exact).norm()
-            assert difference <= 1e-3 * exact.norm() + 1e-9, name  # some gradients nearly cancel before batch norm
+            # Before batch norm the gradient of a scale is 0 but for rounding.
+            assert difference <= 1e-4 * exact.norm() + 1e-6 * overall, name
             different += not identical(exact, found[1][name])
         # FDA's noise makes float products, which there is nothing to look up for.
         assert (different > 0) == (operator != "fda")

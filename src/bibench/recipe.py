@@ -34,8 +34,9 @@ class Recipe:
         distillation: one of `METHODS`: ``none``, or how the full-precision model teaches.
         clip_grad_norm: maximal norm of the gradient; 0 for none.
         precision: Lightning Fabric's (``32-true``, ``bf16-mixed``, ``16-mixed``).
-        backward: precision of the binarized layers' gradient products: ``float32``, which is exact to
-            rounding, or ``bfloat16``, which is faster where the processor has it.
+        backward: how the gradients of the binarized layers' products are computed: ``float32``, the bits of
+            PyTorch's; ``lookup``, as accurate, in another order of summation, and twice as fast where the processor
+            has AVX-512; or ``bfloat16``, rounded.
         pad_value: at the border of binarized convolutions (0, 1 or -1).
         fp32: what the full-precision stage does otherwise (names and values of these attributes).
         grid: the settings of a study over this recipe (each names and values of these attributes). A

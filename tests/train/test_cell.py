@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import bibench
+from bibench import native
 from bibench.cell import Cell
 from bibench.data.location import checksum
 from bibench.errors import CheckpointError
@@ -290,6 +291,16 @@ class TestRecords:
         record = records(tmp_path, chosen)["accuracy", "test"]
         assert (record.division, record.profile, record.operator) == ("open", "original", "bnn[profile=original]")
         assert described(tmp_path, chosen)["recipe"]["epochs"] == 1
+
+    @pytest.mark.parametrize("isa", [native.NONE, *native.available()])
+    def test_the_way_of_the_backward_pass_is_the_one_that_ran(self, isa: str, tmp_path: Path) -> None:
+        """Lookups were asked for; a processor that has none computes in float32, and its record says so."""
+        chosen = cell("bnn", "quick[epochs=1,init=scratch,backward=lookup]")
+        with native.using(isa):
+            assert train(tmp_path, chosen).status == "done"
+        record = records(tmp_path, chosen)["accuracy", "test"]
+        assert record.precision == ("32-true, backward lookup" if isa == "avx512" else "32-true")
+        assert record.division == "open"
 
     def test_a_model_with_one_answer_is_flagged(self, tmp_path: Path) -> None:
         chosen = cell("silent", "scratch")

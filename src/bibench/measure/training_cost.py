@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import torch
+
 from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.files import storing, write_text
@@ -19,7 +21,7 @@ from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
 from bibench.records import Record
 from bibench.store import RECORDS
-from bibench.train.cell import identity_fields
+from bibench.train.cell import identity_fields, precision_of
 
 FOLDER = Path("measurements", "training-cost")
 SLOWER = "slower_format"
@@ -61,7 +63,7 @@ def to_records(result: Result, request: Request, began: datetime.datetime) -> li
         facts = {
             **shared,
             **identity_fields(contender.cell),
-            "precision": contender.cell.resolved_recipe().precision,
+            "precision": precision_of(contender.cell.resolved_recipe(), torch.device(request.device)),
             "memory_format": contender.memory_format,
         }
         rows += _of_contender(contender, result, facts)

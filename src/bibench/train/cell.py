@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from bibench import native
 from bibench.auditing import Audit, audit
 from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
@@ -161,7 +162,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         identity_fields(cell)
         | environment(fabric.device)
         | {
-            "precision": _precision(recipe, fabric.device),
+            "precision": precision_of(recipe, fabric.device),
             "started": began,
             "code": "-".join(code.values()),
             "data": task.checksum()[:16],
@@ -242,6 +243,14 @@ def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Any:
 
 def _combined(digests: list[str]) -> str:
     return checksum("".join(digests).encode())[:16]
+
+
+def precision_of(recipe: Recipe, device: torch.device) -> str:
+    """What was computed with: lookups serve on some processors alone, and elsewhere all is as without them."""
+    usual = recipe.backward == "float32" or (
+        recipe.backward == "lookup" and not (device.type == "cpu" and native.looks_up())
+    )
+    return recipe.precision if usual else f"{recipe.precision}, backward {recipe.backward}"
 
 
 def _flags(position: loop.Position, judged: Evaluation) -> list[str]:
