@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import bibench
 from bibench import native
 from bibench.choice import choice
-from bibench.layers import progress
+from bibench.layers import progress, set_backward_precision
 from bibench.operators import PAPER_ORDER
 from bibench.train.allocator import keep_freed_memory
 
@@ -24,8 +24,11 @@ CASES = {"resnet18": 16, "resnet20": 64}
 TITLES = {"resnet18": "ResNet-18", "resnet20": "ResNet-20"}
 OPERATORS = (*PAPER_ORDER[1:], "fda[noise=False]")
 TRAINED = torch.channels_last
+ENDINGS = {"plain": " without the kernels", "lookup": " by lookup"}
 PLAIN = ("bnn", "bireal", "fda")
 """Operators also timed without the kernels."""
+LOOKUP = tuple(name for name in OPERATORS if name != "fda")
+"""Operators also timed with the backward pass by table lookup, which noise on the signs leaves nothing to look up."""
 
 
 def run(models: list[str] | None = None, threads: list[int] | None = None) -> list[dict[str, Any]]:
@@ -48,7 +51,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     ratios: dict[str, dict[tuple[str, int], float]] = {}
     for row in rows:
         if row["name"] != row["base"]:
-            operator = row["name"].partition(": ")[2].replace(", plain", " without the kernels")
+            operator = row["name"].partition(": ")[2]
+            for ending, words in ENDINGS.items():
+                operator = operator.replace(f", {ending}", words)
             ratios.setdefault(operator, {})[row["model"], row["threads"]] = row["ratio"]
     heads = [f"{TITLES[model]}, batch {CASES[model]}, {count} thread{'s' * (count > 1)}" for model, count in columns]
     lines = ["| operator | " + " | ".join(heads) + " |", "|---" * (len(columns) + 1) + "|"]
@@ -73,18 +78,23 @@ def compare(model: str, batch: int, title: str, rounds: int) -> list[dict[str, A
     alternatives = {base: baselines[best]}
     for operator in OPERATORS:
         alternatives[f"{title}: {operator}"] = step(model, operator, batch, TRAINED)
+    for operator in LOOKUP:
+        alternatives[f"{title}: {operator}, lookup"] = step(model, operator, batch, TRAINED, "lookup")
     for operator in PLAIN:
         alternatives[f"{title}: {operator}, plain"] = plain(step(model, operator, batch, TRAINED))
     return summarize(interleave(alternatives, rounds=rounds, warmup=1, clock=clock), base)
 
 
-def step(model_name: str, operator: str, batch: int, memory: torch.memory_format) -> Callable[[], None]:
+def step(
+    model_name: str, operator: str, batch: int, memory: torch.memory_format, backward: str = "float32"
+) -> Callable[[], None]:
     """A training step with Adam, as the engine runs it."""
     torch.manual_seed(0)
     model = bibench.models.create(model_name)
     if operator != "fp32":
         chosen = choice(operator)
         bibench.binarize(model, chosen.name, example_inputs=torch.zeros(1, 3, 32, 32), **chosen.options)
+        set_backward_precision(model, backward)
         progress(model, 0.5, 0.01)
     model.to(memory_format=memory)  # type: ignore[call-overload]
     images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory)

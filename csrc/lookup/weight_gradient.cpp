@@ -11,7 +11,8 @@
 namespace bibench {
 namespace {
 
-constexpr int64_t kLeastOutputs = 4, kOutputs = 16;  // of a unit; 16 are a cache line of gradients
+constexpr int64_t kLeastOutputs = 4, kOutputs = 16;  // whose tables are made at once; 16 are a cache line of gradients
+constexpr int64_t kSumBytes = 256 << 10;             // of a unit, in the second cache
 constexpr int64_t kPairs = 32;  // of a pixel and four images, whose tables are in the first caches together
 
 class WeightGradient {
@@ -29,11 +30,13 @@ class WeightGradient {
     pack(threads);
     const int64_t wanted = std::max(1, threads.count), blocks = lanes_ / kEntries;
     while (outputs_ > kLeastOutputs && (outputs_ / 2 >= s_.co || ceil_div(s_.co, outputs_) < wanted)) outputs_ /= 2;
-    const int64_t units = ceil_div(s_.co, outputs_), parts = std::clamp<int64_t>(ceil_div(wanted, units), 1, blocks);
+    const int64_t fitting = kSumBytes / (outputs_ * s_.taps() * lanes_ * static_cast<int64_t>(sizeof(float)));
+    const int64_t wide = outputs_ * std::clamp<int64_t>(fitting, 1, std::max<int64_t>(1, s_.co / (outputs_ * wanted)));
+    const int64_t units = ceil_div(s_.co, wide), parts = std::clamp<int64_t>(ceil_div(wanted, units), 1, blocks);
     parallel_for(units * parts, threads, [&](int64_t begin, int64_t end) {
       Unit unit;
       for (int64_t u = begin; u < end; ++u) {
-        unit.output = u / parts * outputs_;
+        unit.begin = u / parts * wide, unit.end = std::min(s_.co, unit.begin + wide);
         unit.first = blocks * (u % parts) / parts, unit.last = blocks * (u % parts + 1) / parts;
         sum(unit);
       }
@@ -42,7 +45,7 @@ class WeightGradient {
 
  private:
   struct Unit {
-    int64_t output, first, last;  // outputs [output, output + outputs_), blocks of inputs [first, last)
+    int64_t begin, end, first, last;  // outputs [begin, end), blocks of inputs [first, last)
     Aligned<float> tables, sums;
     std::vector<LookupRun> runs;
   };
@@ -77,32 +80,34 @@ class WeightGradient {
     // Independent of the size of a unit, and so of the number of threads: it decides the order of the sums.
     const int64_t fours = std::clamp<int64_t>(kPairs / std::max<int64_t>(1, ow_), 1, std::max<int64_t>(1, fours_));
     const int64_t rows = std::clamp<int64_t>(kPairs / std::max<int64_t>(1, ow_ * fours), 1, std::max<int64_t>(1, oh_));
-    const int64_t row = s_.taps() * (u.last - u.first) * kEntries;
+    const int64_t row = s_.taps() * (u.last - u.first) * kEntries, rounded = ceil_div(u.end - u.begin, outputs_) * outputs_;
     if (!u.tables) u.tables = aligned<float>(fours * rows * ow_ * outputs_ * kEntries);
-    u.sums = aligned<float>(outputs_ * row);
-    std::fill_n(u.sums.get(), outputs_ * row, 0.0f);
+    u.sums = aligned<float>(rounded * row);
+    std::fill_n(u.sums.get(), rounded * row, 0.0f);
     for (int64_t y = 0; y < oh_; y += rows)
       for (int64_t four = 0; four < fours_; four += fours) {
         const Chunk chunk = {four, std::min(fours, fours_ - four), y, std::min(rows, oh_ - y)};
-        fill(u, chunk);
-        for (int64_t tap = 0; tap < s_.taps(); ++tap) add(u, chunk, tap, row);
+        for (int64_t output = u.begin; output < u.end; output += outputs_) {
+          fill(u, chunk, output);
+          for (int64_t tap = 0; tap < s_.taps(); ++tap) add(u, chunk, tap, u.sums.get() + (output - u.begin) * row, row);
+        }
       }
     const int64_t inputs = std::min(s_.c, u.last * kEntries) - u.first * kEntries;
-    for (int64_t o = 0; o < std::min(outputs_, s_.co - u.output); ++o)
+    for (int64_t o = u.begin; o < u.end; ++o)
       for (int64_t tap = 0; tap < s_.taps(); ++tap)
-        std::copy_n(u.sums.get() + o * row + tap * (u.last - u.first) * kEntries, inputs,
-                    out_ + ((u.output + o) * s_.taps() + tap) * s_.c + u.first * kEntries);
+        std::copy_n(u.sums.get() + (o - u.begin) * row + tap * (u.last - u.first) * kEntries, inputs,
+                    out_ + (o * s_.taps() + tap) * s_.c + u.first * kEntries);
   }
 
-  // Tables of a chunk, [row][column][four images][output].
-  void fill(Unit& u, const Chunk& chunk) const {
-    const int64_t outputs = std::min(outputs_, s_.co - u.output);
+  // Tables of outputs from `output` on for a chunk, [row][column][four images][output].
+  void fill(Unit& u, const Chunk& chunk, int64_t output) const {
+    const int64_t outputs = std::min(outputs_, s_.co - output);
     float* tables = u.tables.get();
     for (int64_t p = chunk.y * ow_; p < (chunk.y + chunk.high) * ow_; ++p)
       for (int64_t four = chunk.four; four < chunk.four + chunk.fours; ++four, tables += outputs_ * kEntries) {
         const float* rows[kTerms];
         for (int64_t j = 0; j < kTerms; ++j)
-          rows[j] = four * kTerms + j < s_.n ? grad_ + ((four * kTerms + j) * oh_ * ow_ + p) * s_.co + u.output : nullptr;
+          rows[j] = four * kTerms + j < s_.n ? grad_ + ((four * kTerms + j) * oh_ * ow_ + p) * s_.co + output : nullptr;
         l_.across(rows, outputs, kEntries, tables);
         std::fill_n(tables + outputs * kEntries, (outputs_ - outputs) * kEntries, 0.0f);
       }
@@ -116,7 +121,7 @@ class WeightGradient {
     return {std::max(within.begin, ceil_div(-offset, stride)), std::min(within.end, floor_div(size - 1 - offset, stride) + 1)};
   }
 
-  void add(Unit& u, const Chunk& chunk, int64_t tap, int64_t row) const {
+  void add(Unit& u, const Chunk& chunk, int64_t tap, float* sums, int64_t row) const {
     const int64_t down = tap / s_.kw * s_.dilation_h - s_.top + top_, right = tap % s_.kw * s_.dilation_w - s_.left + left_;
     const Range ys = inside(down, s_.stride_h, height_, {chunk.y, chunk.y + chunk.high});
     const Range xs = inside(right, s_.stride_w, width_, {0, ow_});
@@ -143,7 +148,7 @@ class WeightGradient {
       const int64_t blocks = groups.begin(g + 1) - groups.begin(g), at = tap * groups.count + groups.begin(g);
       const int rows = std::min<int>(rows_for(blocks), static_cast<int>(outputs_));
       for (int64_t o = 0; o < outputs_; o += rows) {
-        const LookupSums to = {u.sums.get() + o * row + at * kEntries, row, rows, kEntries, true};
+        const LookupSums to = {sums + o * row + at * kEntries, row, rows, kEntries, true};
         l_.sums(u.runs.data(), static_cast<int64_t>(u.runs.size()), steps, rows, static_cast<int>(blocks), to);
         for (LookupRun& run : u.runs) run.tables += rows * kEntries;
       }
