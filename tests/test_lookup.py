@@ -101,6 +101,13 @@ class TestGradients:
         assert first[1] is None and second[0] is None
         assert torch.equal(first[0], both[0]) and torch.equal(second[1], both[1])  # type: ignore[arg-type]
 
+    def test_one_scale_for_all_filters(self) -> None:
+        spec = of_layer(nn.Linear(16, 8))
+        grad, v, u = factors(spec, (6, 16), "contiguous", integers)
+        scale = torch.tensor(3.0)
+        expanded = lookup.gradients(grad, v, u, spec, (True, False), scale=scale.expand(8))
+        assert torch.equal(expanded[0], 3 * lookup.gradients(grad, v, u, spec, (True, False))[0])  # type: ignore
+
     def test_documented_order(self) -> None:
         """((±a ± b) + (±c ± d)) for four filters, or four examples, and those one after the other."""
         spec = of_layer(nn.Linear(16, 12))

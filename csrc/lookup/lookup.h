@@ -32,7 +32,7 @@ struct LookupSums {
   float* data;
   int64_t step;
   int rows, lanes;
-  bool add;  // to what is there
+  bool add;  // to what is there, when all terms are summed: with less error than one after the other
 };
 
 struct Lookup {

@@ -64,10 +64,7 @@ void sums(const LookupRun* runs, int64_t count, const LookupSteps& steps, const 
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 6
-    for (int n = 0; n < N; ++n)
-      sum[m][n] = to.add && m < to.rows
-                      ? _mm512_maskz_loadu_ps(n == N - 1 ? last : 0xffff, to.data + m * to.step + n * kEntries)
-                      : _mm512_setzero_ps();
+    for (int n = 0; n < N; ++n) sum[m][n] = _mm512_setzero_ps();
   for (const LookupRun* run = runs; run != runs + count; ++run) {
     const float* tables = run->tables;
     const int32_t* codes = run->codes;
@@ -87,8 +84,12 @@ void sums(const LookupRun* runs, int64_t count, const LookupSteps& steps, const 
   for (int m = 0; m < M; ++m) {
     if (m >= to.rows) break;
 #pragma GCC unroll 6
-    for (int n = 0; n < N; ++n)
-      _mm512_mask_storeu_ps(to.data + m * to.step + n * kEntries, n == N - 1 ? last : 0xffff, sum[m][n]);
+    for (int n = 0; n < N; ++n) {
+      float* out = to.data + m * to.step + n * kEntries;
+      const __mmask16 mask = n == N - 1 ? last : 0xffff;
+      if (to.add) sum[m][n] = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, out), sum[m][n]);
+      _mm512_mask_storeu_ps(out, mask, sum[m][n]);
+    }
   }
 }
 

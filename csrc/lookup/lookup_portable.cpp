@@ -41,11 +41,11 @@ void sums(const LookupRun* runs, int64_t count, const LookupSteps& steps, int, i
   for (int m = 0; m < to.rows; ++m)
     for (int c = 0; c < (blocks - 1) * kEntries + to.lanes; ++c) {
       float* out = to.data + m * to.step + c;
-      float sum = to.add ? *out : 0.0f;
+      float sum = 0.0f;
       for (int64_t r = 0; r < count; ++r)
         for (int64_t k = 0; k < runs[r].count; ++k)
           sum += runs[r].tables[k * steps.table + m * steps.row + runs[r].codes[k * steps.code + c]];
-      *out = sum;
+      *out = to.add ? *out + sum : sum;
     }
 }
 

@@ -50,12 +50,14 @@ def gradients(
     Shapes: grad as the layer's output, v as its input, u as its weight, scale (C_o,), shift (C_i,); the gradients are
     laid out in memory as v and u are. Every element is the sum of ((±a ± b) + (±c ± d)), one such sum of four terms
     after the other, the same bits for every number of threads: of four filters for the gradient of sign(v), of four
-    examples (of four pixels, where there is one tap) for that of sign(u).
+    examples (of four pixels, where there is one tap) for that of sign(u), where stretches of the image are summed
+    first.
     """
     left, right, top, bottom = (*spec.padding, 0, 0, 0, 0)[:4]
     stride, dilation = (((1,) * (2 - spec.spatial_axes)) + sizes for sizes in (spec.stride, spec.dilation))
     geometry = (stride, (top, bottom, left, right), dilation)
     g, x, w = (_as_image(t, spec) for t in (grad, v, u))
+    scale, shift = (t if t is None else t.contiguous() for t in (scale, shift))
     grad_v = grad_u = None
     if needed[0]:
         out = torch.empty_like(x)
