@@ -33,8 +33,8 @@ __all__ = ["call"]
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
 ARCHITECTURES = dict(zip(CATALOGUE, cycle(["reactnet", "xnorpp", "recu", "fda", "xnor", "bireal", "dorefa"])))
 
-# Two convolutions in each of 2 + 2 + 2 + 2 or 3 + 4 + 6 + 3 blocks; the first and those of shortcuts are float. A layer of
-# a transformer has six products with weights and one attention; the pooler is one more.
+# Two convolutions in each of 2 + 2 + 2 + 2 or 3 + 4 + 6 + 3 blocks; the first and those of shortcuts are float. A layer
+# of a transformer has six products with weights and one attention; the pooler is one more.
 NODES = {
     "resnet18": {"BinaryConv": 16},
     "resnet34": {"BinaryConv": 32},
