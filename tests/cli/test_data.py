@@ -1,11 +1,15 @@
 """`bibench data check` and `data where`: tables, JSON and exit codes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bibench.cli.data import amount
+from bibench.data.corruptions import CORRUPTIONS
+from bibench.data.corruptions.official import CIFAR_10_C
 from bibench.data.location import CACHE, DATA_ROOT
 from bibench.tasks import TASKS
 
@@ -83,6 +87,63 @@ def test_where_lists_every_task_with_its_folder(call: Call, tmp_path: Path) -> N
     assert lines["imagenet"][:2] == ["imagenet", "no"] and "has no class folders" in lines["imagenet"][2]
     assert lines["digits_photos"] == ["CIFAR-10", "yes"]
     assert "bibench data check TASK" in out
+
+
+def test_corrupted_sets_are_listed_and_checked(call: Call, tmp_path: Path) -> None:  # noqa: F811
+    def row(name: str) -> list[str]:
+        lines = call("data", "where", "--data-root", tmp_path).out.splitlines()
+        return next(line.split() for line in lines if line.startswith(name))[1:]
+
+    assert row("cifar10_c") == ["cifar10", "CIFAR-10-C", "no", "not", "there"]
+    folder = tmp_path / "CIFAR-10-C"
+    folder.mkdir()
+    for name in CORRUPTIONS[4:]:
+        np.save(folder / f"{name}.npy", np.zeros((2, 32, 32, 3), np.uint8))
+    assert " ".join(row("cifar10_c")) == (
+        "cifar10 CIFAR-10-C no lacks gaussian_noise, shot_noise, impulse_noise and 1 more"
+    )
+    ended = call("data", "check", "cifar10_c", "imagenet_c", "--data-root", tmp_path)
+    assert ended.code == 1
+    assert (
+        f"{folder / 'fog.npy'} holds uint8 (2, 32, 32, 3), expected uint8 (50000, 32, 32, 3); fetch https" in ended.out
+    )
+    assert f"Not usable: {folder / 'gaussian_noise.npy'} is missing; fetch https" in ended.out
+    assert "ImageNet-C is missing or empty; fetch noise.tar, blur.tar" in ended.out
+    for name in CORRUPTIONS:
+        np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, (50_000, 32, 32, 3))  # sparse
+    np.save(folder / "labels.npy", np.tile(np.arange(10_000) % 10, 5))
+    ended = call("data", "check", "cifar10_c", "--data-root", tmp_path)
+    assert (ended.code, ended.err) == (0, "") and "\nUsable.\n" in ended.out
+    assert row("cifar10_c") == ["cifar10", "CIFAR-10-C", "yes"]
+    (read,) = json.loads(call("data", "check", "cifar10_c", "--data-root", tmp_path, "--read", "--json").out)
+    assert not read["usable"] and read["problem"].startswith("without the test set it cannot be told")
+    assert "cifar-10-python.tar.gz" in read["problem"]
+    ended = call("data", "check", "cifar10_c")
+    assert ended.code == 1 and "no data root given" in ended.out
+    ended = call("data", "check", "cifar_10c")
+    assert ended.code == 2 and "Corrupted test sets: cifar10_c, imagenet_c." in ended.err
+
+
+def test_reading_a_corrupted_set_compares_it_with_the_test_set(
+    call: Call,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert call("data", "check", "tiny", "--load", TINY).code == 0
+    task = TASKS["tiny"]()
+    images, labels, _ = task.test_images()
+    small = replace(CIFAR_10_C, name="tiny_c", folder="TINY-C", examples=len(labels), size=images.shape[1:3])
+    monkeypatch.setattr(TASKS["tiny"], "corrupted", small)
+    (tmp_path / "TINY-C").mkdir()
+    for name in CORRUPTIONS:
+        np.save(tmp_path / "TINY-C" / f"{name}.npy", np.zeros((5 * len(labels), *images.shape[1:]), np.uint8))
+    np.save(tmp_path / "TINY-C" / "labels.npy", np.tile(labels.numpy(), 5))
+    words = ("data", "check", "tiny_c", "--data-root", tmp_path, "--read", "--json")
+    (report,) = json.loads(call(*words).out)
+    assert report["usable"] and report["examples"] == dict.fromkeys(CORRUPTIONS, 5 * len(labels))
+    np.save(tmp_path / "TINY-C" / "labels.npy", np.tile(labels.numpy()[::-1], 5))
+    (report,) = json.loads(call(*words).out)
+    assert "does not repeat the labels of the test set" in report["problem"] and "\n" not in report["problem"]
 
 
 def test_amounts_read_well() -> None:

@@ -10,12 +10,18 @@ from torch import Tensor, nn
 import bibench
 from bibench.models import create
 
+_BERT = {"vocabulary": 50, "max_length": 32}
+_SLIM = {**_BERT, "hidden": 24, "ffn": 48}  # the layers and heads are the architecture's
 CATALOGUE: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "resnet18": ((3, 32, 32), {"width": 8}),
     "resnet20": ((3, 16, 16), {"width": 8}),
+    "resnet34": ((3, 32, 32), {"width": 4}),
     "vgg_small": ((3, 16, 16), {"width": 4}),
     "mobilenetv2": ((3, 32, 32), {}),
-    "bert": ((16,), {"vocabulary": 50, "max_length": 32, "binarize_embedding": True}),
+    "bert": ((16,), {**_BERT, "binarize_embedding": True}),
+    "bert_tiny4": ((16,), _SLIM),
+    "bert_tiny6": ((16,), _SLIM),
+    "bert_base": ((16,), _SLIM),
     "pointnet": ((3, 32), {"width": 8}),
     "pointnet_vanilla": ((6, 32), {"width": 8, "lsr": True}),
     "pointnet_seg": ((6, 32), {"width": 8}),
@@ -41,7 +47,7 @@ def stir(model: nn.Module) -> nn.Module:
 def inputs(name: str, batch: int = 4) -> Any:
     """Inputs of a model of the catalogue."""
     shape = CATALOGUE[name][0]
-    if name == "bert":
+    if name.startswith("bert"):
         ids = torch.randint(0, 50, (batch, *shape))
         return ids, torch.rand(batch, *shape) > 0.3, torch.zeros_like(ids)
     return torch.rand(batch, *shape) if name in ("ssd300", "faster_rcnn") else torch.randn(batch, *shape)

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bibench.deploy.parity import verify
 from bibench.deploy.session import open_session, session_options
 from bibench.deploy.source import trained
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.models import MODELS
 from bibench.train.cell import Hooks, Settings
 from bibench.worker import run_cell
 
@@ -29,7 +31,22 @@ from .models import CATALOGUE, Around, binary, inputs
 __all__ = ["call"]
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
-ARCHITECTURES = dict(zip(CATALOGUE, ["reactnet", "xnorpp", "recu", "fda", "xnor", "bireal"] * 2, strict=True))
+ARCHITECTURES = dict(zip(CATALOGUE, cycle(["reactnet", "xnorpp", "recu", "fda", "xnor", "bireal", "dorefa"])))
+
+# Two convolutions in each of 2 + 2 + 2 + 2 or 3 + 4 + 6 + 3 blocks; the first and those of shortcuts are float. A layer
+# of a transformer has six products with weights and one attention; the pooler is one more.
+NODES = {
+    "resnet18": {"BinaryConv": 16},
+    "resnet34": {"BinaryConv": 32},
+    **{
+        name: {"BinaryLinear": 6 * layers + 1, "BinaryAttention": layers}
+        for name, layers in (("bert_tiny4", 4), ("bert_tiny6", 6), ("bert_base", 12))
+    },
+}
+
+
+def test_no_architecture_is_left_out() -> None:
+    assert set(CATALOGUE) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -39,6 +56,9 @@ def test_every_architecture_is_the_same_model(name: str, tmp_path: Path) -> None
     made = bibench.export(model, path, x, ENGINE)
     report = verify(path, model, x)
     assert report.layers
+    if name in NODES and ENGINE == "bibench":
+        nodes = Counter(n.op_type for n in onnx.load(path).graph.node)
+        assert {kind: nodes[kind] for kind in NODES[name]} == NODES[name]
     assert report.equal, report.summary()
     assert made.inputs[0].shape[0] == "batch"
     assert not shapeless(path)

@@ -17,7 +17,8 @@ from torch import nn
 
 import bibench
 from bibench import deploy
-from bibench.cli.deploying import _print_report
+from bibench.cli.output import console
+from bibench.cli.parity import print_parity
 from bibench.deploy import ENGINES
 from bibench.deploy.parity import ROUNDING, Parity, verify
 
@@ -111,7 +112,7 @@ def test_it_is_the_same_model_though_outputs_of_that_example_differ(
     said = report.summary()
     assert said.startswith(f"the same model: 2 1-bit layers, {report.flips} flipped signs; outputs differ by ")
     assert f"in the {EXAMPLES - 1} of {EXAMPLES} examples without a flip" in said
-    _print_report(report, "accuracy", {})
+    print_parity(console(), report)
     printed = capsys.readouterr().out
     assert re.search(rf"^first +equal +3072 +1 +1 +{report.layers[0].margin:.2g} *$", printed, re.M)
     assert re.search(rf"^second +equal +3072 +{report.layers[1].flips} +0 +0 *$", printed, re.M)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bibench.data.layout import Found
     from bibench.tasks.base import Task
     from bibench.tasks.data_check import DataReport
+    from bibench.tasks.image_classification import ImageClassification
 
 app = typer.Typer(
     help="Check the data of tasks, and see where data is looked for.",
@@ -30,7 +31,10 @@ app = typer.Typer(
 
 @app.command("check")
 def check(
-    tasks: Annotated[list[str], typer.Argument(help="Tasks; see: bibench list tasks", metavar="TASK...")],
+    tasks: Annotated[
+        list[str],
+        typer.Argument(help="Tasks, or corrupted test sets; see: bibench data where", metavar="TASK..."),
+    ],
     data_root: DataRoot = None,
     read: Annotated[bool, typer.Option("--read", help="Read every example once, and hash files of any size.")] = False,
     load: Load = None,
@@ -38,14 +42,13 @@ def check(
 ) -> None:
     """Say what is found of the data of TASK..., what is missing, and where to get it.
 
-    Exit code 0 when the data of all named tasks is usable, 1 when that of any is not, 2 for a user error.
-    """
-    from bibench.tasks import TASKS
-    from bibench.tasks.data_check import check_data
+    Published corrupted test sets (cifar10_c, imagenet_c) are named as tasks are.
 
+    Exit code 0 when the data of all that is named is usable, 1 when that of any is not, 2 for a user error.
+    """
     load_files(load)
     root = find_data_root(data_root)
-    reports = [check_data(TASKS[name](root), read=read) for name in tasks]
+    reports = [_report(name, root, read) for name in tasks]
     if json:
         print_json([report.to_dict() for report in reports])
     else:
@@ -56,19 +59,34 @@ def check(
         raise typer.Exit(FAILED)
 
 
+def _report(name: str, root: Path | None, read: bool) -> DataReport:
+    from bibench.errors import UnknownNameError
+    from bibench.tasks import TASKS
+    from bibench.tasks.data_check import check_corrupted, check_data, corrupted_sets
+
+    if (corrupted := corrupted_sets()).get(name) and name not in TASKS:
+        return check_corrupted(corrupted[name](root), read=read)
+    try:
+        return check_data(TASKS[name](root), read=read)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} Corrupted test sets: {', '.join(corrupted)}.") from None
+
+
 @app.command("where")
 def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> None:
-    """Show the data root, the cache, and which tasks find their data there."""
+    """Show the data root, the cache, and which tasks find their data there; published corrupted test sets, too."""
     from bibench.tasks import TASKS
+    from bibench.tasks.data_check import corrupted_sets
 
     load_files(load)
     root, cache = find_data_root(data_root), cache_dir()
     given = "--data-root" if data_root else f"${DATA_ROOT}" if os.environ.get(DATA_ROOT) else ""
     files, size = tree_size(cache) if cache.is_dir() else (0, 0)
     rows = [_availability(TASKS[name](root)) for name in TASKS]
+    corrupted = [_corrupted(cls, root) for cls in corrupted_sets().values()]
     if json:
         places = {"data_root": str(root) if root else None, "cache": str(cache), "cache_bytes": size}
-        print_json({**places, "tasks": rows})
+        print_json({**places, "tasks": rows, "corrupted": corrupted})
         return
     out = console()
     out.print(f"Data root: {root} (from {given})" if root else f"Data root: none; pass --data-root or set ${DATA_ROOT}")
@@ -77,6 +95,7 @@ def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> 
     out.print()
     _print_embedded(out, [row for row in rows if row["data"] == "embedded"])
     _print_yours(out, [row for row in rows if row["data"] == "yours"], root)
+    _print_corrupted(out, corrupted)
     out.print("What to fetch from where, and what exactly is there: bibench data check TASK")
 
 
@@ -101,6 +120,22 @@ def _availability(task: Task) -> dict[str, Any]:
     }
 
 
+def _corrupted(cls: type[ImageClassification], root: Path | None) -> dict[str, Any]:
+    """By what is there at all: counting four million pictures is left to the check."""
+    published = cls.corrupted
+    assert published is not None
+    lacking = published.lacking(root) if root else []
+    there = root is not None and (root / published.folder).is_dir()
+    shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    return {
+        "name": published.name,
+        "task": cls.name,
+        "folder": published.folder,
+        "usable": there and not lacking,
+        "problem": "" if there and not lacking else f"lacks {shown}" if there else "not there",
+    }
+
+
 def _print_embedded(out: Console, rows: list[dict[str, Any]]) -> None:
     cells = ((row["task"], row["stands_in_for"], _yes(row), row["problem"]) for row in rows)
     title = "Embedded: made on this machine from what is installed, no data root needed"
@@ -115,6 +150,12 @@ def _print_yours(out: Console, rows: list[dict[str, Any]], root: Path | None) ->
     cells = ((row["task"], " or ".join(row["folders"]), _yes(row), why(row) if root else "") for row in rows)
     title = "Your data sets: looked for below the data root" + ("" if root else ", and there is none")
     out.print(table(title, ("task", "folder", "usable", "why not"), cells))
+
+
+def _print_corrupted(out: Console, rows: list[dict[str, Any]]) -> None:
+    cells = ((row["name"], row["task"], row["folder"], _yes(row), row["problem"]) for row in rows)
+    title = "Published corrupted test sets: bibench measure corruptions takes them, or makes its own where they are not"
+    out.print(table(title, ("name", "of task", "folder", "usable", "why not"), cells))
 
 
 def _yes(row: dict[str, Any]) -> str:
@@ -139,7 +180,7 @@ def _print(out: Console, report: DataReport) -> None:
         out.print(f"The data root holds: {', '.join(report.entries)}")
     if report.examples:
         out.print("Read: " + ", ".join(f"{count:,} examples of {split}" for split, count in report.examples.items()))
-    out.print("Usable." if report.usable else f"Not usable: {report.problem}")
+    out.print("Usable." if report.usable else f"Not usable: {report.problem}", soft_wrap=True)
     out.print(f"Source: {report.source or 'not stated'}")
     out.print(f"Licence: {report.licence or 'not stated'}")
     out.print()

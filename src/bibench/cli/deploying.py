@@ -12,6 +12,7 @@ import typer
 from bibench.cli.app import FAILED
 from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
 from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.parity import print_parity
 from bibench.errors import UnsupportedError
 
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
@@ -110,7 +111,11 @@ def verify(
     if json:
         print_json({**report.to_dict(), "metric": found.task.metric if scores else None, **scores})
     else:
-        _print_report(report, found.task.metric, scores)
+        out = console()
+        print_parity(out, report)
+        if scores:
+            both = f"trained {scores['trained']:.6g}, deployed {scores['deployed']:.6g}"
+            out.print(f"{found.task.metric} on the test split: {both}")
     if not report.equal:
         raise typer.Exit(FAILED)
 
@@ -123,31 +128,6 @@ def _tell_origin(exported: Any, against: Any) -> None:
 
     made, given = Cell.from_dict(exported), Cell.from_dict(against)
     console(stderr=True).print(f"warning: the file was exported from {made.path}, it is compared with {given.path}")
-
-
-def _print_report(report: Any, metric: str, scores: dict[str, float]) -> None:
-    out = console()
-    columns = ("layer", "integer products", "signs", "flips", "of them first", "margin")
-    rows = [
-        (
-            layer.layer,
-            "?"
-            if layer.product_difference is None
-            else f"off by {layer.product_difference:g}"
-            if layer.product_difference
-            else "equal",
-            layer.signs,
-            layer.flips,
-            layer.origins,
-            f"{layer.margin:.2g}{'' if layer.explained else ' (more than rounding)'}" if layer.flips else "",
-        )
-        for layer in report.layers
-    ]
-    if rows:  # none in files of full precision
-        out.print(table(f"Parity of {report.engine} with the training graph", columns, rows, numeric=columns[2:]))
-    out.print(report.summary())
-    if scores:
-        out.print(f"{metric} on the test split: trained {scores['trained']:.6g}, deployed {scores['deployed']:.6g}")
 
 
 @deploy.command("matrix")

@@ -1,7 +1,7 @@
 """Whether the data of a task is usable, found out before anyone trains: behind ``bibench data check``.
 
 Every task answers through `Task.missing`; those that state a `Task.layout` also tell what is there,
-piece by piece, with sizes and checksums.
+piece by piece, with sizes and checksums. So do the published corrupted test sets, which no task needs.
 """
 
 from __future__ import annotations
@@ -11,10 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bibench.data.corruptions import CORRUPTIONS
+from bibench.data.corruptions.checking import inspect_published
+from bibench.data.corruptions.official import Official
+from bibench.data.corruptions.sets import CleanSet
 from bibench.data.layout import Expected, Found, inspect
-from bibench.data.location import cache_dir
+from bibench.data.location import DATA_ROOT, cache_dir
 from bibench.errors import BiBenchError
-from bibench.tasks.base import Task
+from bibench.tasks.base import TASKS, Task
+from bibench.tasks.image_classification import ImageClassification
 
 ENTRIES_SHOWN = 30
 
@@ -80,6 +87,61 @@ def check_data(task: Task, *, read: bool = False) -> DataReport:
         entries=[] if task.embedded or found else _entries(root),
         examples=examples,
     )
+
+
+def corrupted_sets() -> dict[str, type[ImageClassification]]:
+    """The published corrupted test sets by name, each with the task whose networks are judged on it."""
+    tasks = [cls for cls in map(TASKS.__getitem__, TASKS) if issubclass(cls, ImageClassification)]
+    return {cls.corrupted.name: cls for cls in tasks if cls.corrupted is not None}
+
+
+def check_corrupted(task: ImageClassification, *, read: bool = False) -> DataReport:
+    """Look at the published corrupted test set of `task`.
+
+    Args:
+        read: also read every image as ``bibench measure corruptions`` does, which compares labels and names
+            with those of the test set, so that must be there, too.
+    """
+    published, root = task.corrupted, task.data_root
+    assert published is not None
+    found: list[Found] = []
+    examples: dict[str, int] = {}
+    problems = [f"no data root given; pass --data-root or set ${DATA_ROOT}"]
+    if root is not None:
+        found, problems = inspect_published(published, root, everything=read)
+        if read and not problems:
+            examples, problems = _read_corrupted(task, published, root / published.folder)
+    return DataReport(
+        task=published.name,
+        title=published.folder,
+        embedded=False,
+        usable=not problems,
+        problem="\n".join(problems),
+        data_root=str(root) if root else None,
+        source=published.record,
+        licence=published.licence,
+        found=found,
+        examples=examples,
+    )
+
+
+def _read_corrupted(task: ImageClassification, published: Official, folder: Path) -> tuple[dict[str, int], list[str]]:
+    try:
+        task.prepare()
+        test = task.test_images()
+    except (BiBenchError, OSError) as error:
+        return {}, [f"without the test set it cannot be told whether it fits: {error}"]
+    blank = np.broadcast_to(np.uint8(0), test.images.shape)  # the readers look at its shape alone
+    clean = CleanSet(task.name, blank, "", test.labels.numpy(), test.files)
+    examples: dict[str, int] = {}
+    problems: list[str] = []
+    for corruption in CORRUPTIONS:
+        try:
+            conditions = published.open(folder, corruption, clean, None)
+            examples[corruption] = sum(len(condition.read()[0]) for condition in conditions)
+        except (BiBenchError, OSError) as error:
+            problems.append(str(error))
+    return examples, list(dict.fromkeys(problems))
 
 
 def folders(cls: type[Task]) -> list[str]:
