@@ -1,4 +1,4 @@
-// AVX-512 with VPOPCNTDQ: sixteen output channels to a register, one popcount instruction for all.
+// AVX-512 with VPOPCNTDQ and VNNI: sixteen output channels to a register, one popcount instruction for all.
 
 #include "kernels.h"
 
@@ -11,11 +11,27 @@ namespace {
 #include "elementwise.inl"
 
 struct Xor {
+  static constexpr bool kTriples = true;
   static __m512i apply(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
 };
 struct And {
+  static constexpr bool kTriples = false;  // a parity of "and"s is none of words
   static __m512i apply(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
 };
+
+// Adds the bits set in three words, given two of them and the parity of all. Parity and majority are the low and the high
+// bit of their sums: two words to count instead of three, for one more instruction of logic. The third word is
+// first ^ second ^ parity, so the majority is "or" where the parity is 0 and "and" where it is 1.
+//
+// Adding is a product with `once` and `twice` that weight: counts are below 2^15, so a product of lower halves is the word's.
+[[gnu::always_inline]] inline void add_triple(__m512i& sum, __m512i first, __m512i second, __m512i parity, __m512i once,
+                                              __m512i twice) {
+  const __m512i majority = _mm512_ternarylogic_epi32(first, second, parity, 0xd4);
+  sum = _mm512_dpwssd_epi32(sum, _mm512_popcnt_epi32(parity), once);
+  sum = _mm512_dpwssd_epi32(sum, _mm512_popcnt_epi32(majority), twice);
+  // Says that the sum is needed here: else the compiler first makes the xors of all pixels, and spills.
+  __asm__("" : "+v"(sum));
+}
 
 __mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
 
@@ -145,15 +161,42 @@ struct ByChannel : Finisher {
 
 template <class Op, int P, int B, class End>
 void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, const End& end) {
-  const int64_t block = runs.count * runs.words * kLanes;
+  const int64_t block = (3 * runs.triples * runs.triple_words + runs.count * runs.words) * kLanes;
   __m512i sum[P][B];
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b) sum[p][b] = _mm512_setzero_si512();
   const uint32_t* w = weights;
+  const uint32_t* base[P];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) base[p] = bases[p];
+  for (int64_t r = 0; Op::kTriples && r < runs.triples; ++r) {
+    const int32_t* offset = runs.offsets + 3 * r;
+    const int64_t second = offset[1] - offset[0], third = offset[2] - offset[0];
+    const int64_t stop = offset[0] + runs.triple_words;
+    for (int64_t j = offset[0]; j < stop; ++j, w += 3 * kLanes) {
+      __m512i lane[B][3];
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b)
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) lane[b][i] = _mm512_loadu_si512(w + b * block + i * kLanes);
+      const int64_t j1 = j + second, j2 = j + third;
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const __m512i one = _mm512_set1_epi32(static_cast<int>(base[p][j]));
+        const __m512i two = _mm512_set1_epi32(static_cast<int>(base[p][j1]));
+        const __m512i all = _mm512_set1_epi32(static_cast<int>(base[p][j2]));
+#pragma GCC unroll 2
+        for (int b = 0; b < B; ++b)
+          add_triple(sum[p][b], _mm512_xor_si512(one, lane[b][0]), _mm512_xor_si512(two, lane[b][1]),
+                     _mm512_xor_si512(all, lane[b][2]), _mm512_set1_epi32(1), _mm512_set1_epi32(2));
+      }
+    }
+  }
+  const int32_t* offsets = runs.offsets + 3 * runs.triples;
   for (int64_t r = 0; r < runs.count; ++r) {
-    const int64_t offset = runs.offsets[r];
+    const int64_t offset = offsets[r];
     for (int64_t j = 0; j < runs.words; ++j, w += kLanes) {
       __m512i lane[B];
 #pragma GCC unroll 2
@@ -168,8 +211,7 @@ void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, cons
 #pragma GCC unroll 2
         for (int b = 0; b < B; ++b) {
           sum[p][b] = _mm512_add_epi32(sum[p][b], _mm512_popcnt_epi32(Op::apply(a, lane[b])));
-          // Says that the sum is needed here: else the compiler first makes the xors of all pixels, and spills.
-          __asm__("" : "+v"(sum[p][b]));
+          __asm__("" : "+v"(sum[p][b]));  // as in `add_triple`
         }
       }
     }
@@ -206,8 +248,7 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
-// Sixteen outputs of one channel in a register, those of the valid lanes moved together, get their residual and
-// activation and are stored.
+// Sixteen outputs of one channel in a register get their residual and activation and are stored.
 [[gnu::always_inline]] inline void store_lanes(__m512 v, __mmask16 mask, const Planes& planes, int64_t c, int64_t at) {
   at += c * planes.stride;
   if (planes.residual) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, planes.residual + at));
@@ -229,81 +270,120 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
     _mm512_mask_storeu_ps(planes.out + at, mask, v);
 }
 
-template <int B>
-[[gnu::always_inline]] inline void prefetch_lines(const float* p) {
-#pragma GCC unroll 4
-  for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(p + (b + 1) * kLanes - 1), _MM_HINT_T0);
+// Gathers the words of one tile: for each three two words and the parity of all, then the others. A copy may write beyond
+// its row, where the next one follows.
+void gather(const Lanes& lanes) {
+  uint32_t* to = lanes.panel;
+  const auto row = [&](auto&& load) {
+    uint32_t* at = to;
+    for (int64_t s = 0; s < lanes.stretch_count; ++s) {
+      const Stretch stretch = lanes.stretches[s];
+      for (int i = 0; i < stretch.count; i += kLanes) _mm512_storeu_si512(at + i, load(lanes.words + stretch.first + i));
+      at += stretch.count;
+    }
+    to += 2 * kLanes;
+  };
+  const int32_t* offset = lanes.offsets;
+  for (int64_t i = 0; i < lanes.triples; ++i, offset += 3) {
+    const int64_t a = offset[0], b = offset[1], c = offset[2];
+    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + a); });
+    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + b); });
+    row([=](const uint32_t* words) {
+      return _mm512_ternarylogic_epi32(_mm512_loadu_si512(words + a), _mm512_loadu_si512(words + b),
+                                       _mm512_loadu_si512(words + c), 0x96);
+    });
+  }
+  for (int64_t i = 0; i < lanes.count; ++i, ++offset)
+    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + *offset); });
 }
 
-// B groups of positions and eight channels; returns how many outputs there were.
+// Up to eight channels of B registers of outputs. Sums start with what remains when no bit is set, so that they end as the
+// dot products.
 template <int B>
-[[gnu::always_inline]] inline int64_t lanes_tile(const Lanes& lanes, int64_t group, const uint32_t* weights, int channels,
-                                                 const int32_t* corrections, const Epilogue& e, const Planes& planes,
-                                                 int64_t at) {
+[[gnu::always_inline]] inline void lanes_tile(const Lanes& lanes, const uint32_t* weights, int channels,
+                                              const int32_t* corrections, const Epilogue& e, const Planes& planes,
+                                              const __mmask16 (&mask)[B]) {
   constexpr int C = kLanes / 2;
-  const uint32_t* words = lanes.words + group * kLanes;
-  __m512i sum[C][B];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c)
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) sum[c][b] = _mm512_setzero_si512();
+  const __m512i once = _mm512_set1_epi32(0xfffe), twice = _mm512_set1_epi32(0xfffc);  // -2 and -4 in the lower half
+  const __m512i total = _mm512_set1_epi32(e.total);
+  __m512i sum[C][B], kind[B];
+#pragma GCC unroll 2
+  for (int b = 0; b < B; ++b) kind[b] = lanes.classes ? _mm512_loadu_si512(lanes.classes + b * kLanes) : total;
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
-    if (c >= channels) break;
-    if (planes.residual) prefetch_lines<B>(planes.residual + c * planes.stride + at);
-    prefetch_lines<B>(planes.out + c * planes.stride + at);
+    const bool real = c < channels;
+    const __m512i table = corrections && real ? _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes)) : total;
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) {
+      sum[c][b] = _mm512_permutexvar_epi32(kind[b], table);
+      const int64_t last = c * planes.stride + (b + 1) * kLanes - 1;  // on its way while bits are counted
+      if (real && planes.residual) _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last), _MM_HINT_T0);
+      if (real) _mm_prefetch(reinterpret_cast<const char*>(planes.out + last), _MM_HINT_T0);
+    }
   }
-  const uint32_t* w = weights;
-  for (int64_t i = 0; i < lanes.count; ++i, w += kLanes) {
+  const uint32_t *w = weights, *words = lanes.panel;
+  for (int64_t i = 0; i < lanes.triples; ++i, w += 3 * kLanes, words += 6 * kLanes) {
+    __m512i a[3][B];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j)
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) a[j][b] = _mm512_loadu_si512(words + (2 * j + b) * kLanes);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i one = _mm512_set1_epi32(static_cast<int>(w[c]));
+      const __m512i two = _mm512_set1_epi32(static_cast<int>(w[kLanes + c]));
+      const __m512i all = _mm512_set1_epi32(static_cast<int>(w[2 * kLanes + c]));
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b)
+        add_triple(sum[c][b], _mm512_xor_si512(a[0][b], one), _mm512_xor_si512(a[1][b], two),
+                   _mm512_xor_si512(a[2][b], all), once, twice);
+    }
+  }
+  for (int64_t i = 0; i < lanes.count; ++i, w += kLanes, words += 2 * kLanes) {
     __m512i a[B];
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) a[b] = _mm512_loadu_si512(words + lanes.offsets[i] + b * kLanes);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) a[b] = _mm512_loadu_si512(words + b * kLanes);
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
       const __m512i weight = _mm512_set1_epi32(static_cast<int>(w[c]));
-#pragma GCC unroll 4
-      for (int b = 0; b < B; ++b) {
-        sum[c][b] = _mm512_add_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)));
-        __asm__("" : "+v"(sum[c][b]));  // as in `tile`
-      }
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b)
+        sum[c][b] = _mm512_dpwssd_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)), once);
     }
-  }
-  int64_t place[B];
-  __mmask16 valid[B], mask[B];
-  __m512i kind[B];
-#pragma GCC unroll 4
-  for (int b = 0; b < B; ++b) {
-    valid[b] = lanes.valid[group + b];
-    const int count = __builtin_popcount(valid[b]);
-    mask[b] = first(count);
-    place[b] = at;
-    at += count;
-    kind[b] = lanes.classes ? _mm512_loadu_si512(lanes.classes + (group + b) * kLanes) : _mm512_setzero_si512();
   }
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
     if (c >= channels) break;
-    const __m512i total = _mm512_set1_epi32(e.total);
-    const __m512i table = corrections ? _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes)) : total;
     const __m512 scale = _mm512_set1_ps(e.scale ? e.scale[c] : 1.0f), bias = _mm512_set1_ps(e.bias ? e.bias[c] : -0.0f);
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) {
-      __m512i left = _mm512_permutexvar_epi32(kind[b], table);
-      left = _mm512_sub_epi32(left, _mm512_add_epi32(sum[c][b], sum[c][b]));
-      __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(left), scale), bias);
-      if (valid[b] != mask[b]) v = _mm512_maskz_compress_ps(valid[b], v);
-      store_lanes(v, mask[b], planes, c, place[b]);
-    }
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b)
+      store_lanes(_mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum[c][b]), scale), bias), mask[b], planes, c, b * kLanes);
   }
-  return at;
+}
+
+template <int B>
+void lanes_tiles(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections, Epilogue e,
+                 Planes planes) {
+  constexpr int C = kLanes / 2;
+  const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
+  __mmask16 mask[B];
+  for (int b = 0; b < B; ++b) mask[b] = first(lanes.outputs - b * kLanes);
+  for (int c = 0; c < channels; c += C) {
+    lanes_tile<B>(lanes, weights + c / kLanes * block + c % kLanes, channels - c, corrections, e, planes, mask);
+    if (corrections) corrections += C * kLanes;
+    if (e.scale) e.scale += C;
+    if (e.bias) e.bias += C;
+    if (planes.residual) planes.residual += C * planes.stride;
+    planes.out += C * planes.stride;
+    planes.slope.data += C * planes.slope.step;
+  }
 }
 
 void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
                    const Epilogue& epilogue, const Planes& planes) {
-  int64_t group = 0, at = 0;
-  for (; group + 2 <= lanes.groups; group += 2)
-    at = lanes_tile<2>(lanes, group, weights, channels, corrections, epilogue, planes, at);
-  if (group < lanes.groups) lanes_tile<1>(lanes, group, weights, channels, corrections, epilogue, planes, at);
+  gather(lanes);
+  if (lanes.outputs > kLanes) return lanes_tiles<2>(lanes, weights, channels, corrections, epilogue, planes);
+  lanes_tiles<1>(lanes, weights, channels, corrections, epilogue, planes);
 }
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
@@ -414,6 +494,6 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
 
 }  // namespace
 
-const Kernels kAvx512 = table("avx512", 8, 2, product_planes, product_lanes);
+const Kernels kAvx512 = table("avx512", 8, 2, true, product_planes, product_lanes);
 
 }  // namespace bibench
