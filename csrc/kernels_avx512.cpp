@@ -248,28 +248,6 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
-// Sixteen outputs of one channel in a register get their residual and activation and are stored.
-[[gnu::always_inline]] inline void store_lanes(__m512 v, __mmask16 mask, const Planes& planes, int64_t c, int64_t at) {
-  at += c * planes.stride;
-  if (planes.residual) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, planes.residual + at));
-  switch (planes.activation) {
-    case Activation::kNone: break;
-    case Activation::kRelu:
-      v = _mm512_max_ps(_mm512_setzero_ps(), v);  // NaN stays NaN: it is the second operand
-      break;
-    case Activation::kPrelu:
-      v = _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v,
-                             _mm512_set1_ps(planes.slope.data[c * planes.slope.step]));
-      break;
-    case Activation::kClip:
-      v = _mm512_min_ps(_mm512_set1_ps(planes.high), _mm512_max_ps(_mm512_set1_ps(planes.low), v));
-  }
-  if (mask == 0xffff)
-    _mm512_storeu_ps(planes.out + at, v);
-  else
-    _mm512_mask_storeu_ps(planes.out + at, mask, v);
-}
-
 // Gathers the words of one tile: for each three two words and the parity of all, then the others. A copy may write beyond
 // its row, where the next one follows.
 void gather(const Lanes& lanes) {
@@ -297,29 +275,71 @@ void gather(const Lanes& lanes) {
     row([=](const uint32_t* words) { return _mm512_loadu_si512(words + *offset); });
 }
 
-// Up to eight channels of B registers of outputs. Sums start with what remains when no bit is set, so that they end as the
-// dot products.
+// B registers of outputs of one channel get their residual and activation and are stored.
 template <int B>
-[[gnu::always_inline]] inline void lanes_tile(const Lanes& lanes, const uint32_t* weights, int channels,
-                                              const int32_t* corrections, const Epilogue& e, const Planes& planes,
-                                              const __mmask16 (&mask)[B]) {
-  constexpr int C = kLanes / 2;
-  const __m512i once = _mm512_set1_epi32(0xfffe), twice = _mm512_set1_epi32(0xfffc);  // -2 and -4 in the lower half
-  const __m512i total = _mm512_set1_epi32(e.total);
-  __m512i sum[C][B], kind[B];
+[[gnu::always_inline]] inline void store_lanes(__m512 (&v)[B], const __mmask16 (&mask)[B], bool full, const Planes& planes,
+                                               int c) {
+  const int64_t at = c * planes.stride;
+  const __m512 zero = _mm512_setzero_ps();
+  if (planes.residual)
 #pragma GCC unroll 2
-  for (int b = 0; b < B; ++b) kind[b] = lanes.classes ? _mm512_loadu_si512(lanes.classes + b * kLanes) : total;
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) {
-    const bool real = c < channels;
-    const __m512i table = corrections && real ? _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes)) : total;
+    for (int b = 0; b < B; ++b)
+      v[b] = _mm512_add_ps(v[b], _mm512_maskz_loadu_ps(mask[b], planes.residual + at + b * kLanes));
+  if (planes.activation == Activation::kPrelu) {
+    const __m512 slope = _mm512_set1_ps(planes.slope.data[c * planes.slope.step]);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) v[b] = _mm512_mask_mul_ps(v[b], _mm512_cmp_ps_mask(v[b], zero, _CMP_LT_OQ), v[b], slope);
+  } else if (planes.activation != Activation::kNone) {  // NaN stays NaN: it is the second operand
+    const bool clips = planes.activation == Activation::kClip;
+    const __m512 low = clips ? _mm512_set1_ps(planes.low) : zero;
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b) {
-      sum[c][b] = _mm512_permutexvar_epi32(kind[b], table);
-      const int64_t last = c * planes.stride + (b + 1) * kLanes - 1;  // on its way while bits are counted
-      if (real && planes.residual) _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last), _MM_HINT_T0);
-      if (real) _mm_prefetch(reinterpret_cast<const char*>(planes.out + last), _MM_HINT_T0);
+      v[b] = _mm512_max_ps(low, v[b]);
+      if (clips) v[b] = _mm512_min_ps(_mm512_set1_ps(planes.high), v[b]);
     }
+  }
+  float* out = planes.out + at;
+  if (full)
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm512_storeu_ps(out + b * kLanes, v[b]);
+  else
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm512_mask_storeu_ps(out + b * kLanes, mask[b], v[b]);
+}
+
+// C channels of B registers of outputs. Sums start with what remains when no bit is set, so that they end as the dot
+// products.
+template <int C, int B>
+[[gnu::always_inline]] inline void lanes_tile(const Lanes& lanes, const uint32_t* weights, const int32_t* corrections,
+                                              int32_t sum_of_all, Operand scales, Operand biases,
+                                              const Planes& planes) {
+  const __m512i once = _mm512_set1_epi32(0xfffe), twice = _mm512_set1_epi32(0xfffc);  // -2 and -4 in the lower half
+  const __m512i total = _mm512_set1_epi32(sum_of_all);
+  __m512i sum[C][B];
+  if (corrections) {
+    __m512i kind[B];
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) kind[b] = _mm512_loadu_si512(lanes.classes + b * kLanes);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i table = _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes));
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) sum[c][b] = _mm512_permutexvar_epi32(kind[b], table);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c)
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) sum[c][b] = total;
+  }
+  // What will be written and read comes while bits are counted.
+  for (int c = 0; c < C; ++c) {
+    const int64_t last = c * planes.stride + B * kLanes - 1;
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(planes.out + last - b * kLanes), _MM_HINT_T0);
+    if (!planes.residual) continue;
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last - b * kLanes), _MM_HINT_T0);
   }
   const uint32_t *w = weights, *words = lanes.panel;
   for (int64_t i = 0; i < lanes.triples; ++i, w += 3 * kLanes, words += 6 * kLanes) {
@@ -347,43 +367,56 @@ template <int B>
     for (int c = 0; c < C; ++c) {
       const __m512i weight = _mm512_set1_epi32(static_cast<int>(w[c]));
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b)
+      for (int b = 0; b < B; ++b) {
         sum[c][b] = _mm512_dpwssd_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)), once);
+        __asm__("" : "+v"(sum[c][b]));  // as in `add_triple`
+      }
     }
   }
+  __mmask16 mask[B];
+#pragma GCC unroll 2
+  for (int b = 0; b < B; ++b) mask[b] = first(lanes.outputs - b * kLanes);
+  const bool full = lanes.outputs == B * kLanes;
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
-    if (c >= channels) break;
-    const __m512 scale = _mm512_set1_ps(e.scale ? e.scale[c] : 1.0f), bias = _mm512_set1_ps(e.bias ? e.bias[c] : -0.0f);
+    const __m512 scale = _mm512_set1_ps(scales.data[c * scales.step]), bias = _mm512_set1_ps(biases.data[c * biases.step]);
+    __m512 value[B];
 #pragma GCC unroll 2
-    for (int b = 0; b < B; ++b)
-      store_lanes(_mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum[c][b]), scale), bias), mask[b], planes, c, b * kLanes);
+    for (int b = 0; b < B; ++b) value[b] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum[c][b]), scale), bias);
+    store_lanes(value, mask, full, planes, c);
   }
 }
 
+// All channels: eight at a time, and what is left one by one.
 template <int B>
-void lanes_tiles(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections, Epilogue e,
-                 Planes planes) {
+void lanes_tiles(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
+                 const Epilogue& e, Planes planes) {
+  static const float one = 1.0f, nothing = -0.0f;  // change no value
+  Operand scale = e.scale ? Operand{e.scale, 1} : Operand{&one, 0};
+  Operand bias = e.bias ? Operand{e.bias, 1} : Operand{&nothing, 0};
   constexpr int C = kLanes / 2;
   const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
-  __mmask16 mask[B];
-  for (int b = 0; b < B; ++b) mask[b] = first(lanes.outputs - b * kLanes);
-  for (int c = 0; c < channels; c += C) {
-    lanes_tile<B>(lanes, weights + c / kLanes * block + c % kLanes, channels - c, corrections, e, planes, mask);
-    if (corrections) corrections += C * kLanes;
-    if (e.scale) e.scale += C;
-    if (e.bias) e.bias += C;
-    if (planes.residual) planes.residual += C * planes.stride;
-    planes.out += C * planes.stride;
-    planes.slope.data += C * planes.slope.step;
+  for (int c = 0; c < channels;) {
+    const int count = c + C <= channels ? C : 1;
+    const uint32_t* w = weights + c / kLanes * block + c % kLanes;
+    if (count == C)
+      lanes_tile<C, B>(lanes, w, corrections, e.total, scale, bias, planes);
+    else
+      lanes_tile<1, B>(lanes, w, corrections, e.total, scale, bias, planes);
+    c += count;
+    if (corrections) corrections += count * kLanes;
+    scale.data += count * scale.step, bias.data += count * bias.step;
+    if (planes.residual) planes.residual += count * planes.stride;
+    planes.out += count * planes.stride;
+    if (planes.slope.step) planes.slope.data += count;
   }
 }
 
 void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
                    const Epilogue& epilogue, const Planes& planes) {
   gather(lanes);
-  if (lanes.outputs > kLanes) return lanes_tiles<2>(lanes, weights, channels, corrections, epilogue, planes);
-  lanes_tiles<1>(lanes, weights, channels, corrections, epilogue, planes);
+  const auto tiles = lanes.outputs > kLanes ? lanes_tiles<2> : lanes_tiles<1>;
+  tiles(lanes, weights, channels, corrections, epilogue, planes);
 }
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
@@ -451,27 +484,63 @@ void pack_rows(const float* x, const float* shift, int64_t channels, int64_t cou
   for (int64_t i = 0; i < count; ++i) pack_row(x + i * step, shift, channels, words + i * word_step);
 }
 
-void pack_plane(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
-                int64_t step) {
-  for (int64_t p = 0; p < pixels; p += 16) {
-    const int64_t left = pixels - p;
-    const __mmask16 mask = first(left);
-    __m512i word = _mm512_setzero_si512();
-    for (int c = 0; c < channels; ++c) {
-      __m512 value = _mm512_maskz_loadu_ps(mask, x + c * stride + p);
+struct Bits {
+  uint32_t of[kWordBits];
+};
+constexpr Bits kBits = [] {
+  Bits bits = {};
+  for (int c = 0; c < kWordBits; ++c) bits.of[c] = 1u << c;
+  return bits;
+}();
+
+// The words of V registers of pixels.
+template <int V, bool shifted>
+[[gnu::always_inline]] inline void pack_pixels(const float* x, const float* shift, int channels, int64_t stride,
+                                               const __mmask16 (&mask)[V], __m512i (&word)[V]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) word[v] = _mm512_setzero_si512();
+  for (int c = 0; c < channels; ++c, x += stride) {
+    const __m512i bit = _mm512_set1_epi32(static_cast<int>(kBits.of[c]));
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      __m512 value = V == 1 ? _mm512_maskz_loadu_ps(mask[v], x) : _mm512_loadu_ps(x + v * kLanes);
       // So many planes are more than the processor's own prefetching follows.
-      _mm_prefetch(reinterpret_cast<const char*>(x + c * stride + p + 4 * kLanes), _MM_HINT_T0);
-      if (shift) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
-      word = _mm512_mask_or_epi32(word, negative(value, mask), word, _mm512_set1_epi32(static_cast<int>(1u << c)));
+      _mm_prefetch(reinterpret_cast<const char*>(x + (V + v) * kLanes), _MM_HINT_T0);
+      if (shifted) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
+      word[v] = _mm512_mask_or_epi32(word[v], negative(value, mask[v]), word[v], bit);
     }
+  }
+}
+
+template <int V>
+[[gnu::always_inline]] inline void pack_piece(const float* x, const float* shift, int channels, int64_t stride, int64_t left,
+                                              uint32_t* words, int64_t step) {
+  __mmask16 mask[V];
+  __m512i word[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) mask[v] = first(left - v * kLanes);
+  if (shift)
+    pack_pixels<V, true>(x, shift, channels, stride, mask, word);
+  else
+    pack_pixels<V, false>(x, shift, channels, stride, mask, word);
+  for (int v = 0; v < V; ++v, words += kLanes * step, left -= kLanes) {
     if (step == 1) {
-      _mm512_mask_storeu_epi32(words + p, mask, word);
+      _mm512_mask_storeu_epi32(words, mask[v], word[v]);
       continue;
     }
-    alignas(64) uint32_t out[16];
-    _mm512_store_si512(out, word);
-    for (int64_t i = 0; i < 16 && i < left; ++i) words[(p + i) * step] = out[i];
+    alignas(64) uint32_t out[kLanes];
+    _mm512_store_si512(out, word[v]);
+    for (int64_t i = 0; i < kLanes && i < left; ++i) words[i * step] = out[i];
   }
+}
+
+void pack_plane(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
+                int64_t step) {
+  constexpr int V = 4;
+  int64_t p = 0;
+  for (; p + V * kLanes <= pixels; p += V * kLanes)
+    pack_piece<V>(x + p, shift, channels, stride, V * kLanes, words + p * step, step);
+  for (; p < pixels; p += kLanes) pack_piece<1>(x + p, shift, channels, stride, pixels - p, words + p * step, step);
 }
 
 int64_t probe(int64_t rounds, uint32_t* sink) {
