@@ -91,7 +91,7 @@ struct Stretch {
 // Up to two registers of outputs, at the positions in these stretches (kLanes - 1 words beyond a position's can be read).
 // The words that meet in the output at position p are words[p + offsets[i]]: first `triples` times three, then `count`.
 // `classes` (for each of 2 kLanes outputs, below kLanes; or null) tells its correction. `panel` has room for 2 kLanes words
-// for each offset, and kLanes more.
+// for each offset.
 struct Lanes {
   const uint32_t* words;
   const int32_t* offsets;

@@ -248,31 +248,31 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
-// Gathers the words of one tile: for each three two words and the parity of all, then the others. A copy may write beyond
-// its row, where the next one follows.
+// Gathers the words of one tile: for each three two words and the parity of all, then the others.
 void gather(const Lanes& lanes) {
-  uint32_t* to = lanes.panel;
-  const auto row = [&](auto&& load) {
-    uint32_t* at = to;
-    for (int64_t s = 0; s < lanes.stretch_count; ++s) {
-      const Stretch stretch = lanes.stretches[s];
-      for (int i = 0; i < stretch.count; i += kLanes) _mm512_storeu_si512(at + i, load(lanes.words + stretch.first + i));
-      at += stretch.count;
+  int at = 0;
+  for (int64_t s = 0; s < lanes.stretch_count; ++s) {
+    const Stretch stretch = lanes.stretches[s];
+    for (int i = 0; i < stretch.count; i += kLanes) {
+      // Beyond the stretch, a copy takes what does not belong here: the next one is written over it.
+      const __mmask16 mask = first(2 * kLanes - at - i);
+      const uint32_t* words = lanes.words + stretch.first + i;
+      const int32_t* offset = lanes.offsets;
+      uint32_t* to = lanes.panel + at + i;
+      const auto put = [&](__m512i v) {
+        _mm512_mask_storeu_epi32(to, mask, v);
+        to += 2 * kLanes;
+      };
+      for (int64_t t = 0; t < lanes.triples; ++t, offset += 3) {
+        const __m512i a = _mm512_loadu_si512(words + offset[0]), b = _mm512_loadu_si512(words + offset[1]);
+        put(a);
+        put(b);
+        put(_mm512_ternarylogic_epi32(a, b, _mm512_loadu_si512(words + offset[2]), 0x96));
+      }
+      for (int64_t t = 0; t < lanes.count; ++t) put(_mm512_loadu_si512(words + offset[t]));
     }
-    to += 2 * kLanes;
-  };
-  const int32_t* offset = lanes.offsets;
-  for (int64_t i = 0; i < lanes.triples; ++i, offset += 3) {
-    const int64_t a = offset[0], b = offset[1], c = offset[2];
-    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + a); });
-    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + b); });
-    row([=](const uint32_t* words) {
-      return _mm512_ternarylogic_epi32(_mm512_loadu_si512(words + a), _mm512_loadu_si512(words + b),
-                                       _mm512_loadu_si512(words + c), 0x96);
-    });
+    at += stretch.count;
   }
-  for (int64_t i = 0; i < lanes.count; ++i, ++offset)
-    row([=](const uint32_t* words) { return _mm512_loadu_si512(words + *offset); });
 }
 
 // B registers of outputs of one channel get their residual and activation and are stored.

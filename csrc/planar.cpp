@@ -100,7 +100,7 @@ class Convolution {
     const int64_t end = std::min(s_.out_h() * s_.out_w(), first + count);
     pack(image, first, end);
     Scratch& t = scratch;
-    t.panel.resize(s_.words() * kTile + kLanes);
+    t.panel.resize(s_.words() * kTile);
     t.classes.resize(kTile);
     for (int64_t p = first; p < end; p += kTile) tile(image, p, std::min(kTile, end - p));
   }
