@@ -143,6 +143,8 @@ class Convolution {
  private:
   // Output rows [first, first + rows) of `images` images, in these tiles of channels.
   void unit(int64_t image, int64_t images, int64_t first, int64_t rows, int64_t tile, int64_t tiles) const {
+    prefetch(plan_.weights.data() + tile * k_.tile_blocks * s_.words() * kLanes,
+             s_.groups == 1 ? std::min<int64_t>(k_.tile_blocks, s_.blocks()) * s_.words() : 0);
     gather(image, images, first, rows);
     if (os_.c != 1) scratch.staged.resize(scratch.bases.size() * k_.tile_blocks * kLanes);
     for (int64_t g = tile / group_tiles_; tile < tiles; ++g) {
@@ -242,14 +244,15 @@ class Convolution {
   void group(int64_t g, int64_t image, int64_t first, int64_t images, int64_t rows, int64_t tile, int64_t tiles) const {
     const float* bias = finish_.bias_early() ? finish_.bias : nullptr;
     const float* scale = finish_.scale_early() ? finish_.scale : nullptr;
-    const int64_t blocks = s_.blocks(), start = tile * k_.tile_blocks * kLanes;
+    const int64_t blocks = s_.blocks(), start = tile * k_.tile_blocks * kLanes, block = s_.words() * kLanes;
     for (; tile < tiles; ++tile) {
       const int64_t b = tile * k_.tile_blocks, channel = g * s_.group_out() + b * kLanes;
       Tile t;
       t.blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
       t.channel = channel, t.block = b;
       t.channels = static_cast<int>(std::min<int64_t>(t.blocks * kLanes, s_.group_out() - b * kLanes));
-      t.weights = plan_.weights.data() + (g * blocks + b) * s_.words() * kLanes;
+      t.weights = plan_.weights.data() + (g * blocks + b) * block;
+      t.next_words = std::min<int64_t>(k_.tile_blocks, blocks - b - t.blocks) * block;
       t.epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr, scale ? scale + channel : nullptr,
                     bias ? bias + channel : nullptr};
       if (os_.c == 1)
@@ -270,6 +273,7 @@ class Convolution {
     int64_t channel, block;
     int blocks, channels;
     const uint32_t* weights;
+    int64_t next_words;  // weights that come after these
     Epilogue epilogue;
   };
 
@@ -279,6 +283,9 @@ class Convolution {
     const uint32_t* const* bases = scratch.bases.data();
     const int32_t* const* corrected = scratch.corrected.empty() ? nullptr : scratch.corrected.data();
     const int64_t step = divide_up(end - begin, divide_up(end - begin, k_.tile_pixels)), offset = t.block * kLanes;
+    // The weights of the next tile come from memory while these are used.
+    const uint32_t* next = t.weights + t.blocks * s_.words() * kLanes;
+    const int64_t lines = divide_up(t.next_words / kLanes * step, end - begin);
     Epilogue epilogue = t.epilogue;
     const int32_t* corrections[kMaxTilePixels];
     for (int64_t p = begin; p < end; p += step) {
@@ -289,8 +296,15 @@ class Convolution {
           corrections[i] = corrected[p + i] ? corrected[p + i] + offset : zeros_.data();
           if (corrected[p + i]) epilogue.corrections = corrections;
         }
+      next = prefetch(next, lines);
       product(bases + p, count, epilogue, p - begin);
     }
+  }
+
+  // Returns where these lines of weights end.
+  static const uint32_t* prefetch(const uint32_t* weights, int64_t lines) {
+    for (int64_t i = 0; i < lines; ++i, weights += kLanes) __builtin_prefetch(weights, 0, 2);
+    return weights;
   }
 
   // Channels-last output is written where it belongs: pixels of consecutive rows and images are evenly spaced.

@@ -88,10 +88,10 @@ struct Stretch {
   int32_t first, count;
 };
 
-// Up to two registers of outputs, at the positions in these stretches (kLanes - 1 words beyond a position's can be read).
-// The words that meet in the output at position p are words[p + offsets[i]]: first `triples` times three, then `count`.
-// `classes` (for each of 2 kLanes outputs, below kLanes; or null) tells its correction. `panel` has room for 2 kLanes words
-// for each offset.
+// Outputs in the lanes of registers, in tiles of 2 kLanes, at the positions in these stretches, which end where a tile does
+// (kLanes - 1 words beyond a position's can be read). The words that meet in the output at position p are
+// words[p + offsets[i]]: first `triples` times three, then `count`. `classes` (for each output of whole tiles, below
+// kLanes; or null) tells its correction. `panel` has room for 2 kLanes words for each tile and offset.
 struct Lanes {
   const uint32_t* words;
   const int32_t* offsets;
@@ -118,9 +118,11 @@ struct Kernels {
   // As product_xor, for planes. Null where transposing many tiles at once is as good.
   void (*product_planes)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                          int channels, const Epilogue& epilogue, const Planes& planes);
-  // Outputs that follow each other in planes, all channels of them. `corrections` are kLanes for each channel, or null.
-  // Weights with triples (see `Runs`) are those of `words` as they are: their parity is taken here. The epilogue gives
-  // total, scale and bias. Null where there is no such kernel.
+  // The panel: [tile][offset][2 kLanes], where the third word of three is the parity of all (see `Runs`).
+  void (*gather_lanes)(const Lanes& lanes);
+  // Outputs that follow each other in planes. `weights` is the first channel's lane, one of every eighth, of a block;
+  // `corrections` are kLanes for each channel, or null. The epilogue gives total, scale and bias. Null where there is no
+  // such kernel.
   void (*product_lanes)(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
                         const Epilogue& epilogue, const Planes& planes);
   // out[column * out_stride + row] = in[row * in_stride + column].

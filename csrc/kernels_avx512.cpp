@@ -200,11 +200,7 @@ void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, cons
     for (int64_t j = 0; j < runs.words; ++j, w += kLanes) {
       __m512i lane[B];
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) {
-        lane[b] = _mm512_loadu_si512(w + b * block);
-        // The weights that come next, on their way from memory while these are used.
-        _mm_prefetch(reinterpret_cast<const char*>(w + (B + b) * block), _MM_HINT_T1);
-      }
+      for (int b = 0; b < B; ++b) lane[b] = _mm512_loadu_si512(w + b * block);
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
         const __m512i a = _mm512_set1_epi32(static_cast<int>(bases[p][offset + j]));
@@ -248,8 +244,9 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
-// Gathers the words of one tile: for each three two words and the parity of all, then the others.
-void gather(const Lanes& lanes) {
+void gather_lanes(const Lanes& lanes) {
+  const int64_t tile = (3 * lanes.triples + lanes.count) * 2 * kLanes;
+  uint32_t* panel = lanes.panel;
   int at = 0;
   for (int64_t s = 0; s < lanes.stretch_count; ++s) {
     const Stretch stretch = lanes.stretches[s];
@@ -258,7 +255,7 @@ void gather(const Lanes& lanes) {
       const __mmask16 mask = first(2 * kLanes - at - i);
       const uint32_t* words = lanes.words + stretch.first + i;
       const int32_t* offset = lanes.offsets;
-      uint32_t* to = lanes.panel + at + i;
+      uint32_t* to = panel + at + i;
       const auto put = [&](__m512i v) {
         _mm512_mask_storeu_epi32(to, mask, v);
         to += 2 * kLanes;
@@ -272,6 +269,7 @@ void gather(const Lanes& lanes) {
       for (int64_t t = 0; t < lanes.count; ++t) put(_mm512_loadu_si512(words + offset[t]));
     }
     at += stretch.count;
+    if (at == 2 * kLanes) at = 0, panel += tile;
   }
 }
 
@@ -307,6 +305,19 @@ template <int B>
     for (int b = 0; b < B; ++b) _mm512_mask_storeu_ps(out + b * kLanes, mask[b], v[b]);
 }
 
+// Memory that will be written and read comes while bits are counted.
+template <int C>
+[[gnu::always_inline]] inline void prefetch_planes(const Planes& planes) {
+  for (int c = 0; c < C; ++c) {
+    const int64_t last = c * planes.stride + 2 * kLanes - 1;
+    _mm_prefetch(reinterpret_cast<const char*>(planes.out + last - kLanes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(planes.out + last), _MM_HINT_T0);
+    if (!planes.residual) continue;
+    _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last - kLanes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last), _MM_HINT_T0);
+  }
+}
+
 // C channels of B registers of outputs. Sums start with what remains when no bit is set, so that they end as the dot
 // products.
 template <int C, int B>
@@ -332,18 +343,18 @@ template <int C, int B>
 #pragma GCC unroll 2
       for (int b = 0; b < B; ++b) sum[c][b] = total;
   }
-  // What will be written and read comes while bits are counted.
-  for (int c = 0; c < C; ++c) {
-    const int64_t last = c * planes.stride + B * kLanes - 1;
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(planes.out + last - b * kLanes), _MM_HINT_T0);
-    if (!planes.residual) continue;
-#pragma GCC unroll 2
-    for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last - b * kLanes), _MM_HINT_T0);
+  if (lanes.outputs > 2 * kLanes) {  // of the next tile
+    Planes next = planes;
+    next.out += 2 * kLanes;
+    if (next.residual) next.residual += 2 * kLanes;
+    prefetch_planes<C>(next);
   }
   const uint32_t *w = weights, *words = lanes.panel;
+  const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
   for (int64_t i = 0; i < lanes.triples; ++i, w += 3 * kLanes, words += 6 * kLanes) {
     __m512i a[3][B];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) _mm_prefetch(reinterpret_cast<const char*>(w + block + j * kLanes), _MM_HINT_T1);
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j)
 #pragma GCC unroll 2
@@ -376,7 +387,7 @@ template <int C, int B>
   __mmask16 mask[B];
 #pragma GCC unroll 2
   for (int b = 0; b < B; ++b) mask[b] = first(lanes.outputs - b * kLanes);
-  const bool full = lanes.outputs == B * kLanes;
+  const bool full = lanes.outputs >= B * kLanes;
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
     const __m512 scale = _mm512_set1_ps(scales.data[c * scales.step]), bias = _mm512_set1_ps(biases.data[c * biases.step]);
@@ -387,36 +398,45 @@ template <int C, int B>
   }
 }
 
-// All channels: eight at a time, and what is left one by one.
-template <int B>
-void lanes_tiles(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
-                 const Epilogue& e, Planes planes) {
+// All tiles of C channels.
+template <int C>
+void lanes_tiles(Lanes lanes, const uint32_t* weights, const int32_t* corrections, int32_t total, Operand scale,
+                 Operand bias, Planes planes) {
+  const int64_t tile = (3 * lanes.triples + lanes.count) * 2 * kLanes;
+  prefetch_planes<C>(planes);
+  for (;;) {
+    if (lanes.outputs <= kLanes) return lanes_tile<C, 1>(lanes, weights, corrections, total, scale, bias, planes);
+    lanes_tile<C, 2>(lanes, weights, corrections, total, scale, bias, planes);
+    lanes.outputs -= 2 * kLanes;
+    if (lanes.outputs <= 0) return;
+    lanes.panel += tile;
+    if (lanes.classes) lanes.classes += 2 * kLanes;
+    planes.out += 2 * kLanes;
+    if (planes.residual) planes.residual += 2 * kLanes;
+  }
+}
+
+// Eight channels at a time, and what is left one by one.
+void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
+                   const Epilogue& e, const Planes& where) {
   static const float one = 1.0f, nothing = -0.0f;  // change no value
   Operand scale = e.scale ? Operand{e.scale, 1} : Operand{&one, 0};
   Operand bias = e.bias ? Operand{e.bias, 1} : Operand{&nothing, 0};
   constexpr int C = kLanes / 2;
   const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
+  Planes planes = where;
   for (int c = 0; c < channels;) {
     const int count = c + C <= channels ? C : 1;
-    const uint32_t* w = weights + c / kLanes * block + c % kLanes;
-    if (count == C)
-      lanes_tile<C, B>(lanes, w, corrections, e.total, scale, bias, planes);
-    else
-      lanes_tile<1, B>(lanes, w, corrections, e.total, scale, bias, planes);
+    (count == C ? lanes_tiles<C> : lanes_tiles<1>)(lanes, weights, corrections, e.total, scale, bias, planes);
     c += count;
+    weights += count;
+    if (c % kLanes == 0) weights += block - kLanes;
     if (corrections) corrections += count * kLanes;
     scale.data += count * scale.step, bias.data += count * bias.step;
     if (planes.residual) planes.residual += count * planes.stride;
     planes.out += count * planes.stride;
     if (planes.slope.step) planes.slope.data += count;
   }
-}
-
-void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
-                   const Epilogue& epilogue, const Planes& planes) {
-  gather(lanes);
-  const auto tiles = lanes.outputs > kLanes ? lanes_tiles<2> : lanes_tiles<1>;
-  tiles(lanes, weights, channels, corrections, epilogue, planes);
 }
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
@@ -563,6 +583,6 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
 
 }  // namespace
 
-const Kernels kAvx512 = table("avx512", 8, 2, true, product_planes, product_lanes);
+const Kernels kAvx512 = table("avx512", 8, 2, true, product_planes, gather_lanes, product_lanes);
 
 }  // namespace bibench

@@ -15,6 +15,7 @@ constexpr double kLeastUse = 0.9;           // share of the lanes that hold outp
 constexpr int64_t kTile = 2 * kLanes;       // outputs of one call of the kernel
 constexpr int64_t kUnitTiles = 16;          // calls for a unit, where there is a choice: their input stays in a first cache
 constexpr int64_t kLeastTiles = 2;
+constexpr int64_t kLineFloats = 16;         // of a line of the cache
 constexpr size_t kKeptBytes = 16 << 20;     // what a thread keeps of its buffers
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -99,36 +100,57 @@ class Convolution {
   void unit(int64_t image, int64_t first, int64_t count) const {
     const int64_t end = std::min(s_.out_h() * s_.out_w(), first + count);
     pack(image, first, end);
+    place_outputs(first, end);
     Scratch& t = scratch;
-    t.panel.resize(s_.words() * kTile);
-    t.classes.resize(kTile);
-    for (int64_t p = first; p < end; p += kTile) tile(image, p, std::min(kTile, end - p));
+    t.panel.resize(divide_up(end - first, kTile) * kTile * s_.words());
+    const bool corrected = !corrections_.table.empty();
+    const Lanes lanes = {t.words.data(), offsets_.data(), triples_.threes(s_), triples_.others(s_), t.stretches.data(),
+                         static_cast<int64_t>(t.stretches.size()), end - first, corrected ? t.classes.data() : nullptr,
+                         t.panel.data()};
+    k_.gather_lanes(lanes);
+    const int64_t start = image * os_.n + first, step = finish_.slope_per_channel ? 1 : 0;
+    for (int64_t c = 0; c < s_.co; c += kLanes) {
+      const int64_t channels = std::min<int64_t>(kLanes, s_.co - c);
+      prefetch(image, end, count, c, channels);
+      const Epilogue epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr,
+                                 finish_.scale ? finish_.scale + c : nullptr, finish_.bias ? finish_.bias + c : nullptr};
+      const Planes planes = {out_ + start + c * os_.c, os_.c,
+                             finish_.residual ? finish_.residual + start + c * os_.c : nullptr, finish_.activation,
+                             {finish_.slope ? finish_.slope + step * c : nullptr, step}, finish_.low, finish_.high};
+      k_.product_lanes(lanes, weights_.data() + c * s_.words(), static_cast<int>(channels),
+                       corrected ? corrections_.by_channel.data() + c * kLanes : nullptr, epilogue, planes);
+    }
   }
 
-  void tile(int64_t image, int64_t first, int64_t outputs) const {
-    Scratch& t = scratch;
+  // Where the outputs are, and what kind of border each is at.
+  void place_outputs(int64_t first, int64_t end) const {
+    auto &stretches = scratch.stretches;
+    auto &classes = scratch.classes;
     const int64_t width = s_.out_w(), columns = static_cast<int64_t>(corrections_.columns.outside.size());
-    t.stretches.clear();
-    for (int64_t p = first, end = first + outputs; p < end;) {
-      const int64_t row = p / width, column = p % width, count = std::min(width - column, end - p);
-      t.stretches.push_back({static_cast<int32_t>(row * pitch_ + column), static_cast<int32_t>(count)});
+    stretches.clear();
+    classes.resize(divide_up(end - first, kTile) * kTile);
+    for (int64_t p = first; p < end;) {
+      const int64_t row = p / width, column = p % width;
+      const int64_t count = std::min({width - column, end - p, kTile - (p - first) % kTile});
+      stretches.push_back({static_cast<int32_t>(row * pitch_ + column), static_cast<int32_t>(count)});
       if (!corrections_.table.empty()) {
         const int32_t kind = static_cast<int32_t>(corrections_.rows.class_of[row] * columns);
         const int32_t* kinds = corrections_.columns.class_of.data() + column;
-        for (int64_t i = 0; i < count; ++i) t.classes[p - first + i] = kind + kinds[i];
+        for (int64_t i = 0; i < count; ++i) classes[p - first + i] = kind + kinds[i];
       }
       p += count;
     }
-    const Lanes lanes = {t.words.data(), offsets_.data(), triples_.threes(s_), triples_.others(s_), t.stretches.data(),
-                         static_cast<int64_t>(t.stretches.size()), outputs,
-                         corrections_.table.empty() ? nullptr : t.classes.data(), t.panel.data()};
-    const Epilogue epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr, finish_.scale,
-                               finish_.bias};
-    const int64_t start = image * os_.n + first;
-    const Planes planes = {out_ + start, os_.c, finish_.residual ? finish_.residual + start : nullptr,
-                           finish_.activation, {finish_.slope, finish_.slope_per_channel ? 1 : 0}, finish_.low, finish_.high};
-    k_.product_lanes(lanes, weights_.data(), static_cast<int>(s_.co),
-                     lanes.classes ? corrections_.by_channel.data() : nullptr, epilogue, planes);
+  }
+
+  // The input that the next unit will pack is on its way while this one counts: a part for each call of the kernel.
+  void prefetch(int64_t image, int64_t first, int64_t count, int64_t channel, int64_t channels) const {
+    const int64_t width = s_.out_w(), outputs = s_.out_h() * width;
+    if (first >= outputs || s_.out_h() == 1) return;
+    const int64_t end = std::min(outputs, first + count), rows = s_.dilation_h * (s_.kh - 1) + 1;
+    const int64_t bottom = std::min(s_.h, (end - 1) / width * s_.stride_h - s_.top + rows), top = scratch.end;
+    const float* x = x_ + image * xs_.n + top * xs_.h;
+    for (int64_t c = s_.c * channel / s_.co; c < s_.c * (channel + channels) / s_.co; ++c)
+      for (int64_t i = 0; i < (bottom - top) * s_.w; i += kLineFloats) __builtin_prefetch(x + c * xs_.c + i, 0, 2);
   }
 
   // The signs of what outputs [first, end) read, with zeros around, unless they are there.

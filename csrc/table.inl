@@ -14,6 +14,7 @@ void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, 
 
 constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks, bool triples = false,
                         decltype(Kernels::product_planes) product_planes = nullptr,
+                        decltype(Kernels::gather_lanes) gather_lanes = nullptr,
                         decltype(Kernels::product_lanes) product_lanes = nullptr) {
   return {
       .name = name,
@@ -23,6 +24,7 @@ constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks, bool
       .product_xor = product<Xor>,
       .product_and = product<And>,
       .product_planes = product_planes,
+      .gather_lanes = gather_lanes,
       .product_lanes = product_lanes,
       .transpose = transpose,
       .pack_rows = pack_rows,
