@@ -6,6 +6,7 @@
 #include "borders.h"
 #include "planar.h"
 #include "threads.h"
+#include "triples.h"
 
 #include <algorithm>
 #include <array>
@@ -13,23 +14,46 @@
 
 namespace bibench {
 
-// A packed image is [padded row][padded column][group][tap word].
+// A packed image is [padded row][padded column][group][tap word]; where threes of words are neighbouring taps, the
+// columns of a row are followed by as many parities: of each column and the next two that a filter reads.
 struct Plan {
+  const Kernels& kernels;
   Corrections corrections;
+  Triples triples;
+  std::vector<uint32_t> arranged;
+  const std::vector<uint32_t>& weights;  // those, or the weight's own, which outlives its plans
   int64_t columns, pixel_words, row_words;
   std::vector<int32_t> offsets;
   Runs runs;
 
-  Plan(const Shape& s, const PackedWeight& weight) : corrections(bibench::corrections(s, weight)) {
+  Plan(const Kernels& k, const Shape& s, const PackedWeight& weight)
+      : kernels(k), corrections(bibench::corrections(s, weight)), triples(k, s),
+        arranged(triples.arrange(s, weight.words)), weights(arranged.empty() ? weight.words : arranged) {
     columns = s.w + s.left + s.right;
     pixel_words = s.groups * s.tap_words();
-    row_words = columns * pixel_words;
-    // Taps of a filter row are adjacent in memory unless dilation or groups part them.
-    const bool adjacent = s.dilation_w == 1 && s.groups == 1;
-    for (int64_t ky = 0; ky < s.kh; ++ky)
-      for (int64_t kx = 0; kx < (adjacent ? 1 : s.kw); ++kx)
-        offsets.push_back(static_cast<int32_t>(ky * s.dilation_h * row_words + kx * s.dilation_w * pixel_words));
-    runs = {offsets.data(), static_cast<int64_t>(offsets.size()), adjacent ? s.kw * s.tap_words() : s.tap_words()};
+    row_words = columns * pixel_words * (triples.sideways ? 2 : 1);
+    const auto place = [&](int64_t ky, int64_t column, int64_t word) {
+      offsets.push_back(static_cast<int32_t>(ky * s.dilation_h * row_words + column * pixel_words + word));
+    };
+    runs.triple_words = triples.sideways ? s.tap_words() : triples.inward;
+    for (int64_t ky = 0; ky < s.kh; ++ky) {
+      for (int64_t t = 0; t < triples.sideways; ++t) {
+        const int64_t column = 3 * t * s.dilation_w;
+        place(ky, column, 0), place(ky, column + s.dilation_w, 0), place(ky, columns + column, 0);
+      }
+      for (int64_t kx = 0; kx < (triples.inward ? s.kw : 0); ++kx)
+        for (int i = 0; i < 3; ++i) place(ky, kx * s.dilation_w, i * triples.inward);
+    }
+    runs.triples = static_cast<int64_t>(offsets.size()) / 3;
+    // Taps of a filter row are adjacent in memory unless dilation, groups or threes part them.
+    const int64_t first = 3 * triples.sideways, left = s.tap_words() - 3 * triples.inward;
+    const bool adjacent = s.dilation_w == 1 && s.groups == 1 && !triples.inward;
+    if (first < s.kw && left)
+      for (int64_t ky = 0; ky < s.kh; ++ky)
+        for (int64_t kx = first; kx < (adjacent ? first + 1 : s.kw); ++kx) place(ky, kx * s.dilation_w, 3 * triples.inward);
+    runs.offsets = offsets.data();
+    runs.count = static_cast<int64_t>(offsets.size()) - 3 * runs.triples;
+    runs.words = adjacent ? (s.kw - first) * left : left;
   }
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
@@ -98,9 +122,9 @@ std::atomic<uint64_t> convolutions{0};
 
 class Convolution {
  public:
-  Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs, const PackedWeight& weight,
-              const float* shift, const Finish& finish, float* out, Strides os, const Plan& plan)
-      : k_(kernels), s_(shape), x_(x), xs_(xs), weight_(weight), shift_(shift), finish_(finish), out_(out), os_(os),
+  Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs, const float* shift,
+              const Finish& finish, float* out, Strides os, const Plan& plan)
+      : k_(kernels), s_(shape), x_(x), xs_(xs), shift_(shift), finish_(finish), out_(out), os_(os),
         plan_(plan), id_(++convolutions), group_tiles_(divide_up(shape.blocks(), kernels.tile_blocks)) {}
 
   void run(const Threads& threads) const {
@@ -119,6 +143,8 @@ class Convolution {
  private:
   // Output rows [first, first + rows) of `images` images, in these tiles of channels.
   void unit(int64_t image, int64_t images, int64_t first, int64_t rows, int64_t tile, int64_t tiles) const {
+    prefetch(plan_.weights.data() + tile * k_.tile_blocks * s_.words() * kLanes,
+             s_.groups == 1 ? std::min<int64_t>(k_.tile_blocks, s_.blocks()) * s_.words() : 0);
     gather(image, images, first, rows);
     if (os_.c != 1) scratch.staged.resize(scratch.bases.size() * k_.tile_blocks * kLanes);
     for (int64_t g = tile / group_tiles_; tile < tiles; ++g) {
@@ -201,21 +227,32 @@ class Convolution {
           }
         }
       }
+      take_parities(target + r * plan_.row_words);
     }
+  }
+
+  // What the threes need, in a packed row.
+  void take_parities(uint32_t* row) const {
+    const Triples& t = plan_.triples;
+    if (t.inward) merge_thirds(row, plan_.columns * s_.groups, s_.tap_words(), t.inward);
+    if (!t.sideways) return;
+    const int64_t all = plan_.columns * plan_.pixel_words, step = s_.dilation_w * plan_.pixel_words;
+    parity(row, row + step, row + 2 * step, all - 2 * step, row + all);
   }
 
   // These tiles of a group's channels.
   void group(int64_t g, int64_t image, int64_t first, int64_t images, int64_t rows, int64_t tile, int64_t tiles) const {
     const float* bias = finish_.bias_early() ? finish_.bias : nullptr;
     const float* scale = finish_.scale_early() ? finish_.scale : nullptr;
-    const int64_t blocks = s_.blocks(), start = tile * k_.tile_blocks * kLanes;
+    const int64_t blocks = s_.blocks(), start = tile * k_.tile_blocks * kLanes, block = s_.words() * kLanes;
     for (; tile < tiles; ++tile) {
       const int64_t b = tile * k_.tile_blocks, channel = g * s_.group_out() + b * kLanes;
       Tile t;
       t.blocks = static_cast<int>(std::min<int64_t>(k_.tile_blocks, blocks - b));
       t.channel = channel, t.block = b;
       t.channels = static_cast<int>(std::min<int64_t>(t.blocks * kLanes, s_.group_out() - b * kLanes));
-      t.weights = weight_.words.data() + (g * blocks + b) * s_.words() * kLanes;
+      t.weights = plan_.weights.data() + (g * blocks + b) * block;
+      t.next_words = std::min<int64_t>(k_.tile_blocks, blocks - b - t.blocks) * block;
       t.epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr, scale ? scale + channel : nullptr,
                     bias ? bias + channel : nullptr};
       if (os_.c == 1)
@@ -236,6 +273,7 @@ class Convolution {
     int64_t channel, block;
     int blocks, channels;
     const uint32_t* weights;
+    int64_t next_words;  // weights that come after these
     Epilogue epilogue;
   };
 
@@ -245,6 +283,9 @@ class Convolution {
     const uint32_t* const* bases = scratch.bases.data();
     const int32_t* const* corrected = scratch.corrected.empty() ? nullptr : scratch.corrected.data();
     const int64_t step = divide_up(end - begin, divide_up(end - begin, k_.tile_pixels)), offset = t.block * kLanes;
+    // The weights of the next tile come from memory while these are used.
+    const uint32_t* next = t.weights + t.blocks * s_.words() * kLanes;
+    const int64_t lines = divide_up(t.next_words / kLanes * step, end - begin);
     Epilogue epilogue = t.epilogue;
     const int32_t* corrections[kMaxTilePixels];
     for (int64_t p = begin; p < end; p += step) {
@@ -255,8 +296,15 @@ class Convolution {
           corrections[i] = corrected[p + i] ? corrected[p + i] + offset : zeros_.data();
           if (corrected[p + i]) epilogue.corrections = corrections;
         }
+      next = prefetch(next, lines);
       product(bases + p, count, epilogue, p - begin);
     }
+  }
+
+  // Returns where these lines of weights end.
+  static const uint32_t* prefetch(const uint32_t* weights, int64_t lines) {
+    for (int64_t i = 0; i < lines; ++i, weights += kLanes) __builtin_prefetch(weights, 0, 2);
+    return weights;
   }
 
   // Channels-last output is written where it belongs: pixels of consecutive rows and images are evenly spaced.
@@ -299,7 +347,6 @@ class Convolution {
   const Shape& s_;
   const float* x_;
   Strides xs_;
-  const PackedWeight& weight_;
   const float* shift_;
   const Finish& finish_;
   float* out_;
@@ -393,19 +440,21 @@ PackedWeight pack_weight(const Shape& s, const uint8_t* bits) {
   return result;
 }
 
-std::shared_ptr<const Plan> make_plan(const Shape& shape, const PackedWeight& weight) {
-  return std::make_shared<const Plan>(shape, weight);
+std::shared_ptr<const Plan> make_plan(const Kernels& kernels, const Shape& shape, const PackedWeight& weight) {
+  return std::make_shared<const Plan>(kernels, shape, weight);
 }
 
 void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
               const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads,
               const Plan* plan) {
   if (shape.n == 0 || shape.co == 0 || shape.out_h() <= 0 || shape.out_w() <= 0) return;
-  const auto made = plan ? nullptr : make_plan(shape, weight);
-  const Corrections& corrections = plan ? plan->corrections : made->corrections;
-  if (suits_planar(kernels, shape, x_strides, finish, out_strides, corrections))
-    return convolve_planar(kernels, shape, x, x_strides, weight, corrections, shift, finish, out, out_strides, threads);
-  Convolution(kernels, shape, x, x_strides, weight, shift, finish, out, out_strides, plan ? *plan : *made).run(threads);
+  const bool usable = plan && &plan->kernels == &kernels;
+  const auto made = usable ? nullptr : make_plan(kernels, shape, weight);
+  const Plan& p = usable ? *plan : *made;
+  if (suits_planar(kernels, shape, x_strides, finish, out_strides, p.corrections))
+    return convolve_planar(kernels, shape, x, x_strides, p.weights, p.triples, p.corrections, shift, finish, out,
+                           out_strides, threads);
+  Convolution(kernels, shape, x, x_strides, shift, finish, out, out_strides, p).run(threads);
 }
 
 }  // namespace bibench

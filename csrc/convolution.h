@@ -49,13 +49,13 @@ PackedWeight pack_weight(const Kernels& kernels, const Shape& shape, const float
 // The same from bits: for each output channel ceil(n / 8) bytes, least significant bit first, over (c, kh, kw).
 PackedWeight pack_weight(const Shape& shape, const uint8_t* bits);
 
-// What a convolution needs beside its values, for one shape (of any n) and weight; made once, used often.
+// What a convolution needs beside its values, for one shape (of any n), weight and instruction set; made once, used often.
 struct Plan;
-std::shared_ptr<const Plan> make_plan(const Shape& shape, const PackedWeight& weight);
+std::shared_ptr<const Plan> make_plan(const Kernels& kernels, const Shape& shape, const PackedWeight& weight);
 
 // out = scale[co] * (sign(x + shift) conv sign(weight)) + bias[co], and what else `finish` says; shift may be null. x
 // and out are contiguous or channels-last; the strides of memory that is both (one channel, or one pixel) are those
-// of channels-last. A `plan` made for the shape saves making one.
+// of channels-last. A `plan` made for the shape and the kernels saves making one.
 void convolve(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides, const PackedWeight& weight,
               const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads,
               const Plan* plan = nullptr);

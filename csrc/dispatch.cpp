@@ -13,7 +13,8 @@ std::vector<const Kernels*> available_kernels() {
 #ifdef BIBENCH_X86
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq"))
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq") &&
+      __builtin_cpu_supports("avx512vnni"))
     found.push_back(&kAvx512);
   if (__builtin_cpu_supports("avx2")) found.push_back(&kAvx2);
 #endif

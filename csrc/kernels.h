@@ -23,10 +23,15 @@ inline constexpr int kMaxTerms = 20;
 
 // The words of one output: `count` stretches of `words` consecutive words, at these offsets from the
 // output's base pointer (one run for each row of a filter, or for each tap).
+//
+// Before them may come `triples` times three stretches of `triple_words` words (see triples.h), whose weights lie
+// [word][three]: the words of the third stretch are the parity of three words, of which the first two stretches have two.
 struct Runs {
   const int32_t* offsets;
   int64_t count;
   int64_t words;
+  int64_t triples = 0;
+  int64_t triple_words = 0;
 };
 
 // How counts become outputs: value = (total - 2 count - correction[c]) * scale[c] + bias[c].
@@ -78,22 +83,31 @@ struct Planes {
   float low, high;
 };
 
-// Outputs in the lanes of registers: `groups` times kLanes positions, of which those in `valid` (a bit for each lane)
-// are outputs. The `count` words that meet in the output at position p are words[p + offsets[i]]; kLanes - 1 words
-// beyond those of the last position can be read. `classes` (per position, below kLanes, or null) tells its correction.
+// `count` positions from `first` on.
+struct Stretch {
+  int32_t first, count;
+};
+
+// Outputs in the lanes of registers, in tiles of 2 kLanes, at the positions in these stretches, which end where a tile does
+// (kLanes - 1 words beyond a position's can be read). The words that meet in the output at position p are
+// words[p + offsets[i]]: first `triples` times three, then `count`. `classes` (for each output of whole tiles, below
+// kLanes; or null) tells its correction. `panel` has room for 2 kLanes words for each tile and offset.
 struct Lanes {
   const uint32_t* words;
   const int32_t* offsets;
-  int64_t count;
-  int64_t groups;
-  const uint16_t* valid;
+  int64_t triples, count;
+  const Stretch* stretches;
+  int64_t stretch_count;
+  int64_t outputs;
   const int32_t* classes;
+  uint32_t* panel;
 };
 
 struct Kernels {
   const char* name;
   int tile_pixels;
   int tile_blocks;
+  bool triples;  // whether product_xor, product_planes and product_lanes take words in threes
   // The outputs of a tile: counts the set bits of (activation xor weight), or `and`, for `pixels` <= tile_pixels
   // base pointers and `blocks` <= tile_blocks consecutive weight blocks, and finishes them: `channels` contiguous
   // values for each pixel, at out + pixel * out_stride. What the epilogue gives per channel starts at the first.
@@ -104,9 +118,11 @@ struct Kernels {
   // As product_xor, for planes. Null where transposing many tiles at once is as good.
   void (*product_planes)(const uint32_t* const* bases, int pixels, const uint32_t* weights, int blocks, Runs runs,
                          int channels, const Epilogue& epilogue, const Planes& planes);
-  // Outputs of up to kLanes / 2 channels: those of the valid positions follow each other in the planes. `weights` is the
-  // first channel's lane of a block; `corrections` are kLanes for each channel, or null. The epilogue gives total, scale
-  // and bias. Null where there is no such kernel.
+  // The panel: [tile][offset][2 kLanes], where the third word of three is the parity of all (see `Runs`).
+  void (*gather_lanes)(const Lanes& lanes);
+  // Outputs that follow each other in planes. `weights` is the first channel's lane, one of every eighth, of a block;
+  // `corrections` are kLanes for each channel, or null. The epilogue gives total, scale and bias. Null where there is no
+  // such kernel.
   void (*product_lanes)(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
                         const Epilogue& epilogue, const Planes& planes);
   // out[column * out_stride + row] = in[row * in_stride + column].

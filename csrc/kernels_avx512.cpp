@@ -1,4 +1,4 @@
-// AVX-512 with VPOPCNTDQ: sixteen output channels to a register, one popcount instruction for all.
+// AVX-512 with VPOPCNTDQ and VNNI: sixteen output channels to a register, one popcount instruction for all.
 
 #include "kernels.h"
 
@@ -11,11 +11,27 @@ namespace {
 #include "elementwise.inl"
 
 struct Xor {
+  static constexpr bool kTriples = true;
   static __m512i apply(__m512i a, __m512i b) { return _mm512_xor_si512(a, b); }
 };
 struct And {
+  static constexpr bool kTriples = false;  // a parity of "and"s is none of words
   static __m512i apply(__m512i a, __m512i b) { return _mm512_and_si512(a, b); }
 };
+
+// Adds the bits set in three words, given two of them and the parity of all. Parity and majority are the low and the high
+// bit of their sums: two words to count instead of three, for one more instruction of logic. The third word is
+// first ^ second ^ parity, so the majority is "or" where the parity is 0 and "and" where it is 1.
+//
+// Adding is a product with `once` and `twice` that weight: counts are below 2^15, so a product of lower halves is the word's.
+[[gnu::always_inline]] inline void add_triple(__m512i& sum, __m512i first, __m512i second, __m512i parity, __m512i once,
+                                              __m512i twice) {
+  const __m512i majority = _mm512_ternarylogic_epi32(first, second, parity, 0xd4);
+  sum = _mm512_dpwssd_epi32(sum, _mm512_popcnt_epi32(parity), once);
+  sum = _mm512_dpwssd_epi32(sum, _mm512_popcnt_epi32(majority), twice);
+  // Says that the sum is needed here: else the compiler first makes the xors of all pixels, and spills.
+  __asm__("" : "+v"(sum));
+}
 
 __mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
 
@@ -145,31 +161,53 @@ struct ByChannel : Finisher {
 
 template <class Op, int P, int B, class End>
 void tile(const uint32_t* const* bases, const uint32_t* weights, Runs runs, const End& end) {
-  const int64_t block = runs.count * runs.words * kLanes;
+  const int64_t block = (3 * runs.triples * runs.triple_words + runs.count * runs.words) * kLanes;
   __m512i sum[P][B];
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p)
 #pragma GCC unroll 2
     for (int b = 0; b < B; ++b) sum[p][b] = _mm512_setzero_si512();
   const uint32_t* w = weights;
+  const uint32_t* base[P];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) base[p] = bases[p];
+  for (int64_t r = 0; Op::kTriples && r < runs.triples; ++r) {
+    const int32_t* offset = runs.offsets + 3 * r;
+    const int64_t second = offset[1] - offset[0], third = offset[2] - offset[0];
+    const int64_t stop = offset[0] + runs.triple_words;
+    for (int64_t j = offset[0]; j < stop; ++j, w += 3 * kLanes) {
+      __m512i lane[B][3];
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b)
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) lane[b][i] = _mm512_loadu_si512(w + b * block + i * kLanes);
+      const int64_t j1 = j + second, j2 = j + third;
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const __m512i one = _mm512_set1_epi32(static_cast<int>(base[p][j]));
+        const __m512i two = _mm512_set1_epi32(static_cast<int>(base[p][j1]));
+        const __m512i all = _mm512_set1_epi32(static_cast<int>(base[p][j2]));
+#pragma GCC unroll 2
+        for (int b = 0; b < B; ++b)
+          add_triple(sum[p][b], _mm512_xor_si512(one, lane[b][0]), _mm512_xor_si512(two, lane[b][1]),
+                     _mm512_xor_si512(all, lane[b][2]), _mm512_set1_epi32(1), _mm512_set1_epi32(2));
+      }
+    }
+  }
+  const int32_t* offsets = runs.offsets + 3 * runs.triples;
   for (int64_t r = 0; r < runs.count; ++r) {
-    const int64_t offset = runs.offsets[r];
+    const int64_t offset = offsets[r];
     for (int64_t j = 0; j < runs.words; ++j, w += kLanes) {
       __m512i lane[B];
 #pragma GCC unroll 2
-      for (int b = 0; b < B; ++b) {
-        lane[b] = _mm512_loadu_si512(w + b * block);
-        // The weights that come next, on their way from memory while these are used.
-        _mm_prefetch(reinterpret_cast<const char*>(w + (B + b) * block), _MM_HINT_T1);
-      }
+      for (int b = 0; b < B; ++b) lane[b] = _mm512_loadu_si512(w + b * block);
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
         const __m512i a = _mm512_set1_epi32(static_cast<int>(bases[p][offset + j]));
 #pragma GCC unroll 2
         for (int b = 0; b < B; ++b) {
           sum[p][b] = _mm512_add_epi32(sum[p][b], _mm512_popcnt_epi32(Op::apply(a, lane[b])));
-          // Says that the sum is needed here: else the compiler first makes the xors of all pixels, and spills.
-          __asm__("" : "+v"(sum[p][b]));
+          __asm__("" : "+v"(sum[p][b]));  // as in `add_triple`
         }
       }
     }
@@ -206,104 +244,199 @@ void product_planes(const uint32_t* const* bases, int pixels, const uint32_t* we
   tiles<Xor, 1>(bases, pixels, weights, runs, end);
 }
 
-// Sixteen outputs of one channel in a register, those of the valid lanes moved together, get their residual and
-// activation and are stored.
-[[gnu::always_inline]] inline void store_lanes(__m512 v, __mmask16 mask, const Planes& planes, int64_t c, int64_t at) {
-  at += c * planes.stride;
-  if (planes.residual) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(mask, planes.residual + at));
-  switch (planes.activation) {
-    case Activation::kNone: break;
-    case Activation::kRelu:
-      v = _mm512_max_ps(_mm512_setzero_ps(), v);  // NaN stays NaN: it is the second operand
-      break;
-    case Activation::kPrelu:
-      v = _mm512_mask_mul_ps(v, _mm512_cmp_ps_mask(v, _mm512_setzero_ps(), _CMP_LT_OQ), v,
-                             _mm512_set1_ps(planes.slope.data[c * planes.slope.step]));
-      break;
-    case Activation::kClip:
-      v = _mm512_min_ps(_mm512_set1_ps(planes.high), _mm512_max_ps(_mm512_set1_ps(planes.low), v));
+void gather_lanes(const Lanes& lanes) {
+  const int64_t tile = (3 * lanes.triples + lanes.count) * 2 * kLanes;
+  uint32_t* panel = lanes.panel;
+  int at = 0;
+  for (int64_t s = 0; s < lanes.stretch_count; ++s) {
+    const Stretch stretch = lanes.stretches[s];
+    for (int i = 0; i < stretch.count; i += kLanes) {
+      // Beyond the stretch, a copy takes what does not belong here: the next one is written over it.
+      const __mmask16 mask = first(2 * kLanes - at - i);
+      const uint32_t* words = lanes.words + stretch.first + i;
+      const int32_t* offset = lanes.offsets;
+      uint32_t* to = panel + at + i;
+      const auto put = [&](__m512i v) {
+        _mm512_mask_storeu_epi32(to, mask, v);
+        to += 2 * kLanes;
+      };
+      for (int64_t t = 0; t < lanes.triples; ++t, offset += 3) {
+        const __m512i a = _mm512_loadu_si512(words + offset[0]), b = _mm512_loadu_si512(words + offset[1]);
+        put(a);
+        put(b);
+        put(_mm512_ternarylogic_epi32(a, b, _mm512_loadu_si512(words + offset[2]), 0x96));
+      }
+      for (int64_t t = 0; t < lanes.count; ++t) put(_mm512_loadu_si512(words + offset[t]));
+    }
+    at += stretch.count;
+    if (at == 2 * kLanes) at = 0, panel += tile;
   }
-  if (mask == 0xffff)
-    _mm512_storeu_ps(planes.out + at, v);
+}
+
+// B registers of outputs of one channel get their residual and activation and are stored.
+template <int B>
+[[gnu::always_inline]] inline void store_lanes(__m512 (&v)[B], const __mmask16 (&mask)[B], bool full, const Planes& planes,
+                                               int c) {
+  const int64_t at = c * planes.stride;
+  const __m512 zero = _mm512_setzero_ps();
+  if (planes.residual)
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b)
+      v[b] = _mm512_add_ps(v[b], _mm512_maskz_loadu_ps(mask[b], planes.residual + at + b * kLanes));
+  if (planes.activation == Activation::kPrelu) {
+    const __m512 slope = _mm512_set1_ps(planes.slope.data[c * planes.slope.step]);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) v[b] = _mm512_mask_mul_ps(v[b], _mm512_cmp_ps_mask(v[b], zero, _CMP_LT_OQ), v[b], slope);
+  } else if (planes.activation != Activation::kNone) {  // NaN stays NaN: it is the second operand
+    const bool clips = planes.activation == Activation::kClip;
+    const __m512 low = clips ? _mm512_set1_ps(planes.low) : zero;
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) {
+      v[b] = _mm512_max_ps(low, v[b]);
+      if (clips) v[b] = _mm512_min_ps(_mm512_set1_ps(planes.high), v[b]);
+    }
+  }
+  float* out = planes.out + at;
+  if (full)
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm512_storeu_ps(out + b * kLanes, v[b]);
   else
-    _mm512_mask_storeu_ps(planes.out + at, mask, v);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) _mm512_mask_storeu_ps(out + b * kLanes, mask[b], v[b]);
 }
 
-template <int B>
-[[gnu::always_inline]] inline void prefetch_lines(const float* p) {
-#pragma GCC unroll 4
-  for (int b = 0; b < B; ++b) _mm_prefetch(reinterpret_cast<const char*>(p + (b + 1) * kLanes - 1), _MM_HINT_T0);
-}
-
-// B groups of positions and eight channels; returns how many outputs there were.
-template <int B>
-[[gnu::always_inline]] inline int64_t lanes_tile(const Lanes& lanes, int64_t group, const uint32_t* weights, int channels,
-                                                 const int32_t* corrections, const Epilogue& e, const Planes& planes,
-                                                 int64_t at) {
-  constexpr int C = kLanes / 2;
-  const uint32_t* words = lanes.words + group * kLanes;
-  __m512i sum[C][B];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c)
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) sum[c][b] = _mm512_setzero_si512();
-#pragma GCC unroll 8
+// Memory that will be written and read comes while bits are counted.
+template <int C>
+[[gnu::always_inline]] inline void prefetch_planes(const Planes& planes) {
   for (int c = 0; c < C; ++c) {
-    if (c >= channels) break;
-    if (planes.residual) prefetch_lines<B>(planes.residual + c * planes.stride + at);
-    prefetch_lines<B>(planes.out + c * planes.stride + at);
+    const int64_t last = c * planes.stride + 2 * kLanes - 1;
+    _mm_prefetch(reinterpret_cast<const char*>(planes.out + last - kLanes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(planes.out + last), _MM_HINT_T0);
+    if (!planes.residual) continue;
+    _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last - kLanes), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(planes.residual + last), _MM_HINT_T0);
   }
-  const uint32_t* w = weights;
-  for (int64_t i = 0; i < lanes.count; ++i, w += kLanes) {
+}
+
+// C channels of B registers of outputs. Sums start with what remains when no bit is set, so that they end as the dot
+// products.
+template <int C, int B>
+[[gnu::always_inline]] inline void lanes_tile(const Lanes& lanes, const uint32_t* weights, const int32_t* corrections,
+                                              int32_t sum_of_all, Operand scales, Operand biases,
+                                              const Planes& planes) {
+  const __m512i once = _mm512_set1_epi32(0xfffe), twice = _mm512_set1_epi32(0xfffc);  // -2 and -4 in the lower half
+  const __m512i total = _mm512_set1_epi32(sum_of_all);
+  __m512i sum[C][B];
+  if (corrections) {
+    __m512i kind[B];
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) kind[b] = _mm512_loadu_si512(lanes.classes + b * kLanes);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i table = _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes));
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) sum[c][b] = _mm512_permutexvar_epi32(kind[b], table);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c)
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) sum[c][b] = total;
+  }
+  if (lanes.outputs > 2 * kLanes) {  // of the next tile
+    Planes next = planes;
+    next.out += 2 * kLanes;
+    if (next.residual) next.residual += 2 * kLanes;
+    prefetch_planes<C>(next);
+  }
+  const uint32_t *w = weights, *words = lanes.panel;
+  const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
+  for (int64_t i = 0; i < lanes.triples; ++i, w += 3 * kLanes, words += 6 * kLanes) {
+    __m512i a[3][B];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) _mm_prefetch(reinterpret_cast<const char*>(w + block + j * kLanes), _MM_HINT_T1);
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j)
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b) a[j][b] = _mm512_loadu_si512(words + (2 * j + b) * kLanes);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) {
+      const __m512i one = _mm512_set1_epi32(static_cast<int>(w[c]));
+      const __m512i two = _mm512_set1_epi32(static_cast<int>(w[kLanes + c]));
+      const __m512i all = _mm512_set1_epi32(static_cast<int>(w[2 * kLanes + c]));
+#pragma GCC unroll 2
+      for (int b = 0; b < B; ++b)
+        add_triple(sum[c][b], _mm512_xor_si512(a[0][b], one), _mm512_xor_si512(a[1][b], two),
+                   _mm512_xor_si512(a[2][b], all), once, twice);
+    }
+  }
+  for (int64_t i = 0; i < lanes.count; ++i, w += kLanes, words += 2 * kLanes) {
     __m512i a[B];
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) a[b] = _mm512_loadu_si512(words + lanes.offsets[i] + b * kLanes);
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) a[b] = _mm512_loadu_si512(words + b * kLanes);
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) {
       const __m512i weight = _mm512_set1_epi32(static_cast<int>(w[c]));
-#pragma GCC unroll 4
+#pragma GCC unroll 2
       for (int b = 0; b < B; ++b) {
-        sum[c][b] = _mm512_add_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)));
-        __asm__("" : "+v"(sum[c][b]));  // as in `tile`
+        sum[c][b] = _mm512_dpwssd_epi32(sum[c][b], _mm512_popcnt_epi32(_mm512_xor_si512(a[b], weight)), once);
+        __asm__("" : "+v"(sum[c][b]));  // as in `add_triple`
       }
     }
   }
-  int64_t place[B];
-  __mmask16 valid[B], mask[B];
-  __m512i kind[B];
-#pragma GCC unroll 4
-  for (int b = 0; b < B; ++b) {
-    valid[b] = lanes.valid[group + b];
-    const int count = __builtin_popcount(valid[b]);
-    mask[b] = first(count);
-    place[b] = at;
-    at += count;
-    kind[b] = lanes.classes ? _mm512_loadu_si512(lanes.classes + (group + b) * kLanes) : _mm512_setzero_si512();
-  }
+  __mmask16 mask[B];
+#pragma GCC unroll 2
+  for (int b = 0; b < B; ++b) mask[b] = first(lanes.outputs - b * kLanes);
+  const bool full = lanes.outputs >= B * kLanes;
 #pragma GCC unroll 8
   for (int c = 0; c < C; ++c) {
-    if (c >= channels) break;
-    const __m512i total = _mm512_set1_epi32(e.total);
-    const __m512i table = corrections ? _mm512_sub_epi32(total, _mm512_loadu_si512(corrections + c * kLanes)) : total;
-    const __m512 scale = _mm512_set1_ps(e.scale ? e.scale[c] : 1.0f), bias = _mm512_set1_ps(e.bias ? e.bias[c] : -0.0f);
-#pragma GCC unroll 4
-    for (int b = 0; b < B; ++b) {
-      __m512i left = _mm512_permutexvar_epi32(kind[b], table);
-      left = _mm512_sub_epi32(left, _mm512_add_epi32(sum[c][b], sum[c][b]));
-      __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(left), scale), bias);
-      if (valid[b] != mask[b]) v = _mm512_maskz_compress_ps(valid[b], v);
-      store_lanes(v, mask[b], planes, c, place[b]);
-    }
+    const __m512 scale = _mm512_set1_ps(scales.data[c * scales.step]), bias = _mm512_set1_ps(biases.data[c * biases.step]);
+    __m512 value[B];
+#pragma GCC unroll 2
+    for (int b = 0; b < B; ++b) value[b] = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum[c][b]), scale), bias);
+    store_lanes(value, mask, full, planes, c);
   }
-  return at;
 }
 
+// All tiles of C channels.
+template <int C>
+void lanes_tiles(Lanes lanes, const uint32_t* weights, const int32_t* corrections, int32_t total, Operand scale,
+                 Operand bias, Planes planes) {
+  const int64_t tile = (3 * lanes.triples + lanes.count) * 2 * kLanes;
+  prefetch_planes<C>(planes);
+  for (;;) {
+    if (lanes.outputs <= kLanes) return lanes_tile<C, 1>(lanes, weights, corrections, total, scale, bias, planes);
+    lanes_tile<C, 2>(lanes, weights, corrections, total, scale, bias, planes);
+    lanes.outputs -= 2 * kLanes;
+    if (lanes.outputs <= 0) return;
+    lanes.panel += tile;
+    if (lanes.classes) lanes.classes += 2 * kLanes;
+    planes.out += 2 * kLanes;
+    if (planes.residual) planes.residual += 2 * kLanes;
+  }
+}
+
+// Eight channels at a time, and what is left one by one.
 void product_lanes(const Lanes& lanes, const uint32_t* weights, int channels, const int32_t* corrections,
-                   const Epilogue& epilogue, const Planes& planes) {
-  int64_t group = 0, at = 0;
-  for (; group + 2 <= lanes.groups; group += 2)
-    at = lanes_tile<2>(lanes, group, weights, channels, corrections, epilogue, planes, at);
-  if (group < lanes.groups) lanes_tile<1>(lanes, group, weights, channels, corrections, epilogue, planes, at);
+                   const Epilogue& e, const Planes& where) {
+  static const float one = 1.0f, nothing = -0.0f;  // change no value
+  Operand scale = e.scale ? Operand{e.scale, 1} : Operand{&one, 0};
+  Operand bias = e.bias ? Operand{e.bias, 1} : Operand{&nothing, 0};
+  constexpr int C = kLanes / 2;
+  const int64_t block = (3 * lanes.triples + lanes.count) * kLanes;
+  Planes planes = where;
+  for (int c = 0; c < channels;) {
+    const int count = c + C <= channels ? C : 1;
+    (count == C ? lanes_tiles<C> : lanes_tiles<1>)(lanes, weights, corrections, e.total, scale, bias, planes);
+    c += count;
+    weights += count;
+    if (c % kLanes == 0) weights += block - kLanes;
+    if (corrections) corrections += count * kLanes;
+    scale.data += count * scale.step, bias.data += count * bias.step;
+    if (planes.residual) planes.residual += count * planes.stride;
+    planes.out += count * planes.stride;
+    if (planes.slope.step) planes.slope.data += count;
+  }
 }
 
 // Sixteen rows of sixteen floats, transposed in registers: pairs, quads, then the four 128-bit quarters.
@@ -371,27 +504,63 @@ void pack_rows(const float* x, const float* shift, int64_t channels, int64_t cou
   for (int64_t i = 0; i < count; ++i) pack_row(x + i * step, shift, channels, words + i * word_step);
 }
 
-void pack_plane(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
-                int64_t step) {
-  for (int64_t p = 0; p < pixels; p += 16) {
-    const int64_t left = pixels - p;
-    const __mmask16 mask = first(left);
-    __m512i word = _mm512_setzero_si512();
-    for (int c = 0; c < channels; ++c) {
-      __m512 value = _mm512_maskz_loadu_ps(mask, x + c * stride + p);
+struct Bits {
+  uint32_t of[kWordBits];
+};
+constexpr Bits kBits = [] {
+  Bits bits = {};
+  for (int c = 0; c < kWordBits; ++c) bits.of[c] = 1u << c;
+  return bits;
+}();
+
+// The words of V registers of pixels.
+template <int V, bool shifted>
+[[gnu::always_inline]] inline void pack_pixels(const float* x, const float* shift, int channels, int64_t stride,
+                                               const __mmask16 (&mask)[V], __m512i (&word)[V]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) word[v] = _mm512_setzero_si512();
+  for (int c = 0; c < channels; ++c, x += stride) {
+    const __m512i bit = _mm512_set1_epi32(static_cast<int>(kBits.of[c]));
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      __m512 value = V == 1 ? _mm512_maskz_loadu_ps(mask[v], x) : _mm512_loadu_ps(x + v * kLanes);
       // So many planes are more than the processor's own prefetching follows.
-      _mm_prefetch(reinterpret_cast<const char*>(x + c * stride + p + 4 * kLanes), _MM_HINT_T0);
-      if (shift) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
-      word = _mm512_mask_or_epi32(word, negative(value, mask), word, _mm512_set1_epi32(static_cast<int>(1u << c)));
+      _mm_prefetch(reinterpret_cast<const char*>(x + (V + v) * kLanes), _MM_HINT_T0);
+      if (shifted) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
+      word[v] = _mm512_mask_or_epi32(word[v], negative(value, mask[v]), word[v], bit);
     }
+  }
+}
+
+template <int V>
+[[gnu::always_inline]] inline void pack_piece(const float* x, const float* shift, int channels, int64_t stride, int64_t left,
+                                              uint32_t* words, int64_t step) {
+  __mmask16 mask[V];
+  __m512i word[V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) mask[v] = first(left - v * kLanes);
+  if (shift)
+    pack_pixels<V, true>(x, shift, channels, stride, mask, word);
+  else
+    pack_pixels<V, false>(x, shift, channels, stride, mask, word);
+  for (int v = 0; v < V; ++v, words += kLanes * step, left -= kLanes) {
     if (step == 1) {
-      _mm512_mask_storeu_epi32(words + p, mask, word);
+      _mm512_mask_storeu_epi32(words, mask[v], word[v]);
       continue;
     }
-    alignas(64) uint32_t out[16];
-    _mm512_store_si512(out, word);
-    for (int64_t i = 0; i < 16 && i < left; ++i) words[(p + i) * step] = out[i];
+    alignas(64) uint32_t out[kLanes];
+    _mm512_store_si512(out, word[v]);
+    for (int64_t i = 0; i < kLanes && i < left; ++i) words[i * step] = out[i];
   }
+}
+
+void pack_plane(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
+                int64_t step) {
+  constexpr int V = 4;
+  int64_t p = 0;
+  for (; p + V * kLanes <= pixels; p += V * kLanes)
+    pack_piece<V>(x + p, shift, channels, stride, V * kLanes, words + p * step, step);
+  for (; p < pixels; p += kLanes) pack_piece<1>(x + p, shift, channels, stride, pixels - p, words + p * step, step);
 }
 
 int64_t probe(int64_t rounds, uint32_t* sink) {
@@ -414,6 +583,6 @@ int64_t probe(int64_t rounds, uint32_t* sink) {
 
 }  // namespace
 
-const Kernels kAvx512 = table("avx512", 8, 2, product_planes, product_lanes);
+const Kernels kAvx512 = table("avx512", 8, 2, true, product_planes, gather_lanes, product_lanes);
 
 }  // namespace bibench

@@ -306,7 +306,7 @@ void check_convolution(const Kernels& k) {
     std::fill(out.begin(), out.end(), -12345.0f);  // then the general way, which must agree
   }
   const PackedWeight packed = pack_weight(k, s, w.data(), ws);
-  const auto plan = coin() ? make_plan(s, packed) : nullptr;
+  const auto plan = coin() ? make_plan(k, s, packed) : nullptr;
   convolve(k, s, x.data(), xs, packed, b, f, out.data(), os, threads, plan.get());
   expect(out, wanted);
   check_bits(s, w, ws, packed);

@@ -1,21 +1,22 @@
-// See planar.h. The signs of a unit's input are packed as planes of words, [word][row phase][column phase][row][pitch]:
-// with a stride, the rows (columns) that a tap reads lie together. One position then serves all: the words that meet in
-// the output at position p are at p + offset, and sixteen outputs are sixteen adjacent words. Positions at the end of
-// a row, where the padded input is wider than the output, are computed and dropped.
+// See planar.h. The signs of an image are packed as planes of words, [word][row phase][column phase][row][pitch]: with a
+// stride, the rows (columns) that a tap reads lie together. One position then serves all: the words that meet in the
+// output at position p are at p + offset. The kernel gathers them for two registers of outputs at a time.
 
 #include "planar.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 namespace bibench {
 namespace {
 
 constexpr double kLeastUse = 0.9;           // share of the lanes that hold outputs; below, channels fill them better
-constexpr int64_t kUnitWords = 4096;        // packed input of a unit, where there is a choice: half of a first cache
-constexpr int64_t kLeastPixels = 64;        // outputs of a unit at least, where there is a choice
+constexpr int64_t kTile = 2 * kLanes;       // outputs of one call of the kernel
+constexpr int64_t kUnitTiles = 16;          // calls for a unit, where there is a choice: their input stays in a first cache
+constexpr int64_t kLeastTiles = 2;
+constexpr int64_t kLineFloats = 16;         // of a line of the cache
 constexpr size_t kKeptBytes = 16 << 20;     // what a thread keeps of its buffers
-constexpr int64_t kChannels = kLanes / 2;   // of one call of the kernel
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -42,143 +43,172 @@ struct Phases {
   }
 };
 
-struct Unit {
-  int64_t image, row, rows, column, columns;  // of outputs
-};
-
+// What a thread keeps between the units of one convolution: the image whose input is packed here, and which rows of it.
 struct Scratch {
-  std::vector<uint32_t> words, line;
-  std::vector<int32_t> offsets, classes;
-  std::vector<uint16_t> valid;
+  uint64_t owner = 0;  // 0 while that is incomplete
+  int64_t image = 0, begin = 0, end = 0;
+  std::vector<uint32_t> words, line, panel;
+  std::vector<int32_t> classes;
+  std::vector<Stretch> stretches;
 
   void trim() {
-    if (words.capacity() * 4 + classes.capacity() * 4 + valid.capacity() * 2 > kKeptBytes) *this = Scratch();
+    if ((words.capacity() + line.capacity() + panel.capacity() + classes.capacity()) * 4 > kKeptBytes) *this = Scratch();
   }
 };
 
 thread_local Scratch scratch;
+std::atomic<uint64_t> convolutions{0};
 
 class Convolution {
  public:
-  Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs, const PackedWeight& weight,
-              const Corrections& corrections, const float* shift, const Finish& finish, float* out, Strides os)
-      : k_(kernels), s_(shape), x_(x), xs_(xs), weight_(weight), corrections_(corrections), shift_(shift),
-        finish_(finish), out_(out), os_(os), high_(shape.kh, shape.stride_h, shape.dilation_h),
-        wide_(shape.kw, shape.stride_w, shape.dilation_w) {}
+  Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs,
+              const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+              const float* shift, const Finish& finish, float* out, Strides os)
+      : k_(kernels), s_(shape), x_(x), xs_(xs), weights_(weights), triples_(triples), corrections_(corrections),
+        shift_(shift), finish_(finish), out_(out), os_(os), id_(++convolutions),
+        high_(shape.kh, shape.stride_h, shape.dilation_h), wide_(shape.kw, shape.stride_w, shape.dilation_w),
+        pitch_(divide_up(s_.w + s_.left + s_.right, s_.stride_w)),
+        plane_(divide_up(s_.h + s_.top + s_.bottom, s_.stride_h) * pitch_) {
+    triples_.visit(
+        s_,
+        [&](int64_t ky, int64_t x0, int64_t w0, int64_t x1, int64_t w1, int64_t x2, int64_t w2) {
+          place(ky, x0, w0), place(ky, x1, w1), place(ky, x2, w2);
+        },
+        [&](int64_t ky, int64_t kx, int64_t w) { place(ky, kx, w); });
+  }
 
+  // Units are stretches of an image's outputs in the order of memory.
   void run(const Threads& threads) const {
-    // Bands of rows, or of columns where there is one row.
-    const bool flat = s_.out_h() == 1;
-    const int64_t length = flat ? s_.out_w() : s_.out_h(), pixels = s_.out_h() * s_.out_w();
-    const int64_t words = (s_.h + s_.top + s_.bottom) * (s_.w + s_.left + s_.right) * s_.tap_words();
-    const int64_t wanted = std::max(divide_up(std::max(1, threads.count), s_.n), divide_up(words, kUnitWords));
-    const int64_t most = std::clamp<int64_t>(pixels / kLeastPixels, 1, length);
-    const int64_t size = divide_up(length, std::min(wanted, most)), bands = divide_up(length, size);
-    parallel_for(s_.n * bands, threads, [&](int64_t begin, int64_t end) {
-      for (int64_t u = begin; u < end; ++u) {
-        const int64_t first = u % bands * size, count = std::min(size, length - first);
-        unit(flat ? Unit{u / bands, 0, 1, first, count} : Unit{u / bands, first, count, 0, s_.out_w()});
-      }
+    const int64_t tiles = divide_up(s_.out_h() * s_.out_w(), kTile);
+    const int64_t wanted = std::max(divide_up(std::max(1, threads.count), s_.n), divide_up(tiles, kUnitTiles));
+    const int64_t size = divide_up(tiles, std::clamp<int64_t>(tiles / kLeastTiles, 1, wanted));
+    const int64_t units = divide_up(tiles, size);
+    parallel_for(s_.n * units, threads, [&](int64_t begin, int64_t end) {
+      for (int64_t u = begin; u < end; ++u) unit(u / units, u % units * size * kTile, size * kTile);
       scratch.trim();
     });
   }
 
  private:
-  void unit(const Unit& u) const {
-    const int64_t pitch = divide_up((u.columns - 1) * s_.stride_w + (s_.kw - 1) * s_.dilation_w + 1, s_.stride_w);
-    const int64_t rows = divide_up((u.rows - 1) * s_.stride_h + (s_.kh - 1) * s_.dilation_h + 1, s_.stride_h);
-    pack(u, pitch, rows * pitch);
-    place_taps(pitch, rows * pitch);
-    place_outputs(u, pitch);
+  // The words that taps read, in the order of the weights.
+  void place(int64_t ky, int64_t kx, int64_t w) {
+    offsets_.push_back(static_cast<int32_t>(
+        ((w * high_.count + high_.of_tap[ky]) * wide_.count + wide_.of_tap[kx]) * plane_ +
+        high_.step_of_tap[ky] * pitch_ + wide_.step_of_tap[kx]));
+  }
+
+  void unit(int64_t image, int64_t first, int64_t count) const {
+    const int64_t end = std::min(s_.out_h() * s_.out_w(), first + count);
+    pack(image, first, end);
+    place_outputs(first, end);
     Scratch& t = scratch;
-    const Lanes lanes = {t.words.data(), t.offsets.data(), s_.words(), static_cast<int64_t>(t.valid.size()),
-                         t.valid.data(), corrections_.table.empty() ? nullptr : t.classes.data()};
-    const int64_t offset = u.image * os_.n + u.row * os_.h + u.column, step = finish_.slope_per_channel ? 1 : 0;
-    for (int64_t c = 0; c < s_.co; c += kChannels) {
-      const uint32_t* weights = weight_.words.data() + c / kLanes * s_.words() * kLanes + c % kLanes;
+    t.panel.resize(divide_up(end - first, kTile) * kTile * s_.words());
+    const bool corrected = !corrections_.table.empty();
+    const Lanes lanes = {t.words.data(), offsets_.data(), triples_.threes(s_), triples_.others(s_), t.stretches.data(),
+                         static_cast<int64_t>(t.stretches.size()), end - first, corrected ? t.classes.data() : nullptr,
+                         t.panel.data()};
+    k_.gather_lanes(lanes);
+    const int64_t start = image * os_.n + first, step = finish_.slope_per_channel ? 1 : 0;
+    for (int64_t c = 0; c < s_.co; c += kLanes) {
+      const int64_t channels = std::min<int64_t>(kLanes, s_.co - c);
+      prefetch(image, end, count, c, channels);
       const Epilogue epilogue = {static_cast<int32_t>(s_.group_in() * s_.taps()), nullptr, nullptr,
                                  finish_.scale ? finish_.scale + c : nullptr, finish_.bias ? finish_.bias + c : nullptr};
-      const int64_t start = offset + c * os_.c;
-      const Planes planes = {out_ + start, os_.c, finish_.residual ? finish_.residual + start : nullptr,
-                             finish_.activation, {finish_.slope ? finish_.slope + step * c : nullptr, step},
-                             finish_.low, finish_.high};
-      k_.product_lanes(lanes, weights, static_cast<int>(std::min(kChannels, s_.co - c)),
-                       lanes.classes ? corrections_.by_channel.data() + c * kLanes : nullptr, epilogue, planes);
+      const Planes planes = {out_ + start + c * os_.c, os_.c,
+                             finish_.residual ? finish_.residual + start + c * os_.c : nullptr, finish_.activation,
+                             {finish_.slope ? finish_.slope + step * c : nullptr, step}, finish_.low, finish_.high};
+      k_.product_lanes(lanes, weights_.data() + c * s_.words(), static_cast<int>(channels),
+                       corrected ? corrections_.by_channel.data() + c * kLanes : nullptr, epilogue, planes);
     }
   }
 
-  // The signs of the unit's input, with zeros around.
-  void pack(const Unit& u, int64_t pitch, int64_t plane) const {
+  // Where the outputs are, and what kind of border each is at.
+  void place_outputs(int64_t first, int64_t end) const {
+    auto &stretches = scratch.stretches;
+    auto &classes = scratch.classes;
+    const int64_t width = s_.out_w(), columns = static_cast<int64_t>(corrections_.columns.outside.size());
+    stretches.clear();
+    classes.resize(divide_up(end - first, kTile) * kTile);
+    for (int64_t p = first; p < end;) {
+      const int64_t row = p / width, column = p % width;
+      const int64_t count = std::min({width - column, end - p, kTile - (p - first) % kTile});
+      stretches.push_back({static_cast<int32_t>(row * pitch_ + column), static_cast<int32_t>(count)});
+      if (!corrections_.table.empty()) {
+        const int32_t kind = static_cast<int32_t>(corrections_.rows.class_of[row] * columns);
+        const int32_t* kinds = corrections_.columns.class_of.data() + column;
+        for (int64_t i = 0; i < count; ++i) classes[p - first + i] = kind + kinds[i];
+      }
+      p += count;
+    }
+  }
+
+  // The input that the next unit will pack is on its way while this one counts: a part for each call of the kernel.
+  void prefetch(int64_t image, int64_t first, int64_t count, int64_t channel, int64_t channels) const {
+    const int64_t width = s_.out_w(), outputs = s_.out_h() * width;
+    if (first >= outputs || s_.out_h() == 1) return;
+    const int64_t end = std::min(outputs, first + count), rows = s_.dilation_h * (s_.kh - 1) + 1;
+    const int64_t bottom = std::min(s_.h, (end - 1) / width * s_.stride_h - s_.top + rows), top = scratch.end;
+    const float* x = x_ + image * xs_.n + top * xs_.h;
+    for (int64_t c = s_.c * channel / s_.co; c < s_.c * (channel + channels) / s_.co; ++c)
+      for (int64_t i = 0; i < (bottom - top) * s_.w; i += kLineFloats) __builtin_prefetch(x + c * xs_.c + i, 0, 2);
+  }
+
+  // The signs of what outputs [first, end) read, with zeros around, unless they are there.
+  void pack(int64_t image, int64_t first, int64_t end) const {
     Scratch& t = scratch;
-    const int64_t tap_words = s_.tap_words();
-    t.words.assign(tap_words * high_.count * wide_.count * plane + kLanes, 0u);
-    t.line.resize(s_.w);
-    // Input columns of the unit, without padding.
-    const int64_t left = u.column * s_.stride_w - s_.left;
-    const int64_t begin = std::max<int64_t>(0, left);
-    const int64_t end = std::min(s_.w, left + (u.columns - 1) * s_.stride_w + (s_.kw - 1) * s_.dilation_w + 1);
-    const int64_t top = u.row * s_.stride_h - s_.top;
-    const int64_t in_rows = (u.rows - 1) * s_.stride_h + (s_.kh - 1) * s_.dilation_h + 1;
-    if (begin >= end) return;
-    for (int64_t w = 0; w < tap_words; ++w) {
+    const bool flat = s_.out_h() == 1;
+    const int64_t width = s_.out_w(), rows = s_.dilation_h * (s_.kh - 1) + 1, columns = s_.dilation_w * (s_.kw - 1) + 1;
+    if (t.owner != id_ || t.image != image) {
+      t.owner = 0;
+      t.words.assign(s_.tap_words() * high_.count * wide_.count * plane_ + kLanes, 0u);
+      t.owner = id_, t.image = image, t.begin = t.end = 0;
+    }
+    // Of rows, those that are new. One row is packed where it is read, however often.
+    int64_t top = std::max<int64_t>(0, first / width * s_.stride_h - s_.top);
+    const int64_t bottom = std::min(s_.h, (end - 1) / width * s_.stride_h - s_.top + rows);
+    int64_t left = 0, right = s_.w;
+    if (flat) {
+      left = std::max<int64_t>(0, first * s_.stride_w - s_.left);
+      right = std::min(s_.w, (end - 1) * s_.stride_w - s_.left + columns);
+    } else {
+      if (t.begin <= top && top < t.end) top = t.end;
+      else t.begin = top;
+      t.end = std::max(t.end, bottom);
+    }
+    if (top < bottom && left < right) pack(image, top, bottom, left, right);
+  }
+
+  // Input rows [top, bottom), which lie together in memory when all columns are wanted.
+  void pack(int64_t image, int64_t top, int64_t bottom, int64_t left, int64_t right) const {
+    auto& line = scratch.line;
+    const int64_t columns = right - left;
+    line.resize((bottom - top) * columns);
+    for (int64_t w = 0; w < s_.tap_words(); ++w) {
       const int64_t channel = w * kWordBits;
       const int channels = static_cast<int>(std::min<int64_t>(kWordBits, s_.c - channel));
-      const float* shift = shift_ ? shift_ + channel : nullptr;
-      for (int64_t r = std::max<int64_t>(0, -top); r < std::min(in_rows, s_.h - top); ++r) {
-        const int64_t phase = high_.index[r % s_.stride_h];
-        if (phase < 0) continue;
-        const float* row = x_ + u.image * xs_.n + (top + r) * xs_.h + channel * xs_.c + begin;
-        uint32_t* target = t.words.data() + (w * high_.count + phase) * wide_.count * plane + r / s_.stride_h * pitch;
-        if (s_.stride_w == 1) {
-          k_.pack_plane(row, shift, channels, xs_.c, end - begin, target + begin - left, 1);
-          continue;
-        }
-        k_.pack_plane(row, shift, channels, xs_.c, end - begin, t.line.data(), 1);
-        for (int64_t remainder = 0; remainder < s_.stride_w; ++remainder) {
-          if (wide_.index[remainder] < 0) continue;
-          uint32_t* to = target + wide_.index[remainder] * plane;
-          int64_t i = (remainder - (begin - left)) % s_.stride_w;
-          if (i < 0) i += s_.stride_w;
-          for (int64_t at = (begin - left + i) / s_.stride_w; i < end - begin; i += s_.stride_w) to[at++] = t.line[i];
-        }
+      k_.pack_plane(x_ + image * xs_.n + top * xs_.h + channel * xs_.c + left, shift_ ? shift_ + channel : nullptr,
+                    channels, xs_.c, (bottom - top) * columns, line.data(), 1);
+      for (int64_t y = top; y < bottom; ++y) {
+        const int64_t row = y + s_.top, phase = high_.index[row % s_.stride_h];
+        if (phase >= 0)
+          spread(line.data() + (y - top) * columns, columns, s_.left + left,
+                 scratch.words.data() + (w * high_.count + phase) * wide_.count * plane_ + row / s_.stride_h * pitch_);
       }
     }
   }
 
-  void place_taps(int64_t pitch, int64_t plane) const {
-    auto& offsets = scratch.offsets;
-    offsets.clear();
-    for (int64_t ky = 0; ky < s_.kh; ++ky)
-      for (int64_t kx = 0; kx < s_.kw; ++kx)
-        for (int64_t w = 0; w < s_.tap_words(); ++w)
-          offsets.push_back(static_cast<int32_t>(
-              ((w * high_.count + high_.of_tap[ky]) * wide_.count + wide_.of_tap[kx]) * plane +
-              high_.step_of_tap[ky] * pitch + wide_.step_of_tap[kx]));
-  }
-
-  // Which positions are outputs, and what kind of border each is at.
-  void place_outputs(const Unit& u, int64_t pitch) const {
-    auto& [words, line, offsets, classes, valid] = scratch;
-    const int64_t groups = divide_up((u.rows - 1) * pitch + u.columns, kLanes);
-    valid.assign(groups, pitch == u.columns ? 0xffff : 0);
-    if (pitch == u.columns) {
-      const int64_t last = u.rows * pitch - (groups - 1) * kLanes;
-      valid.back() = static_cast<uint16_t>((1u << last) - 1);
-    } else {
-      for (int64_t r = 0; r < u.rows; ++r)
-        for (int64_t p = r * pitch; p < r * pitch + u.columns;) {
-          const int64_t count = std::min(kLanes - p % kLanes, r * pitch + u.columns - p);
-          valid[p / kLanes] |= static_cast<uint16_t>(((1u << count) - 1) << (p % kLanes));
-          p += count;
-        }
+  // Words of consecutive columns, the first of which is (padded) column `start`, to the planes of their phases.
+  void spread(const uint32_t* words, int64_t count, int64_t start, uint32_t* row) const {
+    if (s_.stride_w == 1) {
+      std::copy_n(words, count, row + start);
+      return;
     }
-    if (corrections_.table.empty()) return;
-    classes.assign(groups * kLanes, 0);
-    const int32_t* column = corrections_.columns.class_of.data() + u.column;
-    for (int64_t r = 0; r < u.rows; ++r) {
-      const int32_t row = corrections_.rows.class_of[u.row + r] * static_cast<int32_t>(corrections_.columns.outside.size());
-      int32_t* to = classes.data() + r * pitch;
-      for (int64_t c = 0; c < u.columns; ++c) to[c] = row + column[c];
+    for (int64_t remainder = 0; remainder < s_.stride_w; ++remainder) {
+      if (wide_.index[remainder] < 0) continue;
+      uint32_t* to = row + wide_.index[remainder] * plane_;
+      int64_t i = (remainder - start) % s_.stride_w;
+      if (i < 0) i += s_.stride_w;
+      for (int64_t at = (start + i) / s_.stride_w; i < count; i += s_.stride_w) to[at++] = words[i];
     }
   }
 
@@ -186,13 +216,17 @@ class Convolution {
   const Shape& s_;
   const float* x_;
   Strides xs_;
-  const PackedWeight& weight_;
+  const std::vector<uint32_t>& weights_;
+  const Triples& triples_;
   const Corrections& corrections_;
   const float* shift_;
   const Finish& finish_;
   float* out_;
   Strides os_;
+  uint64_t id_;
   Phases high_, wide_;
+  int64_t pitch_, plane_;
+  std::vector<int32_t> offsets_;
 };
 
 bool dense(const Strides& strides, int64_t h, int64_t w) {
@@ -201,24 +235,21 @@ bool dense(const Strides& strides, int64_t h, int64_t w) {
 
 }  // namespace
 
-bool suits_planar(const Kernels& kernels, const Shape& shape, const Strides& x, const Finish& finish, const Strides& out,
+bool suits_planar(const Kernels& kernels, const Shape& s, const Strides& x, const Finish& finish, const Strides& out,
                   const Corrections& corrections) {
-  if (!kernels.product_lanes || shape.groups != 1 || !finish.bias_early()) return false;
-  if (!dense(x, shape.h, shape.w) || !dense(out, shape.out_h(), shape.out_w())) return false;
+  if (!kernels.product_lanes || s.groups != 1 || !finish.bias_early()) return false;
+  if (!dense(x, s.h, s.w) || !dense(out, s.out_h(), s.out_w())) return false;
   if (!corrections.table.empty() && corrections.by_channel.empty()) return false;
-  const Shape s = flattened(shape);
-  const int64_t pitch = s.out_h() == 1 ? s.out_w() : divide_up((s.out_w() - 1) * s.stride_w + (s.kw - 1) * s.dilation_w + 1, s.stride_w);
-  const int64_t positions = (s.out_h() - 1) * pitch + s.out_w();
-  const int64_t lanes = divide_up(positions, kLanes) * kLanes;
-  return static_cast<double>(s.out_h() * s.out_w()) >= kLeastUse * static_cast<double>(lanes);
+  const int64_t outputs = s.out_h() * s.out_w(), lanes = divide_up(outputs, kLanes) * kLanes;
+  return static_cast<double>(outputs) >= kLeastUse * static_cast<double>(lanes);
 }
 
 void convolve_planar(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
-                     const PackedWeight& weight, const Corrections& corrections, const float* shift,
-                     const Finish& finish, float* out, Strides out_strides, const Threads& threads) {
+                     const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+                     const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads) {
   const Shape s = flattened(shape);
   if (s.h != shape.h) x_strides.h = out_strides.h = s.w;
-  Convolution(kernels, s, x, x_strides, weight, corrections, shift, finish, out, out_strides).run(threads);
+  Convolution(kernels, s, x, x_strides, weights, triples, corrections, shift, finish, out, out_strides).run(threads);
 }
 
 }  // namespace bibench

@@ -4,6 +4,7 @@
 
 #include "borders.h"
 #include "convolution.h"
+#include "triples.h"
 
 namespace bibench {
 
@@ -11,9 +12,9 @@ namespace bibench {
 bool suits_planar(const Kernels& kernels, const Shape& shape, const Strides& x, const Finish& finish, const Strides& out,
                   const Corrections& corrections);
 
-// As `convolve`.
+// As `convolve`, with the weights arranged for the triples.
 void convolve_planar(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
-                     const PackedWeight& weight, const Corrections& corrections, const float* shift,
-                     const Finish& finish, float* out, Strides out_strides, const Threads& threads);
+                     const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+                     const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads);
 
 }  // namespace bibench

@@ -12,16 +12,19 @@ void product(const uint32_t* const* bases, int pixels, const uint32_t* weights, 
 }
 #endif
 
-constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks,
+constexpr Kernels table(const char* name, int tile_pixels, int tile_blocks, bool triples = false,
                         decltype(Kernels::product_planes) product_planes = nullptr,
+                        decltype(Kernels::gather_lanes) gather_lanes = nullptr,
                         decltype(Kernels::product_lanes) product_lanes = nullptr) {
   return {
       .name = name,
       .tile_pixels = tile_pixels,
       .tile_blocks = tile_blocks,
+      .triples = triples,
       .product_xor = product<Xor>,
       .product_and = product<And>,
       .product_planes = product_planes,
+      .gather_lanes = gather_lanes,
       .product_lanes = product_lanes,
       .transpose = transpose,
       .pack_rows = pack_rows,

@@ -57,9 +57,9 @@ class BinaryConv {
     const std::vector<float> shift = shift_of(call, kThreshold, s.c);
     float* y = call.output(sizes);
     if (s.n == 0) return;
-    const std::shared_ptr<const Plan> plan = depthwise_ ? nullptr : plan_of(s);
-    const Threads threads = call.threads();
     const Kernels& k = current_kernels();
+    const std::shared_ptr<const Plan> plan = depthwise_ ? nullptr : plan_of(k, s);
+    const Threads threads = call.threads();
     std::vector<float> pixels;
     if (activation_scale_ == "spatial") {
       pixels = spatial_means(k, s, x.data, threads);
@@ -118,10 +118,10 @@ class BinaryConv {
     return s;
   }
 
-  // Made when a new size comes. A table of corrections of this size belongs to no real layer.
-  std::shared_ptr<const Plan> plan_of(const Shape& s) const {
+  // Made when a new size comes, or other kernels are chosen. A table of corrections of this size belongs to no real layer.
+  std::shared_ptr<const Plan> plan_of(const Kernels& k, const Shape& s) const {
     const std::lock_guard lock(cache_->mutex);
-    if (cache_->plan && cache_->h == s.h && cache_->w == s.w) return cache_->plan;
+    if (cache_->plan && cache_->kernels == &k && cache_->h == s.h && cache_->w == s.w) return cache_->plan;
     const bool padded = s.top || s.bottom || s.left || s.right;
     if (padded && s.pad_value != 1) {
       const double rows = static_cast<double>(std::min(s.out_h(), 2 * s.kh + 1));
@@ -132,13 +132,14 @@ class BinaryConv {
       place_.check(work + search < 1e9, "pads", "a border of reasonable size for kernel_shape " + text({s.kh, s.kw}),
                    text({s.top, s.left, s.bottom, s.right}));
     }
-    cache_->plan = make_plan(s, weight_);
-    cache_->h = s.h, cache_->w = s.w;
+    cache_->plan = make_plan(k, s, weight_);
+    cache_->kernels = &k, cache_->h = s.h, cache_->w = s.w;
     return cache_->plan;
   }
 
   struct Cache {
     std::mutex mutex;
+    const Kernels* kernels = nullptr;
     int64_t h = 0, w = 0;
     std::shared_ptr<const Plan> plan;
   };

@@ -21,7 +21,7 @@ class BinaryLinear {
     check_bits(place_, weight, shape_.c);
     shape_.co = weight.sizes[0];
     weight_ = pack_weight(shape_, weight.data);
-    plan_ = make_plan(shape_, weight_);
+    plan_ = make_plan(current_kernels(), shape_, weight_);
   }
 
   void compute(const Call& call) const {
