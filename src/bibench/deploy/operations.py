@@ -6,6 +6,7 @@ They compute with the layers' own functions, so they equal the training graph bi
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -73,7 +74,48 @@ def _finish(y: Tensor, x: Tensor, spec: LayerSpec, factor: Tensor | None, form: 
     return y if bias is None else y + spec.per_output(bias)
 
 
-@torch.library.custom_op("bibench::binary_conv", mutates_args=())
+def _operator(name: str, shape: Callable[..., Sequence[int]]) -> Callable[[Callable[..., Tensor]], Any]:
+    """Registers a function as ``torch.ops.bibench.NAME``, whose result has this `shape` for its arguments by name."""
+
+    def register(function: Callable[..., Tensor]) -> Any:
+        signature = inspect.signature(function)
+        operator = torch.library.custom_op(f"bibench::{name}", function, mutates_args=())
+
+        @operator.register_fake
+        def _(x: Tensor, *others: Any, **named: Any) -> Tensor:
+            return x.new_empty(tuple(shape(**signature.bind(x, *others, **named).arguments)))
+
+        return operator
+
+    return register
+
+
+def _conv_shape(
+    x: Tensor,
+    weight: Tensor,
+    kernel_shape: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+    **_: Any,
+) -> Sequence[int]:
+    axes = len(kernel_shape)
+    outputs = [
+        (x.shape[2 + i] + pads[i] + pads[i + axes] - dilations[i] * (kernel_shape[i] - 1) - 1) // strides[i] + 1
+        for i in range(axes)
+    ]
+    return (x.shape[0], weight.shape[0], *outputs)
+
+
+def _linear_shape(x: Tensor, weight: Tensor, **_: Any) -> Sequence[int]:
+    return (*x.shape[:-1], weight.shape[0])
+
+
+def _attention_shape(q: Tensor, v: Tensor, **_: Any) -> Sequence[int]:
+    return (*q.shape[:-1], v.shape[-1])
+
+
+@_operator("binary_conv", _conv_shape)
 def binary_conv(
     x: Tensor,
     weight: Tensor,
@@ -102,34 +144,7 @@ def binary_conv(
     return _finish(y, x, spec, factor, activation_scale, bias)
 
 
-@binary_conv.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    rows: Tensor | None,
-    columns: Tensor | None,
-    kernel_shape: Sequence[int],
-    strides: Sequence[int],
-    pads: Sequence[int],
-    dilations: Sequence[int],
-    group: int,
-    pad_value: int,
-    channels: int,
-    activation_scale: str,
-    layer: str,
-) -> Tensor:
-    axes = len(kernel_shape)
-    outputs = [
-        (x.shape[2 + i] + pads[i] + pads[i + axes] - dilations[i] * (kernel_shape[i] - 1) - 1) // strides[i] + 1
-        for i in range(axes)
-    ]
-    return x.new_empty((x.shape[0], weight.shape[0], *outputs))
-
-
-@torch.library.custom_op("bibench::binary_linear", mutates_args=())
+@_operator("binary_linear", _linear_shape)
 def binary_linear(
     x: Tensor,
     weight: Tensor,
@@ -145,31 +160,12 @@ def binary_linear(
     return _finish(y, x, spec, scale, activation_scale, bias)
 
 
-@binary_linear.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    scale: Tensor | None,
-    bias: Tensor | None,
-    threshold: Tensor | None,
-    channels: int,
-    activation_scale: str,
-    layer: str,
-) -> Tensor:
-    return x.new_empty((*x.shape[:-1], weight.shape[0]))
-
-
-@torch.library.custom_op("bibench::binary_attention", mutates_args=())
+@_operator("binary_attention", _attention_shape)
 def binary_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
     attended = booleanize(binary_scores(q, k), strict=strict)  # 1/√d moves no sign
     if mask is not None:
         attended = attended.masked_fill(~mask, 0)
     return binary_context(attended, v)
-
-
-@binary_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
-    return v.new_empty((*q.shape[:-1], v.shape[-1]))
 
 
 def stem_conv(
