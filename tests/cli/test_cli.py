@@ -363,6 +363,7 @@ class TestErrors:
         [
             (("--rerun", "everything"), "--rerun must be one of missing, failed, stale, all; got 'everything'"),
             (("--device", "cuda:77"), "--device cuda:77: this machine has cpu"),
+            (("--device", "cuda:0,1"), "--device cuda:0,1: a cell trains on one device; name one of them, or"),
             (("--device", "abacus"), "--device abacus: this machine has cpu"),
             (("--workers", "0"), "Invalid value for '--workers'"),
             (("--operator", "bnn"), "No such option: --operator"),

@@ -213,3 +213,35 @@ class TestAll:
         op = bibench.OPERATORS[name](SPEC, bits=8).eval()
         x = torch.linspace(-1, 1, 1000).bfloat16()
         assert torch.equal(op.quantize_activation(x), op.quantize_activation(x.float()))
+
+    @pytest.mark.parametrize("profile", ["default", "original"])
+    @pytest.mark.parametrize("bits", BITS)
+    @pytest.mark.parametrize("kind", ["linear", "conv"])
+    def test_integers_and_one_factor_are_what_is_left_at_inference(
+        self, name: str, kind: str, bits: int, profile: str
+    ) -> None:
+        """The layer is scale · Σ w·a + bias over whole w and a below 2^k, a whole steps of the activations apart."""
+        torch.manual_seed(0)
+        layer = nn.Linear(12, 5) if kind == "linear" else nn.Conv2d(3, 5, 3, stride=2, padding=1)
+        x = torch.randn(8, 12) if kind == "linear" else torch.randn(8, 3, 7, 7)
+        model = nn.Sequential(layer).double()
+        bibench.binarize(model, name, example_inputs=x.double(), keep=(), bits=bits, profile=profile)
+        model(x.double())  # the first batch in training sets steps and bounds
+        (layer,) = model.eval()
+        with torch.no_grad():
+            form = layer.operator.inference_form(layer.weight)
+            weight = form.weight.round()
+            assert torch.allclose(weight, form.weight, atol=1e-9) and weight.abs().max() < 2**bits
+            of_weights = layer.operator.quantize_weight(layer.weight).abs().sum() / weight.abs().sum()
+            assert form.channel_scale.unique().numel() == 1
+            a = layer.operator.quantize_activation(x.double()) / (form.channel_scale[0] / of_weights)
+            assert torch.allclose(a, a.round(), atol=1e-6) and a.abs().max() < 2**bits
+            steps = (a - a.min()) * (form.channel_scale[0] / of_weights) / form.activation_step
+            assert torch.allclose(steps, steps.round(), atol=1e-6) and steps.round().max() < 2**bits
+            if kind == "linear":
+                y = nn.functional.linear(a.round(), weight)
+            else:
+                y = nn.functional.conv2d(a.round(), weight, stride=2, padding=1)
+            shape = (-1, 1, 1) if kind == "conv" else (-1,)
+            expected = y * form.channel_scale.reshape(shape) + layer.bias.reshape(shape)
+            assert torch.allclose(layer(x.double()), expected, rtol=1e-9, atol=1e-9)

@@ -77,6 +77,11 @@ def check_device(device: str) -> None:
 
     if device == "auto":
         return
+    if "," in device:
+        raise BiBenchError(
+            f"--device {device}: a cell trains on one device; name one of them, or leave it out: "
+            "as many --workers take the GPUs in turns, a cell each"
+        )
     kind, _, index = device.partition(":")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
