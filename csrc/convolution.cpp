@@ -106,13 +106,13 @@ struct Cut {
 struct Scratch {
   uint64_t owner = 0;  // the convolution whose input is packed here; 0 while that is incomplete
   int64_t image = 0, images = 0, first = 0, rows = 0;
-  std::vector<uint32_t> bits;
+  std::vector<uint32_t> bits, line;
   std::vector<const uint32_t*> bases;
   std::vector<const int32_t*> corrected;
   std::vector<float> staged;
 
   void trim() {
-    const size_t bytes = bits.capacity() * 4 + (bases.capacity() + corrected.capacity()) * 8 + staged.capacity() * 4;
+    const size_t bytes = (bits.capacity() + line.capacity()) * 4 + (bases.capacity() + corrected.capacity()) * 8 + staged.capacity() * 4;
     if (bytes > kKeptBytes) *this = Scratch();
   }
 };
@@ -208,6 +208,7 @@ class Convolution {
 
   void pack(int64_t image, int64_t in_first, int64_t in_rows, uint32_t* target) const {
     const int64_t tap_words = s_.tap_words();
+    if (xs_.c != 1 && s_.groups == 1 && xs_.h == s_.w) return pack_planes(image, in_first, in_rows, target);
     for (int64_t r = 0; r < in_rows; ++r) {
       const int64_t y = in_first + r - s_.top;
       if (y < 0 || y >= s_.h) continue;
@@ -229,6 +230,26 @@ class Convolution {
       }
       take_parities(target + r * plan_.row_words);
     }
+  }
+
+  // Rows that lie together in memory are packed together.
+  void pack_planes(int64_t image, int64_t in_first, int64_t in_rows, uint32_t* target) const {
+    const int64_t top = std::max<int64_t>(0, in_first - s_.top), bottom = std::min(s_.h, in_first + in_rows - s_.top);
+    if (top >= bottom) return;
+    auto& line = scratch.line;
+    line.resize((bottom - top) * s_.w);
+    target += (top - (in_first - s_.top)) * plan_.row_words;
+    for (int64_t t = 0; t < s_.tap_words(); ++t) {
+      const int64_t channel = t * kWordBits;
+      const int channels = static_cast<int>(std::min<int64_t>(kWordBits, s_.c - channel));
+      k_.pack_plane(x_ + image * xs_.n + top * xs_.h + channel * xs_.c, shift_ ? shift_ + channel : nullptr, channels,
+                    xs_.c, static_cast<int64_t>(line.size()), line.data(), 1);
+      for (int64_t y = 0; y < bottom - top; ++y) {
+        uint32_t* words = target + y * plan_.row_words + s_.left * plan_.pixel_words + t;
+        for (int64_t i = 0; i < s_.w; ++i) words[i * plan_.pixel_words] = line[y * s_.w + i];
+      }
+    }
+    for (int64_t y = 0; y < bottom - top; ++y) take_parities(target + y * plan_.row_words);
   }
 
   // What the threes need, in a packed row.

@@ -33,7 +33,9 @@ struct And {
   __asm__("" : "+v"(sum));
 }
 
-__mmask16 first(int64_t count) { return count >= 16 ? 0xffff : static_cast<__mmask16>((1u << count) - 1); }
+__mmask16 first(int64_t count) {
+  return count >= 16 ? 0xffff : count <= 0 ? 0 : static_cast<__mmask16>((1u << count) - 1);
+}
 
 // Turns counts into values while they are in registers. Where there is no scale it is 1, where there is no bias -0,
 // which change no value.
@@ -523,7 +525,7 @@ template <int V, bool shifted>
     const __m512i bit = _mm512_set1_epi32(static_cast<int>(kBits.of[c]));
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      __m512 value = V == 1 ? _mm512_maskz_loadu_ps(mask[v], x) : _mm512_loadu_ps(x + v * kLanes);
+      __m512 value = _mm512_maskz_loadu_ps(mask[v], x + v * kLanes);
       // So many planes are more than the processor's own prefetching follows.
       _mm_prefetch(reinterpret_cast<const char*>(x + (V + v) * kLanes), _MM_HINT_T0);
       if (shifted) value = _mm512_add_ps(value, _mm512_set1_ps(shift[c]));
@@ -560,7 +562,13 @@ void pack_plane(const float* x, const float* shift, int channels, int64_t stride
   int64_t p = 0;
   for (; p + V * kLanes <= pixels; p += V * kLanes)
     pack_piece<V>(x + p, shift, channels, stride, V * kLanes, words + p * step, step);
-  for (; p < pixels; p += kLanes) pack_piece<1>(x + p, shift, channels, stride, pixels - p, words + p * step, step);
+  const int64_t left = pixels - p;
+  if (left > 2 * kLanes)
+    pack_piece<4>(x + p, shift, channels, stride, left, words + p * step, step);
+  else if (left > kLanes)
+    pack_piece<2>(x + p, shift, channels, stride, left, words + p * step, step);
+  else if (left > 0)
+    pack_piece<1>(x + p, shift, channels, stride, left, words + p * step, step);
 }
 
 int64_t probe(int64_t rounds, uint32_t* sink) {

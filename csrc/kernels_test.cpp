@@ -240,6 +240,7 @@ Shape shape() {
   const int64_t high = (s.kh - 1) * s.dilation_h + 1 - s.top - s.bottom;
   const int64_t wide = (s.kw - 1) * s.dilation_w + 1 - s.left - s.right;
   s.h = std::max<int64_t>(1, high) + between(0, 8), s.w = std::max<int64_t>(1, wide) + between(0, 24);
+  if (kind == 4) s.h += between(0, 24), s.n = 1;  // large enough for several units
   if (kind == 3) s.h = s.w = s.kh = s.kw = 1, s.n = between(1, 40);  // a matrix product
   return s;
 }
@@ -259,6 +260,14 @@ void check_bits(const Shape& s, const Floats& w, const Strides& ws, const Packed
   if (!is_depthwise(s)) return;
   const DepthwiseWeight a = pack_depthwise(s, bits.data()), b = pack_depthwise(s, w.data(), ws);
   if (a.by_channel != b.by_channel || a.by_tap != b.by_tap) fail("depthwise weights from bits");
+}
+
+// A host program that runs the units of a loop one by one on this thread, which may keep what it has between them.
+Threads one_by_one() {
+  const auto run = [](void*, int64_t count, void (*body)(void*, int64_t, int64_t), void* context) {
+    for (int64_t i = 0; i < count; ++i) body(context, i, i + 1);
+  };
+  return Threads(static_cast<int>(between(2, 8)), run, nullptr);
 }
 
 void check_convolution(const Kernels& k) {
@@ -307,7 +316,7 @@ void check_convolution(const Kernels& k) {
   }
   const PackedWeight packed = pack_weight(k, s, w.data(), ws);
   const auto plan = coin() ? make_plan(k, s, packed) : nullptr;
-  convolve(k, s, x.data(), xs, packed, b, f, out.data(), os, threads, plan.get());
+  convolve(k, s, x.data(), xs, packed, b, f, out.data(), os, coin() ? Threads(threads) : one_by_one(), plan.get());
   expect(out, wanted);
   check_bits(s, w, ws, packed);
 }

@@ -104,17 +104,18 @@ class BinaryConv {
   // The shape with this input, every size of it checked.
   Shape shape_of(const std::vector<int64_t>& x) const {
     Shape s = shape_;
-    place_.check(x.size() == axes_ + 2, "X", axes_ == 2 ? "shape (N, C, H, W)" : "shape (N, C, L)", text(x));
-    place_.check(x[1] == s.c, "X", std::to_string(s.c) + " channels", text(x));
+    const auto got = [&] { return text(x); };
+    place_.check(x.size() == axes_ + 2, "X", axes_ == 2 ? "shape (N, C, H, W)" : "shape (N, C, L)", got);
+    place_.check(x[1] == s.c, "X", [&] { return std::to_string(s.c) + " channels"; }, got);
     s.n = x[0], s.h = axes_ == 2 ? x[2] : 1, s.w = x[axes_ + 1];
     // Each is below 2^31, so no sum or product of two here overflows.
     const int64_t high = s.h + s.top + s.bottom - s.dilation_h * (s.kh - 1) - 1;
     const int64_t wide = s.w + s.left + s.right - s.dilation_w * (s.kw - 1) - 1;
-    place_.check(high >= 0 && wide >= 0, "X", "at least the filter's size with padding", text(x));
+    place_.check(high >= 0 && wide >= 0, "X", "at least the filter's size with padding", got);
     const double positions = static_cast<double>(s.h + s.top + s.bottom) * static_cast<double>(s.w + s.left + s.right);
     const double words = positions * static_cast<double>(s.groups * s.tap_words());
     constexpr double kLimit = static_cast<double>(int64_t{1} << 28);
-    place_.check(words < kLimit && positions < kLimit, "X", "fewer than 2^28 words in one padded image", text(x));
+    place_.check(words < kLimit && positions < kLimit, "X", "fewer than 2^28 words in one padded image", got);
     return s;
   }
 

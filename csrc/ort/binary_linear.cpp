@@ -26,8 +26,8 @@ class BinaryLinear {
 
   void compute(const Call& call) const {
     const Tensor<float> x = call.floats(kX, "X");
-    place_.check(!x.sizes.empty() && x.sizes.back() == shape_.c, "X", "shape (..., " + std::to_string(shape_.c) + ")",
-                 text(x.sizes));
+    place_.check(!x.sizes.empty() && x.sizes.back() == shape_.c, "X",
+                 [&] { return "shape (..., " + std::to_string(shape_.c) + ")"; }, [&] { return text(x.sizes); });
     std::vector<int64_t> sizes = x.sizes;
     sizes.back() = shape_.co;
     Shape s = shape_;

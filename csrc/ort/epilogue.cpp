@@ -26,13 +26,15 @@ Finish Ending::finish(const Call& call, const Places& places, int64_t channels,
   f.post_scale = call.vector(places.post_scale, "post_scale", channels);
   const Tensor<float> residual = call.floats(places.residual, "residual", true);
   if (residual)
-    call.place().check(residual.sizes == output, "residual", "the output's shape " + text(output), text(residual.sizes));
+    call.place().check(residual.sizes == output, "residual", [&] { return "the output's shape " + text(output); },
+                       [&] { return text(residual.sizes); });
   f.residual = residual.data;
   const Tensor<float> slope = call.floats(places.slope, "slope", true);
   f.activation = activation_;
   if (activation_ == Activation::kPrelu) {
     const bool fits = slope && slope.sizes.size() == 1 && (slope.sizes[0] == 1 || slope.sizes[0] == channels);
-    call.place().check(fits, "slope", "shape " + text({channels}) + " or (1)", slope ? text(slope.sizes) : "nothing");
+    call.place().check(fits, "slope", [&] { return "shape " + text({channels}) + " or (1)"; },
+                       [&] { return slope ? text(slope.sizes) : "nothing"; });
     f.slope = slope.data;
     f.slope_per_channel = slope.sizes[0] != 1;
   }

@@ -67,13 +67,14 @@ void Place::fail(const std::string& argument, const std::string& expected, const
 
 int64_t checked_size(const Place& place, const char* argument, const std::vector<int64_t>& sizes) {
   constexpr int64_t kMost = int64_t{1} << 40;
+  const auto got = [&] { return text(sizes); };
   int64_t product = 1;
   for (const int64_t s : sizes) {
-    place.check(s >= 0 && s < int64_t{1} << 31, argument, "sizes from 0 to 2^31 - 1", text(sizes));
+    place.check(s >= 0 && s < int64_t{1} << 31, argument, "sizes from 0 to 2^31 - 1", got);
     if (s == 0) return 0;
   }
   for (const int64_t s : sizes) {
-    place.check(product <= kMost / s, argument, "at most 2^40 values", text(sizes));
+    place.check(product <= kMost / s, argument, "at most 2^40 values", got);
     product *= s;
   }
   return product;
@@ -203,10 +204,8 @@ Tensor<float> Node::constant_floats(size_t index, const char* name) const { retu
 
 template <class T>
 Tensor<T> Call::tensor(size_t index, const char* name, ElementType type, bool optional) const {
-  size_t count = 0;
-  require(api_, api_.input_count(context_, &count));
   const Value* value = nullptr;
-  if (index < count) require(api_, api_.input(context_, index, &value));
+  if (index < inputs_) require(api_, api_.input(context_, index, &value));
   Tensor<T> result;
   if (!value) {
     place_.check(optional, name, "a tensor", "nothing");
@@ -228,7 +227,8 @@ Tensor<bool> Call::booleans(size_t index, const char* name) const { return tenso
 const float* Call::vector(size_t index, const char* name, int64_t size) const {
   const Tensor<float> values = floats(index, name, true);
   if (!values) return nullptr;
-  place_.check(values.sizes == std::vector<int64_t>{size}, name, "shape " + text({size}), text(values.sizes));
+  place_.check(values.sizes.size() == 1 && values.sizes[0] == size, name, [=] { return "shape " + text({size}); },
+               [&] { return text(values.sizes); });
   return values.data;
 }
 

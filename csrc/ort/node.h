@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace bibench::ort {
@@ -26,8 +27,21 @@ struct Place {
   std::string op, node;
 
   [[noreturn]] void fail(const std::string& argument, const std::string& expected, const std::string& got) const;
-  void check(bool condition, const std::string& argument, const std::string& expected, const std::string& got) const {
-    if (!condition) fail(argument, expected, got);
+  // `expected` and `got` are words or functions that make them: where a kernel runs, a check that passes makes none.
+  template <class Expected, class Got>
+  void check(bool condition, const char* argument, const Expected& expected, const Got& got) const {
+    if (condition) [[likely]]
+      return;
+    fail(argument, words(expected), words(got));
+  }
+
+ private:
+  template <class Words>
+  static std::string words(const Words& words) {
+    if constexpr (std::is_invocable_v<Words>)
+      return words();
+    else
+      return words;
   }
 };
 
@@ -80,7 +94,9 @@ class Node {
 // Inputs and outputs, while a kernel runs.
 class Call {
  public:
-  Call(const Api& api, KernelContext* context, const Place& place) : api_(api), context_(context), place_(place) {}
+  Call(const Api& api, KernelContext* context, const Place& place) : api_(api), context_(context), place_(place) {
+    require(api, api.input_count(context, &inputs_));
+  }
 
   Tensor<float> floats(size_t index, const char* name, bool optional = false) const;
   Tensor<bool> booleans(size_t index, const char* name) const;  // optional
@@ -98,6 +114,7 @@ class Call {
   const Api& api_;
   KernelContext* context_;
   const Place& place_;
+  size_t inputs_ = 0;
 };
 
 // The number of values, or a problem where it is beyond what memory can hold.
