@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -242,12 +243,16 @@ void elementwise(int64_t size, int threads, Body&& body) {
   });
 }
 
-void sign(const Array& x, const Output& out, int threads) {
+bool sign(const Array& x, const Output& out, float limit, int threads) {
   const int64_t size = same_memory(x, out, "x and out");
   const Kernels& k = kernels();
   const float* from = x.data();
   float* to = out.data();
-  elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign(from + i, to + i, n); });
+  std::atomic<bool> within{true};
+  elementwise(size, threads, [&](int64_t i, int64_t n) {
+    if (!k.sign(from + i, to + i, n, limit)) within.store(false, std::memory_order_relaxed);
+  });
+  return within.load();
 }
 
 void sign_sine(const Array& x, float amount, const Output& out, int threads) {
@@ -341,7 +346,7 @@ void normalize_backward(const Array& grad, const Array& x, const Array& stats, c
   });
 }
 
-void sign_scaled(const Array& x, const Array& scale, const Output& out, int threads) {
+bool sign_scaled(const Array& x, const Array& scale, const Output& out, float limit, int threads) {
   check(x.ndim() == 2, "x must be a matrix");
   const int64_t rows = x.shape(0), n = x.shape(1);
   check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
@@ -350,9 +355,13 @@ void sign_scaled(const Array& x, const Array& scale, const Output& out, int thre
   const float* from = x.data();
   float* to = out.data();
   nb::gil_scoped_release release;
+  std::atomic<bool> within{true};
   over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) k.sign_scaled(from + r * n, factors[r], to + r * n, n);
+    bool all = true;
+    for (int64_t r = begin; r < end; ++r) all &= k.sign_scaled(from + r * n, factors[r], to + r * n, n, limit);
+    if (!all) within.store(false, std::memory_order_relaxed);
   });
+  return within.load();
 }
 
 // What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
@@ -434,6 +443,46 @@ void sign_shifted(const Array& x, const Array& shift, const Output& out, int thr
   over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) k.sign_shifted(from + r * n, row, to + r * n, n);
   });
+}
+
+// The rows are pixels, the columns channels.
+void sign_shifted_rows(const Array& x, const Array& shift, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float *from = x.data(), *values = channel_values(shift, n, "shift");
+  const Kernels& k = kernels();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    k.sign_shifted_rows(from + begin * n, values, end - begin, n, to + begin * n);
+  });
+}
+
+void approx_sign_shifted_rows(const Array& grad, const Array& x, const Array& shift, const Output& out,
+                              const Output& total, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(rows >= 1, "x must have rows");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(total, 1, n, "total");
+  const float *g = grad.data(), *v = x.data(), *values = channel_values(shift, n, "shift");
+  float *to = out.data(), *sums = total.data();
+  const Kernels& k = kernels();
+  constexpr int64_t kPart = 1 << 9;  // a power of two: sums over parts, added, are those over all rows in order
+  const int64_t parts = (rows + kPart - 1) / kPart;
+  nb::gil_scoped_release release;
+  std::vector<float> part_sums(parts * n);
+  const int used = static_cast<int>(std::clamp<int64_t>(rows * n >> 15, 1, std::max(1, threads)));
+  bibench::parallel_for(parts, used, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(kPart / 8 * n);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t start = p * kPart * n;
+      k.approx_sign_shifted_rows(g + start, v + start, values, std::min(kPart, rows - p * kPart), n, to + start,
+                                 part_sums.data() + p * n, buffer.data());
+    }
+  });
+  k.sum_neighbours(part_sums.data(), parts, n, sums);
 }
 
 void approx_sign_rows(const Array& grad, const Array& x, const Output& out, float eps, float deviation, bool centre,
@@ -573,6 +622,10 @@ NB_MODULE(_core, m) {
         "threads"_a, "out = grad * max(0, 2 - 2|x + shift|), total = sum over rows of out.");
   m.def("sign_shifted", &sign_shifted, "x"_array, "shift"_array, "out"_array, "threads"_a,
         "out = +1 where x + shift >= 0, else -1; the shift has a value for each column.");
+  m.def("sign_shifted_rows", &sign_shifted_rows, "x"_array, "shift"_array, "out"_array, "threads"_a,
+        "The same of a vector of shifts, whatever the number of rows.");
+  m.def("approx_sign_shifted_rows", &approx_sign_shifted_rows, "grad"_array, "x"_array, "shift"_array, "out"_array,
+        "total"_array, "threads"_a, "approx_sign_shifted of a vector of shifts; the sums are over all rows, in their order.");
   m.def("approx_sign_rows", &approx_sign_rows, "grad"_array, "x"_array, "out"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "grad * max(0, 2 - 2|s|), s the scaled rows of x, and from there the gradient of x.");
   m.def("mean_magnitudes", &mean_magnitudes, "x"_array, "out"_array, "threads"_a, "Mean of |x| over each row.");
@@ -584,11 +637,12 @@ NB_MODULE(_core, m) {
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
   m.def("count_only", &count_only, "pixels"_a, "channels"_a, "words"_a, "repeats"_a,
         "Counts for packed operands, without packing or layout. For benchmarks.");
-  m.def("sign_scaled", &sign_scaled, "x"_array, "scale"_array, "out"_array, "threads"_a,
-        "Rows of out = scale where x >= 0, else -scale.");
+  m.def("sign_scaled", &sign_scaled, "x"_array, "scale"_array, "out"_array, "limit"_a, "threads"_a,
+        "Rows of out = scale where x >= 0, else -scale. Returns whether |x| <= limit everywhere.");
   m.def("matmul", &matmul, "a"_array, "b"_array, "out"_array, "mask"_a, "threads"_a,
         "out = sign(a) @ sign(b)^T over the last two axes, or a @ sign(b) when `mask`, for a of zeros and ones.");
-  m.def("sign", &sign, "x"_array, "out"_array, "threads"_a, "out = +1 where x >= 0, else -1.");
+  m.def("sign", &sign, "x"_array, "out"_array, "limit"_a, "threads"_a,
+        "out = +1 where x >= 0, else -1. Returns whether |x| <= limit everywhere.");
   m.def(
       "ste",
       [](const Array& grad, const Array& x, const Output& out, float clip, int threads) {

@@ -11,8 +11,10 @@ from torch import Tensor
 from bibench import native
 from bibench.products import product_gradients, sign_gradients
 from bibench.rows import (
+    channel_sums,
     fold_first,
     in_order_of,
+    is_channels_last,
     rescale_kept_gradients,
     scaled_signs,
     shifted_gradients,
@@ -20,7 +22,7 @@ from bibench.rows import (
     times_pixels,
 )
 from bibench.spec import LayerSpec
-from bibench.surrogate import Surrogate, sign
+from bibench.surrogate import Surrogate, sign_and_pass
 
 
 def fused_product(
@@ -116,12 +118,12 @@ class FusedSigns(torch.autograd.Function):
         grad_u = grad_shift = None
         plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
         if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
-            w = sign(u) if scale is None else scaled_signs(u, scale)
+            w, all_of_u = sign_and_pass(u, for_u) if scale is None else scaled_signs(u, scale, for_u)
             padded, padding = spec.padded(shifted_signs(x, shift))
             grad_x, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, ctx.dtype)
             if grad_x is not None:
                 grad_x, grad_shift = shifted_gradients(spec.unpadded(grad_x, x), x, shift, for_x)
-            if grad_u is not None:
+            if grad_u is not None and not all_of_u:
                 grad_u = for_u.backward(grad_u, u, own=True)
             return grad_x, grad_u, grad_shift, *(None,) * 5
         if grad is not None:
@@ -129,7 +131,7 @@ class FusedSigns(torch.autograd.Function):
             through, grad_u, _ = sign_gradients(grad, v, u, scale, spec, ctx.estimators, (*wanted, False), ctx.dtype)
             grad_v = through if grad_v is None or through is None else grad_v + through
         if shift is not None and grad_v is not None:
-            grad_shift = fold_first(grad_v)[0]
+            grad_shift = channel_sums(grad_v, is_channels_last(x)).view(shift.shape)
         return grad_v, grad_u, grad_shift, *(None,) * 5
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench import native
+from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
 from bibench.products import SignProduct, exact, scaled_product
@@ -69,7 +70,7 @@ class BinaryLayer(nn.Module):
         estimators = (op.activation_estimator, op.weight_estimator)
         values = (op.activation(x), op.weight(self.weight), scale)
         v, u, scale = (None if t is None else exact(t) for t in values)
-        y: Tensor = SignProduct.apply(v, u, scale, spec, estimators, self.backward_dtype, by_product_rule)
+        y: Tensor = apply(SignProduct, v, u, scale, spec, estimators, self.backward_dtype, by_product_rule)
         return y
 
     def _fused(self, x: Tensor) -> Tensor | None:
@@ -80,13 +81,15 @@ class BinaryLayer(nn.Module):
         if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
             return None
         shift, cls = op.activation_shift(), type(op)
+        if shift is not None and shift.shape != (spec.in_channels, 1, 1):
+            return None
         factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
         if shift is None and not factors:
             return None
         scale = op.scale(self.weight)
         if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
             return None
-        u, shift = op.weight(self.weight), None if shift is None else shift.expand(x.shape[1:])
+        u = op.weight(self.weight)
         sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
         # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
         shape = (len(x), spec.out_channels, *sizes)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from bibench import native
+from bibench.functions import apply, eager
 from bibench.rows import filter_scale_gradients, scaled_signs
 from bibench.spec import LayerSpec, convolve, without_autocast
-from bibench.surrogate import Surrogate, binarize, sign
+from bibench.surrogate import Surrogate, binarize, sign, sign_and_pass
 
 
 def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype: torch.dtype | None = None) -> Tensor:
@@ -20,7 +21,7 @@ def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward_dtype:
     up to 2^24 terms, and not in 16 bits.
     """
     padded, padding = spec.padded(exact(activation))
-    return ScaledProduct.apply(padded, exact(weight), None, spec, padding, backward_dtype)
+    return apply(ScaledProduct, padded, exact(weight), None, spec, padding, backward_dtype)
 
 
 def scaled_product(
@@ -44,17 +45,17 @@ def scaled_product(
     padded, padding = spec.padded(exact(activation))
     weight = exact(weight)
     if scale_first and scale is not None:
-        weight, scale = _ScaledFilters.apply(weight, scale), None
-    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward_dtype)
+        weight, scale = apply(_ScaledFilters, weight, scale), None
+    return apply(ScaledProduct, padded, weight, scale, spec, padding, backward_dtype)
 
 
+@eager
 class _ScaledFilters(torch.autograd.Function):
     """Filters times the scale, by which the gradient is not multiplied."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(w: Tensor, scale: Tensor) -> Tensor:
         return _scaled_filters(w, scale)
 
@@ -75,13 +76,13 @@ def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
     return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
 
 
+@eager
 class ScaledProduct(torch.autograd.Function):
     """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(
         a: Tensor,
         w: Tensor,
@@ -106,6 +107,7 @@ class ScaledProduct(torch.autograd.Function):
         return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
 
 
+@eager
 class SignProduct(torch.autograd.Function):
     """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
 
@@ -117,7 +119,6 @@ class SignProduct(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(
         v: Tensor,
         u: Tensor,
@@ -166,19 +167,22 @@ def sign_gradients(
     if torch.is_grad_enabled():  # a second derivative: through the estimators too
         signs = binarize(u, for_u)
         a, w = binarize(v, for_v), _scaled_filters(signs, scale)
+        all_of_u = all_of_v = False
     else:
         signs = None
-        a, w = sign(v), sign(u) if scale is None else scaled_signs(u, scale)
+        a, all_of_v = sign_and_pass(v, for_v)
+        w, all_of_u = sign_and_pass(u, for_u) if scale is None else scaled_signs(u, scale, for_u)
     padded, padding = spec.padded(a)
     wanted = (needed[0], needed[1] or needed[2])
     grad_v, grad_u = product_gradients(grad, padded, w, spec, padding, wanted, dtype)
     grad_scale = None
     if grad_v is not None:
-        grad_v = for_v.backward(spec.unpadded(grad_v, v), v, own=True)
+        grad_v = spec.unpadded(grad_v, v)
+        grad_v = grad_v if all_of_v else for_v.backward(grad_v, v, own=True)
     if grad_u is not None:
         if scale is not None and by_product_rule:
             grad_u, grad_scale = filter_scale_gradients(grad_u, u, scale, signs)
-        grad_u = for_u.backward(grad_u, u, own=True)
+        grad_u = grad_u if all_of_u else for_u.backward(grad_u, u, own=True)
     return grad_v, grad_u, grad_scale
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -95,11 +96,14 @@ class LayerSpec:
 
         Symmetric zero padding is left to the convolution; everything else is padded here.
         """
-        sides = list(zip(self.padding[::2], self.padding[1::2], strict=True))[::-1]
-        symmetric = all(low == high for low, high in sides)
-        if self.padding_mode == "zeros" and self.pad_value == 0 and symmetric:
-            return x, tuple(low for low, _ in sides)
-        return self.pad(x, self.pad_value), (0,) * self.spatial_axes
+        left = self._left_to_convolution
+        return (self.pad(x, self.pad_value), (0,) * self.spatial_axes) if left is None else (x, left)
+
+    @cached_property
+    def _left_to_convolution(self) -> tuple[int, ...] | None:
+        """The padding per axis, first axis first, where a convolution of PyTorch can add it."""
+        low, high = self.padding[::2][::-1], self.padding[1::2][::-1]
+        return low if self.padding_mode == "zeros" and self.pad_value == 0 and low == high else None
 
     def unpadded(self, padded: Tensor, like: Tensor) -> Tensor:
         """The part of a tensor in the shape of `padded(like)` that belongs to `like`; constant borders only."""
@@ -163,6 +167,8 @@ def convolve(
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on the device of `x` keep their dtype; no device without autocast minds."""
+    if x.is_cpu and not torch.is_autocast_enabled("cpu"):  # most often so, and asked often
+        return nullcontext()
     kind = x.device.type
     known = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if known else nullcontext()

@@ -146,7 +146,7 @@ class Operator(Method, nn.Module):
     # -- the slots ---------------------------------------------------------------------------------
 
     def activation_shift(self) -> Tensor | None:
-        """What `activation` adds to the input, as ``spec.per_input`` shapes it; None for nothing."""
+        """What `activation` adds to the input, a value for each channel as ``spec.per_input`` shapes it; or None."""
         return None
 
     def activation(self, x: Tensor) -> Tensor:
