@@ -149,9 +149,15 @@ struct Kernels {
   void (*add_abs)(const float* x, int64_t n, float* out);
   // One row of n values; see elementwise.inl. The gradient passes where |out| < limit.
   void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
+  // What describes a row without making it; the signs of one that is centred; and, in place, the gradient of a filter
+  // whose centred sign is scaled by `scale`, of which the gradient is returned.
+  void (*describe_filter)(const float* x, int64_t n, const Normalization& how, float* buffer, float* stats);
+  void (*sign_centred)(const float* x, float centre, float scale, float* out, int64_t n);
+  float (*rectify_row)(float* grad, const float* x, const float* stats, float scale, int64_t n,
+                       const Normalization& how, float limit, float* buffer);
   void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,
                                  const Normalization& how, float limit, float* out, float* buffer);
-  // A row's gradient through scaling, sign and Bi-Real's polynomial.
+  // A row's gradient through scaling, sign and Bi-Real's polynomial; `out` may be `grad`.
   void (*approx_sign_row)(const float* grad, const float* x, int64_t n, const Normalization& how, float* out,
                           float* buffer);
   // The gradients of a filter's scale (returned) and, in place, of its signs; `buffer` has room for n / 2 + 1 values.

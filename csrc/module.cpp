@@ -1,6 +1,7 @@
 // The Python module bibench._core. Checks every argument before a kernel runs, and releases the GIL.
 
 #include "box.h"
+#include "centred.h"
 #include "convolution.h"
 #include "dispatch.h"
 #include "matmul.h"
@@ -143,7 +144,7 @@ Shape conv_shape(const Array& x, std::array<int64_t, 4> weight, std::array<int64
 void convolve(const Array& x, const Array& weight, const Output& out, std::array<int64_t, 2> stride,
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
               const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
-              const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
+              const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept, const MaybeArray& centres) {
   check(weight.ndim() == 4, "weight must have 4 axes, got " + shape_of(weight));
   std::array<int64_t, 4> sizes;
   for (size_t i = 0; i < 4; ++i) sizes[i] = weight.shape(i);
@@ -170,14 +171,19 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
     finish.kept = like_output(*kept, s.n, s, os, "kept");
   }
   check(!finish.gamma || !scale, "gamma takes the place of scale");
+  const float* centre_data = channel_values(centres, s.co, "centres");
   const Kernels& k = kernels();
   nb::gil_scoped_release release;
   if (bibench::is_depthwise(s)) {
-    bibench::convolve_depthwise(k, s, x.data(), xs, bibench::pack_depthwise(s, weight.data(), ws), shift_data, finish,
+    const std::vector<float> filters = centre_data ? bibench::centred(s, weight.data(), centre_data) : std::vector<float>();
+    const float* values = centre_data ? filters.data() : weight.data();
+    bibench::convolve_depthwise(k, s, x.data(), xs, bibench::pack_depthwise(s, values, ws), shift_data, finish,
                                 out.data(), os, threads);
     return;
   }
-  const bibench::PackedWeight packed = bibench::pack_weight(k, s, weight.data(), ws, threads);
+  const bibench::PackedWeight packed = centre_data
+                                           ? bibench::pack_centred(k, s, weight.data(), ws, centre_data, threads)
+                                           : bibench::pack_weight(k, s, weight.data(), ws, threads);
   bibench::convolve(k, s, x.data(), xs, packed, shift_data, finish, out.data(), os, threads);
 }
 
@@ -300,6 +306,18 @@ void over_rows(int64_t rows, int64_t n, int threads, Body&& body) {
 
 constexpr int64_t kStats = 4;
 
+// The sum over rows of the last of their statistics, folded as bibench.rows does.
+float folded_sum(const float* facts, int64_t rows) {
+  std::vector<float> sums(rows);
+  for (int64_t r = 0; r < rows; ++r) sums[r] = facts[r * kStats + 3];
+  for (int64_t size = rows; size > 1;) {
+    const int64_t half = (size + 1) / 2;
+    for (int64_t i = 0; i < size - half; ++i) sums[i] += sums[half + i];
+    size = half;
+  }
+  return rows ? sums[0] : 0.0f;
+}
+
 float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
                int threads) {
   check(x.ndim() == 2, "x must be a matrix");
@@ -316,15 +334,59 @@ float normalize(const Array& x, const Output& out, const Output& stats, float ep
     for (int64_t r = begin; r < end; ++r)
       k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
   });
-  // Folded, as bibench.rows does.
-  std::vector<float> sums(rows);
-  for (int64_t r = 0; r < rows; ++r) sums[r] = facts[r * kStats + 3];
-  for (int64_t size = rows; size > 1;) {
-    const int64_t half = (size + 1) / 2;
-    for (int64_t i = 0; i < size - half; ++i) sums[i] += sums[half + i];
-    size = half;
-  }
-  return rows ? sums[0] : 0.0f;
+  return folded_sum(facts, rows);
+}
+
+// Statistics of filters; returns the bound on what is scaled: the mean magnitude of all of it, times `clip`.
+float describe(const Array& x, const Output& stats, float eps, float deviation, bool centre, float clip, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(x, rows, n, "x"), check_matrix(stats, rows, kStats, "stats");
+  const Kernels& k = kernels();
+  const bibench::Normalization how = normalization(n, true, eps, deviation, centre);
+  const float* from = x.data();
+  float* facts = stats.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      k.describe_filter(from + r * n, n, how, buffer.data(), facts + r * kStats);
+  });
+  return folded_sum(facts, rows) / static_cast<float>(rows * n) * clip;
+}
+
+void sign_centred(const Array& x, const Array& stats, const Array& scale, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(stats, rows, kStats, "stats");
+  const float *from = x.data(), *facts = stats.data(), *factors = channel_values(scale, rows, "scale");
+  const Kernels& k = kernels();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_centred(from + r * n, facts[r * kStats], factors[r], to + r * n, n);
+  });
+}
+
+void rectify(const Output& grad, const Array& x, const Array& stats, const Array& scale, const Output& total, float eps,
+             float deviation, bool centre, float limit, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(n >= 1, "rows must not be empty");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(stats, rows, kStats, "stats");
+  const float *v = x.data(), *facts = stats.data(), *factors = channel_values(scale, rows, "scale");
+  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
+        "total must be contiguous with a value for each row");
+  const Kernels& k = kernels();
+  const bibench::Normalization how = normalization(n, true, eps, deviation, centre);
+  float *g = grad.data(), *sums = total.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(n);
+    for (int64_t r = begin; r < end; ++r)
+      sums[r] = k.rectify_row(g + r * n, v + r * n, facts + r * kStats, factors[r], n, how, limit, buffer.data());
+  });
 }
 
 void normalize_backward(const Array& grad, const Array& x, const Array& stats, const Output& out, float eps,
@@ -605,13 +667,23 @@ NB_MODULE(_core, m) {
   m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "pad_value"_a, "shift"_array.none(), "scale"_array.none(), "bias"_array.none(), "threads"_a,
         "gamma"_array.none() = nb::none(), "pixels"_array.none() = nb::none(), "kept"_array.none() = nb::none(),
+        "centres"_array.none() = nb::none(),
         "out = scale * (sign(x + shift) conv sign(weight)) * pixels + bias, padding (top, bottom, left, right) after the "
-        "sign; gamma, in the layout of out, instead of scale. kept takes the integers that gamma multiplies.");
+        "sign; gamma, in the layout of out, instead of scale. kept takes the integers that gamma multiplies. Filters have "
+        "their `centres` subtracted.");
   m.def("normalize", &normalize, "x"_array, "out"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a,
         "threads"_a, "Rows of x scaled to standard deviation `deviation`; stats: mean, factor, variance + eps, sum of |out|. "
         "Returns the sum of |out| over all rows.");
   m.def("normalize_backward", &normalize_backward, "grad"_array, "x"_array, "stats"_array, "out"_array, "eps"_a,
         "deviation"_a, "centre"_a, "limit"_a, "threads"_a, "Gradient of normalize where |out| < limit.");
+  m.def("describe", &describe, "x"_array, "stats"_array, "eps"_a, "deviation"_a, "centre"_a, "clip"_a, "threads"_a,
+        "The statistics of normalize alone; returns the mean of its |out|, times `clip`.");
+  m.def("sign_centred", &sign_centred, "x"_array, "stats"_array, "scale"_array, "out"_array, "threads"_a,
+        "Rows of out = scale where x - mean >= 0, else -scale.");
+  m.def("rectify", &rectify, "grad"_array, "x"_array, "stats"_array, "scale"_array, "total"_array, "eps"_a, "deviation"_a,
+        "centre"_a, "limit"_a, "threads"_a,
+        "grad, of scale * sign(x - mean), becomes that of x through normalize, passed where |out| < limit; total that of "
+        "the scale.");
   m.def("filter_scale_gradients", &filter_scale_gradients, "grad"_array, "x"_array, "scale"_array, "total"_array,
         "threads"_a, "total = sum of grad * sign(x) over each row; grad is multiplied by the scale of its row.");
   m.def("rescale_backward", &rescale_backward, "grad"_array, "x"_array, "gamma"_array, "out"_array, "total"_array, "threads"_a,

@@ -41,6 +41,22 @@ def box_means(
     dilation: tuple[int, ...],
     threads: int,
 ) -> None: ...
+def describe(
+    x: Tensor, stats: Tensor, eps: float, deviation: float, centre: bool, clip: float, threads: int
+) -> float: ...
+def sign_centred(x: Tensor, stats: Tensor, scale: Tensor, out: Tensor, threads: int) -> None: ...
+def rectify(
+    grad: Tensor,
+    x: Tensor,
+    stats: Tensor,
+    scale: Tensor,
+    total: Tensor,
+    eps: float,
+    deviation: float,
+    centre: bool,
+    limit: float,
+    threads: int,
+) -> None: ...
 def normalize(
     x: Tensor, out: Tensor, stats: Tensor, eps: float, deviation: float, centre: bool, threads: int
 ) -> float: ...

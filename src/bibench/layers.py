@@ -18,6 +18,7 @@ from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
 from bibench.products import SignProduct, exact, scaled_product
+from bibench.rectified import RectifiedProduct
 from bibench.spec import LayerSpec
 
 
@@ -67,9 +68,14 @@ class BinaryLayer(nn.Module):
             activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
             return scaled_product(activation, weight, scale, spec, fixed, self.backward_dtype, op.scale_first)
         by_product_rule = scale is not None and (scale.requires_grad or fixed)
+        rectified = op.rectified
+        if rectified is not None and scale is not None and by_product_rule:
+            values = exact(op.activation(x)), exact(self.weight), exact(scale)
+            how = (spec, op.activation_estimator, rectified, self.backward_dtype)
+            return apply(RectifiedProduct, *values, *how)[0]  # type: ignore[no-any-return]
         estimators = (op.activation_estimator, op.weight_estimator)
-        values = (op.activation(x), op.weight(self.weight), scale)
-        v, u, scale = (None if t is None else exact(t) for t in values)
+        factors = (op.activation(x), op.weight(self.weight), scale)
+        v, u, scale = (None if t is None else exact(t) for t in factors)
         y: Tensor = apply(SignProduct, v, u, scale, spec, estimators, self.backward_dtype, by_product_rule)
         return y
 
@@ -78,7 +84,7 @@ class BinaryLayer(nn.Module):
         op, spec = self.operator, self.spec
         if not (spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros" and x.numel()):
             return None
-        if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
+        if not (op.exact_signs and op.plain_slots and op.rectified is None and native.serves(x, self.weight)):
             return None
         shift, cls = op.activation_shift(), type(op)
         if shift is not None and shift.shape != (spec.in_channels, 1, 1):

@@ -134,17 +134,17 @@ def gradient(kernel: str, grad: Tensor, x: Tensor, out: Tensor, *parameters: Any
     return out
 
 
-def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
-    """scale · (sign(x) ⊛ sign(weight)) with the layer's geometry; shapes as the layer's, scale (C_o,).
+def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec, centres: Tensor | None = None) -> Tensor:
+    """scale · (sign(x) ⊛ sign(weight - centres)) with the layer's geometry; shapes as the layer's, the others (C_o,).
 
     Padding must be constant (``spec.padding_mode == "zeros"``); it holds ``spec.pad_value`` after the sign.
     """
-    scale = None if scale is None else scale.contiguous()
+    scale, centres = (None if t is None else t.contiguous() for t in (scale, centres))
     axes = spec.spatial_axes
     if axes == 2:
         channels_last = _prefers_channels_last(x) or _prefers_channels_last(weight)
         out = _output(x, weight, spec, channels_last)
-        _call(_ordered(x), _ordered(weight), out, scale, spec, spec.stride, spec.dilation, spec.padding)
+        _call(_ordered(x), _ordered(weight), out, scale, centres, spec, spec.stride, spec.dilation, spec.padding)
         return out
     if axes == 1:
         out = _output(x, weight, spec, channels_last=False)
@@ -153,6 +153,7 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
             weight.contiguous().unsqueeze(2),
             out.unsqueeze(2),
             scale,
+            centres,
             spec,
             (1, *spec.stride),
             (1, *spec.dilation),
@@ -162,7 +163,7 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
     rows = x.contiguous().view(-1, spec.in_channels)
     out = x.new_empty(*x.shape[:-1], spec.out_channels)
     x, weight, matrix = (t[:, :, None, None] for t in (rows, weight.contiguous(), out.view(-1, spec.out_channels)))
-    _call(x, weight, matrix, scale, spec, (1, 1), (1, 1), (0, 0, 0, 0))
+    _call(x, weight, matrix, scale, centres, spec, (1, 1), (1, 1), (0, 0, 0, 0))
     return out
 
 
@@ -215,6 +216,32 @@ def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Te
     return out, stats, total
 
 
+def describe(x: Tensor, eps: float, deviation: float, centre: bool, clip: float) -> tuple[Tensor, float]:
+    """The statistics of `normalize` alone, and the mean magnitude of what it makes, times `clip`."""
+    stats = x.new_empty(len(x), 4)
+    return stats, _run.describe(x, stats, eps, deviation, centre, clip, torch.get_num_threads())
+
+
+def sign_centred(x: Tensor, stats: Tensor, scale: Tensor) -> Tensor:
+    """±scale by the sign of rows x (R, N) minus their mean, scale (R,)."""
+    out = torch.empty_like(x)
+    _run.sign_centred(x, stats, scale.contiguous(), out, torch.get_num_threads())
+    return out
+
+
+def rectify(
+    grad: Tensor, x: Tensor, stats: Tensor, scale: Tensor, eps: float, deviation: float, centre: bool, limit: float
+) -> Tensor:
+    """Gradients of `sign_centred`: that of the scale (R,), and, in place of `grad`, that of x through `normalize`.
+
+    It is passed where the result of that is smaller than `limit`.
+    """
+    total = x.new_empty(len(x))
+    how = (eps, deviation, centre, limit, torch.get_num_threads())
+    _run.rectify(grad, x, stats, scale.contiguous(), total, *how)
+    return total
+
+
 def normalize_backward(
     grad: Tensor, x: Tensor, stats: Tensor, eps: float, deviation: float, centre: bool, limit: float
 ) -> Tensor:
@@ -225,9 +252,11 @@ def normalize_backward(
     return out
 
 
-def approx_sign_rows(grad: Tensor, x: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
-    """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial."""
-    out = torch.empty_like(x)
+def approx_sign_rows(grad: Tensor, x: Tensor, out: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
+    """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial, in `out`.
+
+    That may be `grad`.
+    """
     _run.approx_sign_rows(grad, x, out, eps, deviation, centre, torch.get_num_threads())
     return out
 
@@ -328,6 +357,7 @@ def _call(
     weight: Tensor,
     out: Tensor,
     scale: Tensor | None,
+    centres: Tensor | None,
     spec: LayerSpec,
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
@@ -347,6 +377,10 @@ def _call(
         scale,
         None,
         torch.get_num_threads(),
+        None,
+        None,
+        None,
+        centres,
     )
 
 

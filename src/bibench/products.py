@@ -57,7 +57,7 @@ class _ScaledFilters(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor, scale: Tensor) -> Tensor:
-        return _scaled_filters(w, scale)
+        return scaled_filters(w, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -72,7 +72,8 @@ def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
     return y if scale is None else y * spec.per_output(scale)
 
 
-def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
+def scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
+    """w times the scale per first axis, if there is one."""
     return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
 
 
@@ -103,7 +104,7 @@ class ScaledProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, w, scale = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
-        w = _scaled_filters(w, scale)
+        w = scaled_filters(w, scale)
         return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.dtype), *(None,) * 4
 
 
@@ -166,7 +167,7 @@ def sign_gradients(
     for_v, for_u = estimators
     if torch.is_grad_enabled():  # a second derivative: through the estimators too
         signs = binarize(u, for_u)
-        a, w = binarize(v, for_v), _scaled_filters(signs, scale)
+        a, w = binarize(v, for_v), scaled_filters(signs, scale)
         all_of_u = all_of_v = False
     else:
         signs = None

@@ -125,7 +125,7 @@ class _ScaleRows(torch.autograd.Function):
             out, stats, total = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
             magnitude = torch.tensor([[total]])
         else:
-            out, stats = _forward(x, scaling)
+            out, stats = scale_forward(x, scaling)
             magnitude = fold(stats[:, 3:].T)
         bound = magnitude.new_full((1, 1), math.inf) if clip == math.inf else magnitude / x.numel() * clip
         return out, stats, bound
@@ -140,14 +140,15 @@ class _ScaleRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         (x, stats, bound), how = ctx.saved_tensors, ctx.scaling
         if torch.is_grad_enabled():  # a second derivative: the statistics depend on x as well
-            stats = _forward(x, how)[1]
+            stats = scale_forward(x, how)[1]
         elif native.serves(grad, x, stats) and x.is_contiguous() and x.numel():
             parameters = (how.eps, how.deviation, how.centre, float(bound))
             return native.normalize_backward(grad.contiguous(), x, stats, *parameters), None, None
-        return _backward(grad, x, stats, how, bound), None, None
+        return scale_backward(grad, x, stats, how, bound), None, None
 
 
-def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
+def scale_forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
+    """Scaled rows, and their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes."""
     count = x.shape[-1]
     mean = fold(x) / count
     centred = x - mean
@@ -157,7 +158,8 @@ def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
     return out, torch.cat([mean, factor, variance, fold(out.abs())], -1)
 
 
-def _backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor | None = None) -> Tensor:
+def scale_backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor | None = None) -> Tensor:
+    """Gradient of `scale_forward`, passed where what is scaled is smaller than `bound`."""
     count = x.shape[-1]
     mean, factor, variance, _ = stats.split(1, -1)
     centred = x - mean
@@ -191,7 +193,7 @@ class BehindScaling(Surrogate):
 
     def gradient(self, x: Tensor) -> Tensor:
         rows = self._rows(x)
-        return self._shaped(self.inner.gradient(_forward(rows, self.scaling)[0]), x)
+        return self._shaped(self.inner.gradient(scale_forward(rows, self.scaling)[0]), x)
 
     def curve(self, x: Tensor) -> Tensor:
         """That of `inner`."""
@@ -201,9 +203,10 @@ class BehindScaling(Surrogate):
         how, g, rows = self.scaling, self._rows(grad), self._rows(x)
         plain = isinstance(self.inner, Polynomial) and native.serves(grad, x) and not torch.is_grad_enabled()
         if plain and native.same_memory(grad, x) and x.numel():
-            return self._shaped(native.approx_sign_rows(g, rows, how.eps, how.deviation, how.centre), x)
-        out, stats = _forward(rows, how)
-        return self._shaped(_backward(g * self.inner.gradient(out), rows, stats, how), x)
+            out = g if own else torch.empty_like(g)
+            return self._shaped(native.approx_sign_rows(g, rows, out, how.eps, how.deviation, how.centre), x)
+        out, stats = scale_forward(rows, how)
+        return self._shaped(scale_backward(g * self.inner.gradient(out), rows, stats, how), x)
 
     def _rows(self, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1]) if self.by_token else as_rows(x)

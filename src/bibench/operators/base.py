@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
+from bibench.rectified import Rectified
 from bibench.registry import Registry
 from bibench.rows import as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
 from bibench.spec import LayerSpec
@@ -215,6 +216,14 @@ class Operator(Method, nn.Module):
             and cls.quantize_activation is Operator.quantize_activation
             and cls.quantize_weight is Operator.quantize_weight
         )
+
+    @property
+    def rectified(self) -> Rectified | None:
+        """How filters are scaled and clamped, if that is all that `weight` does: then no scaled filters are kept.
+
+        For learned scales; the estimator behind it passes gradients unchanged.
+        """
+        return None
 
     @property
     def plain_slots(self) -> bool:
