@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bibench import native
 from bibench.functions import apply, eager
-from bibench.rows import filter_scale_gradients, scaled_signs
+from bibench.rows import as_rows, filter_scale_gradients, from_rows, scaled_signs
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign, sign_and_pass
 
@@ -74,7 +74,11 @@ def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
 
 def scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
     """w times the scale per first axis, if there is one."""
-    return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
+    if scale is None:
+        return w
+    if native.serves(w, scale) and native.same_memory(w) and w.dim() > 1 and not torch.is_grad_enabled():
+        return from_rows(native.multiply_rows(as_rows(w), scale.contiguous()), w)
+    return w * scale.reshape(-1, *(1,) * (w.dim() - 1))
 
 
 @eager

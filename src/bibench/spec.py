@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -96,14 +95,10 @@ class LayerSpec:
 
         Symmetric zero padding is left to the convolution; everything else is padded here.
         """
-        left = self._left_to_convolution
-        return (self.pad(x, self.pad_value), (0,) * self.spatial_axes) if left is None else (x, left)
-
-    @cached_property
-    def _left_to_convolution(self) -> tuple[int, ...] | None:
-        """The padding per axis, first axis first, where a convolution of PyTorch can add it."""
         low, high = self.padding[::2][::-1], self.padding[1::2][::-1]
-        return low if self.padding_mode == "zeros" and self.pad_value == 0 and low == high else None
+        if self.padding_mode == "zeros" and self.pad_value == 0 and low == high:
+            return x, low
+        return self.pad(x, self.pad_value), (0,) * self.spatial_axes
 
     def unpadded(self, padded: Tensor, like: Tensor) -> Tensor:
         """The part of a tensor in the shape of `padded(like)` that belongs to `like`; constant borders only."""
