@@ -11,6 +11,7 @@ from torch import nn
 from bibench import native
 from bibench.products import factor_gradients
 from bibench.spec import of_layer
+from bibench.surrogate import STE
 
 from .timing import interleave, summarize
 
@@ -44,7 +45,7 @@ def run() -> list[dict[str, Any]]:
 def compare(title: str, layer: nn.Module, shape: tuple[int, ...], needed: tuple[bool, bool]) -> list[dict[str, Any]]:
     """All ways in turn."""
     torch.manual_seed(0)
-    spec = of_layer(layer)
+    spec, estimators = of_layer(layer), (STE(), STE())
     memory = torch.channels_last if len(shape) == 4 else torch.contiguous_format
     x, weight = (
         t.detach().contiguous(memory_format=memory) for t in (torch.randn(shape), layer.get_parameter("weight"))
@@ -52,7 +53,7 @@ def compare(title: str, layer: nn.Module, shape: tuple[int, ...], needed: tuple[
     with torch.no_grad():
         grad = torch.randn_like(layer(x))
         alternatives = {
-            f"{title}, {name}": lambda way=way: factor_gradients(grad, x, weight, None, spec, needed, way)
+            f"{title}, {name}": lambda way=way: factor_gradients(grad, x, weight, None, spec, estimators, needed, way)
             for name, way in WAYS.items()
         }
         times = interleave(alternatives, rounds=15, clock=time.process_time)

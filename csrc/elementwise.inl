@@ -5,8 +5,14 @@
 //
 // Included inside an anonymous namespace of each translation unit.
 
-void sign(const float* __restrict x, float* __restrict out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? 1.0f : -1.0f;
+// Returns whether all magnitudes are at most `limit`: then a straight-through gradient need not read x again.
+bool sign(const float* __restrict x, float* __restrict out, int64_t n, float limit) {
+  int outside = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    outside |= !(std::fabs(x[i]) <= limit);
+    out[i] = x[i] >= 0.0f ? 1.0f : -1.0f;
+  }
+  return !outside;
 }
 
 // Signs of x + shift.
@@ -14,9 +20,26 @@ void sign_shifted(const float* __restrict x, const float* __restrict shift, floa
   for (int64_t i = 0; i < n; ++i) out[i] = x[i] + shift[i] >= 0.0f ? 1.0f : -1.0f;
 }
 
-// Signs of one filter, times its scale.
-void sign_scaled(const float* __restrict x, float scale, float* __restrict out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = x[i] >= 0.0f ? scale : -scale;
+// The same for `count` rows of n values with one shift for each column (the channels of pixels).
+void sign_shifted_rows(const float* __restrict x, const float* __restrict shift, int64_t count, int64_t n,
+                       float* __restrict out) {
+  if (n % 16 == 0) {
+    for (int64_t r = 0; r < count; ++r, x += n, out += n)
+      for (int64_t i = 0; i < n; i += 16)
+        for (int k = 0; k < 16; ++k) out[i + k] = x[i + k] + shift[i + k] >= 0.0f ? 1.0f : -1.0f;
+    return;
+  }
+  for (int64_t r = 0; r < count; ++r) sign_shifted(x + r * n, shift, out + r * n, n);
+}
+
+// Signs of one filter, times its scale; returns what `sign` does.
+bool sign_scaled(const float* __restrict x, float scale, float* __restrict out, int64_t n, float limit) {
+  int outside = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    outside |= !(std::fabs(x[i]) <= limit);
+    out[i] = x[i] >= 0.0f ? scale : -scale;
+  }
+  return !outside;
 }
 
 // The straight-through estimator: grad * (|x| <= clip). The mask is a factor, as in the pure path, so that a
@@ -312,15 +335,29 @@ void normalize_row(const float* __restrict x, int64_t n, const Normalization& ho
   stats[3] = fold_magnitudes(out, n, buffer);
 }
 
+// The same without what is scaled.
+void describe_filter(const float* __restrict x, int64_t n, const Normalization& how, float* __restrict buffer,
+                     float* stats) {
+  describe_row(x, n, how, buffer, stats);
+  const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
+  stats[3] = fold_of([=](int64_t i) { return std::fabs((x[i] - origin) * factor); }, n, buffer);
+}
+
+// Signs of a centred filter, times its scale.
+void sign_centred(const float* __restrict x, float centre, float scale, float* __restrict out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = x[i] - centre >= 0.0f ? scale : -scale;
+}
+
 // Gradient with respect to a row of what was made of it by `how`; passed(i) is the one with respect to the result.
 template <class Passed>
 void unscale_row(Passed passed, const float* __restrict x, const float* stats, int64_t n, const Normalization& how,
-                 float* __restrict out, float* __restrict buffer) {
+                 float* out, float* __restrict buffer) {
   const float mean = stats[0], factor = stats[1], variance = stats[2];
   const float origin = how.centre ? mean : 0.0f;
   const auto product = [=](int64_t i) { return passed(i) * (x[i] - origin); };
   const float spread = fold_of(product, n, buffer) * factor / (variance * how.degrees);
   const float shift = how.centre ? fold_of(passed, n, buffer) * factor / static_cast<float>(n) : 0.0f;
+#pragma GCC ivdep
   for (int64_t i = 0; i < n; ++i) {
     const float along = spread * (x[i] - mean);
     const float direct = passed(i) * factor - along;
@@ -337,9 +374,9 @@ void normalize_row_backward(const float* __restrict grad, const float* __restric
   unscale_row(passed, x, stats, n, how, out, buffer);
 }
 
-// The gradient of the sign of a scaled row, by Bi-Real's polynomial, with respect to the row.
-void approx_sign_row(const float* __restrict grad, const float* __restrict x, int64_t n, const Normalization& how,
-                     float* __restrict out, float* __restrict buffer) {
+// The gradient of the sign of a scaled row, by Bi-Real's polynomial, with respect to the row; `out` may be `grad`.
+void approx_sign_row(const float* grad, const float* __restrict x, int64_t n, const Normalization& how, float* out,
+                     float* __restrict buffer) {
   float stats[3];
   describe_row(x, n, how, buffer, stats);
   const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
@@ -355,6 +392,19 @@ float filter_scale_gradient(float* __restrict grad, const float* __restrict x, f
                             float* __restrict buffer) {
   const float total = fold_of([=](int64_t i) { return grad[i] * (x[i] >= 0.0f ? 1.0f : -1.0f); }, n, buffer);
   for (int64_t i = 0; i < n; ++i) grad[i] *= scale;
+  return total;
+}
+
+// A filter whose sign, scaled by `scale`, has the gradient `grad`: returns that of the scale, and leaves in `grad` that of
+// the filter through its scaling by `how`, passed where what is scaled is smaller than `limit`.
+float rectify_row(float* grad, const float* __restrict x, const float* stats, float scale, int64_t n,
+                  const Normalization& how, float limit, float* __restrict buffer) {
+  const float factor = stats[1], origin = how.centre ? stats[0] : 0.0f;
+  const float total = fold_of([=](int64_t i) { return grad[i] * (x[i] - origin >= 0.0f ? 1.0f : -1.0f); }, n, buffer);
+  const auto passed = [=](int64_t i) {
+    return (grad[i] * scale) * (std::fabs((x[i] - origin) * factor) < limit ? 1.0f : 0.0f);
+  };
+  unscale_row(passed, x, stats, n, how, grad, buffer);
   return total;
 }
 
@@ -437,11 +487,100 @@ void approx_sign_shifted(const float* grad, const float* __restrict x, const flo
   sum_neighbours(buffer, (count + 1) / 2, n, total);
 }
 
+// The same with one shift for each column of `count` rows of n values, which follow each other. Eight rows are added
+// before anything is stored; `buffer` has room for (count + 7) / 8 * n values.
+void approx_sign_shifted_rows(const float* grad, const float* __restrict x, const float* __restrict shift,
+                              int64_t count, int64_t n, float* out, float* __restrict total,
+                              float* __restrict buffer) {
+  const auto passed = [=](int64_t at, int64_t i) {
+    const float factor = 2.0f - 2.0f * std::fabs(x[at] + shift[i]);
+    const float value = grad[at] * (factor < 0.0f ? 0.0f : factor);
+    out[at] = value;
+    return value;
+  };
+  const int64_t eights = count / 8;
+  for (int64_t r = 0; r < eights; ++r) {
+    const int64_t start = r * 8 * n;
+    float* sum = buffer + r * n;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t at = start + i;
+      const float a = passed(at, i) + passed(at + n, i), b = passed(at + 2 * n, i) + passed(at + 3 * n, i);
+      const float c = passed(at + 4 * n, i) + passed(at + 5 * n, i), d = passed(at + 6 * n, i) + passed(at + 7 * n, i);
+      sum[i] = (a + b) + (c + d);
+    }
+  }
+  const int64_t rest = count % 8, start = eights * 8 * n;
+  if (rest) {  // row by row, in the same order
+    float *sum = buffer + eights * n, parts[8];
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t r = 0; r < rest; ++r) parts[r] = passed(start + r * n + i, i);
+      for (int64_t left = rest; left > 1; left = (left + 1) / 2) {
+        for (int64_t r = 0; r < left / 2; ++r) parts[r] = parts[2 * r] + parts[2 * r + 1];
+        if (left % 2) parts[left / 2] = parts[left - 1];
+      }
+      sum[i] = parts[0];
+    }
+  }
+  sum_neighbours(buffer, (count + 7) / 8, n, total);
+}
+
+#ifdef __AVX512F__
+// Sixteen means of rows of `vectors` times sixteen values, sixteen rows at once: the last four levels of their folds are
+// sums of halves of registers.
+template <int vectors, int level = 1>
+inline __m512 folded(const float* x) {
+  if constexpr (level == vectors) {
+    return _mm512_abs_ps(_mm512_loadu_ps(x));
+  } else {
+    return _mm512_add_ps(folded<vectors, 2 * level>(x), folded<vectors, 2 * level>(x + 16 * level));
+  }
+}
+
+inline __m512 pairs(__m512 a, __m512 b, __m512i low, __m512i high) {
+  return _mm512_add_ps(_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b));
+}
+
+template <int vectors>
+int64_t mean_magnitudes_16(const float* __restrict x, int64_t count, float* __restrict out) {
+  const int64_t n = 16 * vectors;
+  __m512i low[4], high[4];
+  for (int level = 0; level < 4; ++level) {
+    int32_t at[16], beside[16];
+    const int half = 8 >> level;
+    for (int i = 0; i < 16; ++i) at[i] = i / half * 2 * half + i % half, beside[i] = at[i] + half;
+    low[level] = _mm512_loadu_si512(at), high[level] = _mm512_loadu_si512(beside);
+  }
+  const __m512 size = _mm512_set1_ps(static_cast<float>(n));
+  int64_t r = 0;
+  for (; r + 16 <= count; r += 16, x += 16 * n) {
+    __m512 v[16];
+    for (int i = 0; i < 8; ++i) v[i] = pairs(folded<vectors>(x + 2 * i * n), folded<vectors>(x + (2 * i + 1) * n), low[0], high[0]);
+    for (int level = 1, left = 4; level < 4; ++level, left /= 2)
+      for (int i = 0; i < left; ++i) v[i] = pairs(v[2 * i], v[2 * i + 1], low[level], high[level]);
+    _mm512_storeu_ps(out + r, _mm512_div_ps(v[0], size));
+  }
+  return r;
+}
+#endif
+
 // out[r] = mean of |x| over n values, for `count` rows. Rows are short (the channels of a pixel): the last four levels
 // of the fold are written out.
 void mean_magnitudes(const float* __restrict x, int64_t count, int64_t n, float* __restrict out,
                      float* __restrict buffer) {
-  for (int64_t r = 0; r < count; ++r, x += n) {
+  int64_t done = 0;
+#ifdef __AVX512F__
+  switch (n) {
+    case 16: done = mean_magnitudes_16<1>(x, count, out); break;
+    case 32: done = mean_magnitudes_16<2>(x, count, out); break;
+    case 64: done = mean_magnitudes_16<4>(x, count, out); break;
+    case 128: done = mean_magnitudes_16<8>(x, count, out); break;
+    case 256: done = mean_magnitudes_16<16>(x, count, out); break;
+    case 512: done = mean_magnitudes_16<32>(x, count, out); break;
+  }
+  x += done * n;
+#endif
+  for (int64_t r = done; r < count; ++r, x += n) {
     int64_t size = n;
     const float* v = x;
     if (n > 16 && n % 16 == 0 && (n & (n - 1)) == 0) {

@@ -134,10 +134,12 @@ struct Kernels {
   // One word (up to 32 channels, `stride` floats apart) of `pixels` consecutive pixels, `step` words apart.
   void (*pack_plane)(const float* x, const float* shift, int channels, int64_t stride, int64_t pixels, uint32_t* words,
                      int64_t step);
-  // out = sign(x), n values.
-  void (*sign)(const float* x, float* out, int64_t n);
+  // out = sign(x), n values; returns whether |x| <= limit everywhere.
+  bool (*sign)(const float* x, float* out, int64_t n, float limit);
   // out = sign(x + shift), n values.
   void (*sign_shifted)(const float* x, const float* shift, float* out, int64_t n);
+  // The same for `count` rows of n values, one shift for each column.
+  void (*sign_shifted_rows)(const float* x, const float* shift, int64_t count, int64_t n, float* out);
   // out = grad * surrogate'(x), n values; `out` may be `grad`.
   void (*ste)(const float* grad, const float* x, float* out, int64_t n, float clip);
   void (*approx_sign)(const float* grad, const float* x, float* out, int64_t n);
@@ -149,8 +151,8 @@ struct Kernels {
   void (*sign_sine)(const float* x, float amount, float* out, int64_t n);
   void (*even_polynomial_cosine)(const float* grad, const float* x, float* out, int64_t n, const float* c, int terms,
                                  float window, float amount);
-  // out = scale where x >= 0, else -scale, n values.
-  void (*sign_scaled)(const float* x, float scale, float* out, int64_t n);
+  // out = scale where x >= 0, else -scale, n values; returns whether |x| <= limit everywhere.
+  bool (*sign_scaled)(const float* x, float scale, float* out, int64_t n, float limit);
   // For depthwise convolutions, whose filters are too short for words of bits: signs as bytes, sums of their
   // products, and what the epilogue makes of these (see elementwise.inl).
   void (*to_bytes)(const float* x, const float* shift, int64_t shift_step, int64_t n, int8_t* out);
@@ -163,9 +165,15 @@ struct Kernels {
   void (*add_abs)(const float* x, int64_t n, float* out);
   // One row of n values; see elementwise.inl. The gradient passes where |out| < limit.
   void (*normalize_row)(const float* x, int64_t n, const Normalization& how, float* out, float* buffer, float* stats);
+  // What describes a row without making it; the signs of one that is centred; and, in place, the gradient of a filter
+  // whose centred sign is scaled by `scale`, of which the gradient is returned.
+  void (*describe_filter)(const float* x, int64_t n, const Normalization& how, float* buffer, float* stats);
+  void (*sign_centred)(const float* x, float centre, float scale, float* out, int64_t n);
+  float (*rectify_row)(float* grad, const float* x, const float* stats, float scale, int64_t n,
+                       const Normalization& how, float limit, float* buffer);
   void (*normalize_row_backward)(const float* grad, const float* x, const float* stats, int64_t n,
                                  const Normalization& how, float limit, float* out, float* buffer);
-  // A row's gradient through scaling, sign and Bi-Real's polynomial.
+  // A row's gradient through scaling, sign and Bi-Real's polynomial; `out` may be `grad`.
   void (*approx_sign_row)(const float* grad, const float* x, int64_t n, const Normalization& how, float* out,
                           float* buffer);
   // The gradients of a filter's scale (returned) and, in place, of its signs; `buffer` has room for n / 2 + 1 values.
@@ -180,6 +188,8 @@ struct Kernels {
                                 int64_t step, float* out, float* total, float* buffer);
   void (*approx_sign_shifted)(const float* grad, const float* x, const float* shift, int64_t count, int64_t n,
                               int64_t step, float* out, float* total, float* buffer);
+  void (*approx_sign_shifted_rows)(const float* grad, const float* x, const float* shift, int64_t count, int64_t n,
+                                   float* out, float* total, float* buffer);
   // `count` rows of n values: the mean of their magnitudes; each times its factor.
   void (*mean_magnitudes)(const float* x, int64_t count, int64_t n, float* out, float* buffer);
   void (*multiply_rows)(const float* x, const float* factors, int64_t count, int64_t n, float* out);

@@ -458,8 +458,9 @@ void check_gradients(const Kernels& k) {
   const float scale = value();
   Floats signs(n), scaled(n), ste(n), apart(n, 7.0f), approx(n), polynomial(n);
   for (int64_t i = 0; i < n; ++i) ste[i] = approx[i] = polynomial[i] = grad[i];  // in place
-  k.sign(x.data(), signs.data(), n);
-  k.sign_scaled(x.data(), scale, scaled.data(), n);
+  const float limit = coin() ? 1.0f : std::numeric_limits<float>::infinity();
+  const bool within = k.sign(x.data(), signs.data(), n, limit);
+  if (k.sign_scaled(x.data(), scale, scaled.data(), n, limit) != within) fail("sign and sign_scaled differ in limits");
   k.ste(ste.data(), x.data(), ste.data(), n, clip);
   k.ste(grad.data(), x.data(), apart.data(), n, clip);
   k.approx_sign(approx.data(), x.data(), approx.data(), n);
@@ -478,6 +479,9 @@ void check_gradients(const Kernels& k) {
     }
     wanted_polynomial[i] = grad[i] * (std::fabs(x[i]) > window ? 0.0f : sum);
   }
+  bool wanted_within = true;
+  for (int64_t i = 0; i < n; ++i) wanted_within &= std::fabs(x[i]) <= limit;
+  if (within != wanted_within) fail("magnitudes are said to be within a limit wrongly");
   expect(signs, wanted_signs), expect(scaled, wanted_scaled), expect(ste, wanted_ste), expect(apart, wanted_ste);
   expect(approx, wanted_approx);
   expect(polynomial, wanted_polynomial);
@@ -539,6 +543,26 @@ void check_factors(const Kernels& k) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t i = n; i < step && r * step + i < size; ++i) wanted_back[r * step + i] = 7.0f;  // between the rows
   expect(apart, wanted_back);
+
+  const int64_t pixels = between(1, 40), across = between(1, 5) == 1 ? 16 * between(1, 3) : between(1, 40);
+  current = std::string(k.name) + " sign_shifted_rows, approx_sign_shifted_rows rows,n=" + text(pixels, across);
+  const Floats map = values(pixels * across), up = values(pixels * across), shifts = normal(across);
+  Floats map_signs(pixels * across), wanted_map(pixels * across), down(pixels * across), wanted_down(pixels * across),
+      sums(across), wanted_sums(across), room((pixels + 7) / 8 * across);
+  for (int64_t i = 0; i < pixels * across; ++i) down[i] = up[i];  // in place
+  k.sign_shifted_rows(map.data(), shifts.data(), pixels, across, map_signs.data());
+  k.approx_sign_shifted_rows(down.data(), map.data(), shifts.data(), pixels, across, down.data(), sums.data(), room.data());
+  for (int64_t i = 0; i < across; ++i) {
+    std::vector<float> column(pixels);
+    for (int64_t r = 0; r < pixels; ++r) {
+      const int64_t at = r * across + i;
+      const float slope = 2.0f - 2.0f * std::fabs(map[at] + shifts[i]);
+      wanted_map[at] = static_cast<float>(sign_of(map[at] + shifts[i]));
+      column[r] = wanted_down[at] = up[at] * (slope < 0.0f ? 0.0f : slope);
+    }
+    wanted_sums[i] = sum_of_neighbours(column);
+  }
+  expect(map_signs, wanted_map), expect(down, wanted_down), expect(sums, wanted_sums);
 
   current = std::string(k.name) + " rescale_kept_backward, scale_keeping rows,n=" + text(rows, n);
   Buffer<int16_t> integers(size), kept(n), wanted_kept(n);

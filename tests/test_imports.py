@@ -14,7 +14,7 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
-    ["registry", "spec", "files", "choice", "distillation"],
+    ["registry", "spec", "files", "choice", "distillation", "functions"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],
@@ -22,7 +22,7 @@ ROOMS = [
     ["noise"],
     ["operators"],
     ["products"],
-    ["fused"],
+    ["fused", "rectified"],
     ["layers", "attention", "embedding"],
     ["calls"],
     ["auditing"],

@@ -23,7 +23,7 @@ from bibench.rows import (
     scaled_signs,
 )
 from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign
+from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign, sign_and_pass
 
 from .native import ISAS, LAYOUTS, arrange, equal, identical, needs_core, values
 
@@ -321,6 +321,10 @@ def test_sign(shape: tuple[int, ...], seed: int, layout: str) -> None:
             got = sign(x)
             assert identical(got, expected), isa
             assert strides(got) == strides(expected)
+            for clip in (1.0, 3.0, math.inf):
+                within = native.same_memory(x) and bool((x.abs() <= clip).all())
+                assert sign_and_pass(x, STE(clip))[1] == within
+            assert not x.numel() or not sign_and_pass(x, Polynomial())[1]
 
 
 @settings(max_examples=60)
@@ -332,8 +336,9 @@ def test_scaled_signs(out: int, into: int, kernel: int, last: bool, seed: int) -
     expected = torch.where(w >= 0, 1.0, -1.0) * scale.view(-1, 1, 1, 1)
     for isa in (*ISAS, native.NONE):
         with native.using(isa):
-            got = scaled_signs(w, scale)
+            got, passes = scaled_signs(w, scale, STE())
             assert identical(got, expected), isa
+            assert passes == (isa != native.NONE and bool((w.abs() <= 1).all())), isa
             assert strides(got) == strides(w)
 
 

@@ -241,7 +241,7 @@ def test_elementwise_kernels_refuse(x, out, message: str) -> None:
     from bibench import _core
 
     for call in (
-        lambda: _core.sign(x, out, 1),
+        lambda: _core.sign(x, out, 1.0, 1),
         lambda: _core.ste(x, x, out, 1.0, 1),
         lambda: _core.approx_sign(x, x, out, 1),
         lambda: _core.even_polynomial(x, x, out, [1.0], 1.0, 1),
@@ -256,7 +256,7 @@ def test_elementwise_kernels_take_any_order_of_axes() -> None:
 
     for x in (T(2, 3, 4, 5).permute(2, 0, 3, 1), T(5, 1, 3)[:, :, None], T(()), T(0, 3), T(1, 7).expand(1, 7)):
         out = torch.empty_strided(x.shape, x.stride())
-        _core.sign(x, out, 3)
+        _core.sign(x, out, 1.0, 3)
         assert torch.equal(out, torch.where(x >= 0, 1.0, -1.0))
 
 
@@ -323,3 +323,9 @@ def test_rows_are_checked() -> None:
         _core.approx_sign_shifted(x, x, T(1, 4), T(3, 5), T(1, 5), 1)
     with pytest.raises(ValueError, match=r"shift has the wrong shape \(1, 4\)"):
         _core.sign_shifted(x, T(1, 4), T(3, 5), 1)
+    with pytest.raises(ValueError, match=r"shift must have shape \(5\), got \(4\)"):
+        _core.sign_shifted_rows(x, T(4), T(3, 5), 1)
+    with pytest.raises(ValueError, match=r"total has the wrong shape \(1, 4\)"):
+        _core.approx_sign_shifted_rows(x, x, T(5), T(3, 5), T(1, 4), 1)
+    with pytest.raises(ValueError, match="x must have rows"):
+        _core.approx_sign_shifted_rows(T(0, 5), T(0, 5), T(5), T(0, 5), T(1, 5), 1)

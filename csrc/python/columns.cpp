@@ -69,6 +69,46 @@ void sign_shifted(const Array& x, const Array& shift, const Output& out, int thr
   });
 }
 
+// The rows are pixels, the columns channels.
+void sign_shifted_rows(const Array& x, const Array& shift, const Output& out, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const float *from = x.data(), *values = channel_values(shift, n, "shift");
+  const Kernels& k = kernels();
+  float* to = out.data();
+  nb::gil_scoped_release release;
+  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+    k.sign_shifted_rows(from + begin * n, values, end - begin, n, to + begin * n);
+  });
+}
+
+void approx_sign_shifted_rows(const Array& grad, const Array& x, const Array& shift, const Output& out,
+                              const Output& total, int threads) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const int64_t rows = x.shape(0), n = x.shape(1);
+  check(rows >= 1, "x must have rows");
+  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  check_matrix(total, 1, n, "total");
+  const float *g = grad.data(), *v = x.data(), *values = channel_values(shift, n, "shift");
+  float *to = out.data(), *sums = total.data();
+  const Kernels& k = kernels();
+  constexpr int64_t kPart = 1 << 9;  // a power of two: sums over parts, added, are those over all rows in order
+  const int64_t parts = (rows + kPart - 1) / kPart;
+  nb::gil_scoped_release release;
+  std::vector<float> part_sums(parts * n);
+  const int used = static_cast<int>(std::clamp<int64_t>(rows * n >> 15, 1, std::max(1, threads)));
+  parallel_for(parts, used, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(kPart / 8 * n);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t start = p * kPart * n;
+      k.approx_sign_shifted_rows(g + start, v + start, values, std::min(kPart, rows - p * kPart), n, to + start,
+                                 part_sums.data() + p * n, buffer.data());
+    }
+  });
+  k.sum_neighbours(part_sums.data(), parts, n, sums);
+}
+
 }  // namespace
 
 void register_columns(nb::module_& m) {
@@ -80,6 +120,10 @@ void register_columns(nb::module_& m) {
         "threads"_a, "out = grad * max(0, 2 - 2|x + shift|), total = sum over rows of out.");
   m.def("sign_shifted", &sign_shifted, "x"_array, "shift"_array, "out"_array, "threads"_a,
         "out = +1 where x + shift >= 0, else -1; the shift has a value for each column.");
+  m.def("sign_shifted_rows", &sign_shifted_rows, "x"_array, "shift"_array, "out"_array, "threads"_a,
+        "The same of a vector of shifts, whatever the number of rows.");
+  m.def("approx_sign_shifted_rows", &approx_sign_shifted_rows, "grad"_array, "x"_array, "shift"_array, "out"_array,
+        "total"_array, "threads"_a, "approx_sign_shifted of a vector of shifts; the sums are over all rows, in their order.");
 }
 
 }  // namespace bibench::python

@@ -2,6 +2,7 @@
 
 #include "python/arguments.h"
 
+#include <atomic>
 #include <utility>
 #include <vector>
 
@@ -39,12 +40,16 @@ void elementwise(int64_t size, int threads, Body&& body) {
   });
 }
 
-void sign(const Array& x, const Output& out, int threads) {
+bool sign(const Array& x, const Output& out, float limit, int threads) {
   const int64_t size = same_memory(x, out, "x and out");
   const Kernels& k = kernels();
   const float* from = x.data();
   float* to = out.data();
-  elementwise(size, threads, [&](int64_t i, int64_t n) { k.sign(from + i, to + i, n); });
+  std::atomic<bool> within{true};
+  elementwise(size, threads, [&](int64_t i, int64_t n) {
+    if (!k.sign(from + i, to + i, n, limit)) within.store(false, std::memory_order_relaxed);
+  });
+  return within.load();
 }
 
 void sign_sine(const Array& x, float amount, const Output& out, int threads) {
@@ -72,7 +77,8 @@ void check_terms(const std::vector<float>& c) {
 }  // namespace
 
 void register_elementwise(nb::module_& m) {
-  m.def("sign", &sign, "x"_array, "out"_array, "threads"_a, "out = +1 where x >= 0, else -1.");
+  m.def("sign", &sign, "x"_array, "out"_array, "limit"_a, "threads"_a,
+        "out = +1 where x >= 0, else -1. Returns whether |x| <= limit everywhere.");
   m.def("sign_sine", &sign_sine, "x"_array, "amount"_a, "out"_array, "threads"_a,
         "out = +1 where x >= 0, else -1; plus amount * sin(x).");
   m.def(

@@ -2,6 +2,7 @@
 
 #include "python/geometry.h"
 #include "box.h"
+#include "centred.h"
 #include "matmul.h"
 
 #include <array>
@@ -12,7 +13,7 @@ namespace {
 void convolve(const Array& x, const Array& weight, const Output& out, std::array<int64_t, 2> stride,
               std::array<int64_t, 4> padding, std::array<int64_t, 2> dilation, int64_t groups, int pad_value,
               const MaybeArray& shift, const MaybeArray& scale, const MaybeArray& bias, int threads,
-              const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept) {
+              const MaybeArray& gamma, const MaybeArray& pixels, const MaybeKept& kept, const MaybeArray& centres) {
   const Shape s = conv_shape(sizes_of(x, "x"), sizes_of(weight, "weight"), stride, padding, dilation, groups, pad_value);
   check(out.ndim() == 4 && static_cast<int64_t>(out.shape(0)) == s.n && static_cast<int64_t>(out.shape(1)) == s.co &&
             static_cast<int64_t>(out.shape(2)) == s.out_h() && static_cast<int64_t>(out.shape(3)) == s.out_w(),
@@ -36,14 +37,17 @@ void convolve(const Array& x, const Array& weight, const Output& out, std::array
     finish.kept = like_output(*kept, s.n, s, os, "kept");
   }
   check(!finish.gamma || !scale, "gamma takes the place of scale");
+  const float* centre_data = channel_values(centres, s.co, "centres");
   const Kernels& k = kernels();
   nb::gil_scoped_release release;
   if (is_depthwise(s)) {
-    convolve_depthwise(k, s, x.data(), xs, pack_depthwise(s, weight.data(), ws), shift_data, finish, out.data(), os,
-                       threads);
+    const std::vector<float> filters = centre_data ? centred(s, weight.data(), centre_data) : std::vector<float>();
+    const float* values = centre_data ? filters.data() : weight.data();
+    convolve_depthwise(k, s, x.data(), xs, pack_depthwise(s, values, ws), shift_data, finish, out.data(), os, threads);
     return;
   }
-  const PackedWeight packed = pack_weight(k, s, weight.data(), ws, threads);
+  const PackedWeight packed = centre_data ? pack_centred(k, s, weight.data(), ws, centre_data, threads)
+                                          : pack_weight(k, s, weight.data(), ws, threads);
   bibench::convolve(k, s, x.data(), xs, packed, shift_data, finish, out.data(), os, threads);
 }
 
@@ -97,8 +101,10 @@ void register_products(nb::module_& m) {
   m.def("convolve", &convolve, "x"_array, "weight"_array, "out"_array, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "pad_value"_a, "shift"_array.none(), "scale"_array.none(), "bias"_array.none(), "threads"_a,
         "gamma"_array.none() = nb::none(), "pixels"_array.none() = nb::none(), "kept"_array.none() = nb::none(),
+        "centres"_array.none() = nb::none(),
         "out = scale * (sign(x + shift) conv sign(weight)) * pixels + bias, padding (top, bottom, left, right) after the "
-        "sign; gamma, in the layout of out, instead of scale. kept takes the integers that gamma multiplies.");
+        "sign; gamma, in the layout of out, instead of scale. kept takes the integers that gamma multiplies. Filters have "
+        "their `centres` subtracted.");
   m.def("matmul", &matmul, "a"_array, "b"_array, "out"_array, "mask"_a, "threads"_a,
         "out = sign(a) @ sign(b)^T over the last two axes, or a @ sign(b) when `mask`, for a of zeros and ones.");
   m.def("box_means", &box_means, "x"_array, "out"_array, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,

@@ -11,8 +11,10 @@ from torch import Tensor
 from bibench import native
 from bibench.products import factor_gradients, sign_gradients
 from bibench.rows import (
+    channel_sums,
     fold_first,
     in_order_of,
+    is_channels_last,
     rescale_kept_gradients,
     shifted_gradients,
     times_pixels,
@@ -114,10 +116,12 @@ class FusedSigns(torch.autograd.Function):
         grad_u = grad_shift = None
         plain = grad is not None and grad_v is None and native.serves(grad, x, u) and native.same_memory(x)
         if grad is not None and plain and shift is not None and not torch.is_grad_enabled():
-            grad_x, grad_u = factor_gradients(grad, x, u, scale, spec, wanted, ctx.way, shift)
+            grad_x, grad_u, (_, all_of_u) = factor_gradients(
+                grad, x, u, scale, spec, ctx.estimators, wanted, ctx.way, shift
+            )
             if grad_x is not None:
                 grad_x, grad_shift = shifted_gradients(grad_x, x, shift, for_x)
-            if grad_u is not None:
+            if grad_u is not None and not all_of_u:
                 grad_u = for_u.backward(grad_u, u, own=True)
             return grad_x, grad_u, grad_shift, *(None,) * 5
         if grad is not None:
@@ -125,7 +129,7 @@ class FusedSigns(torch.autograd.Function):
             through, grad_u, _ = sign_gradients(grad, v, u, scale, spec, ctx.estimators, (*wanted, False), ctx.way)
             grad_v = through if grad_v is None or through is None else grad_v + through
         if shift is not None and grad_v is not None:
-            grad_shift = fold_first(grad_v)[0]
+            grad_shift = channel_sums(grad_v, is_channels_last(x)).view(shift.shape)
         return grad_v, grad_u, grad_shift, *(None,) * 5
 
 

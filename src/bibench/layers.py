@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from bibench import native
+from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
 from bibench.products import BACKWARD, SignProduct, exact, scaled_product
+from bibench.rectified import RectifiedProduct
 from bibench.spec import LayerSpec
 
 
@@ -66,10 +68,15 @@ class BinaryLayer(nn.Module):
             activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
             return scaled_product(activation, weight, scale, spec, fixed, self.backward_precision, op.scale_first)
         by_product_rule = scale is not None and (scale.requires_grad or fixed)
+        rectified = op.rectified
+        if rectified is not None and scale is not None and by_product_rule:
+            values = exact(op.activation(x)), exact(self.weight), exact(scale)
+            how = (spec, op.activation_estimator, rectified, self.backward_precision)
+            return apply(RectifiedProduct, *values, *how)[0]  # type: ignore[no-any-return]
         estimators = (op.activation_estimator, op.weight_estimator)
-        values = (op.activation(x), op.weight(self.weight), scale)
-        v, u, scale = (None if t is None else exact(t) for t in values)
-        y: Tensor = SignProduct.apply(v, u, scale, spec, estimators, self.backward_precision, by_product_rule)
+        factors = (op.activation(x), op.weight(self.weight), scale)
+        v, u, scale = (None if t is None else exact(t) for t in factors)
+        y: Tensor = apply(SignProduct, v, u, scale, spec, estimators, self.backward_precision, by_product_rule)
         return y
 
     def _fused(self, x: Tensor) -> Tensor | None:
@@ -77,16 +84,18 @@ class BinaryLayer(nn.Module):
         op, spec = self.operator, self.spec
         if not (spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros" and x.numel()):
             return None
-        if not (op.exact_signs and op.plain_slots and native.serves(x, self.weight)):
+        if not (op.exact_signs and op.plain_slots and op.rectified is None and native.serves(x, self.weight)):
             return None
         shift, cls = op.activation_shift(), type(op)
+        if shift is not None and shift.shape != (spec.in_channels, 1, 1):
+            return None
         factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
         if shift is None and not factors:
             return None
         scale = op.scale(self.weight)
         if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
             return None
-        u, shift = op.weight(self.weight), None if shift is None else shift.expand(x.shape[1:])
+        u = op.weight(self.weight)
         sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
         # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
         shape = (len(x), spec.out_channels, *sizes)

@@ -9,11 +9,10 @@ same results, bit for bit; so a function here takes what `serves` accepts and no
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,15 +36,15 @@ class _Run:
         function = getattr(_core, name)
 
         def run(*arguments: Any) -> Any:
-            return function(*[to_dlpack(a) if type(a) is Tensor else a for a in arguments])
+            return function(*[to_dlpack(a) if type(a) in _PLAIN else a for a in arguments])
 
         setattr(self, name, run)
         return run
 
 
+_PLAIN = (Tensor, nn.Parameter)
 _run = _Run()
 NONE = "none"
-_PLAIN = (Tensor, nn.Parameter)
 _enabled = os.environ.get("BIBENCH_ISA") != NONE
 
 
@@ -79,18 +78,19 @@ def using(name: str) -> Iterator[None]:
 
 def serves(*tensors: Tensor) -> bool:
     """Whether the kernels can take these tensors, here and now."""
-    return (
-        _core is not None
-        and _enabled
-        and all(
-            type(t) in _PLAIN and t.dtype is torch.float32 and t.device.type == "cpu" and t.layout is torch.strided
-            for t in tensors
-        )
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
-    )
+    if (
+        _core is None
+        or not _enabled
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined]
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+    ):
+        return False
+    for t in tensors:  # a loop, because every layer comes here several times
+        if not (type(t) in _PLAIN and t.dtype is torch.float32 and t.is_cpu and t.layout is torch.strided):
+            return False
+    return True
 
 
 def call(function: str, *arguments: Any) -> None:
@@ -106,64 +106,56 @@ def looks_up() -> bool:
 
 def same_memory(*tensors: Tensor) -> bool:
     """Whether these tensors have one shape and one dense order in memory, so that elements correspond."""
-    first = tensors[0]
-    shape, strides = first.shape, first.stride()
-    if any(t.shape != shape or t.stride() != strides for t in tensors[1:]):
-        return False
+    first, *others = tensors
+    if others:
+        shape, strides = first.shape, first.stride()
+        for t in others:
+            if t.shape != shape or t.stride() != strides:
+                return False
     return first.is_contiguous() or (first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last))
-
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def with_signature(function: Function) -> Function:
-    """`function`, which knows its signature: autograd asks for that of `forward` whenever a function is applied."""
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    return function
 
 
 def sign(x: Tensor) -> Tensor:
     """±1 of a dense tensor (see `same_memory`)."""
-    x = x.detach()
+    return sign_within(x, 0.0)[0]
+
+
+def sign_within(x: Tensor, limit: float) -> tuple[Tensor, bool]:
+    """±1 of a dense tensor, and whether all its magnitudes are at most `limit`."""
     out = torch.empty_like(x)
-    _run.sign(x, out, torch.get_num_threads())
-    return out
+    return out, _run.sign(x, out, limit, torch.get_num_threads())
 
 
 def sign_sine(x: Tensor, amount: float) -> Tensor:
     """±1 of a dense tensor, plus amount · sin(x)."""
-    x = x.detach()
     out = torch.empty_like(x)
     _run.sign_sine(x, amount, out, torch.get_num_threads())
     return out
 
 
-def sign_scaled(x: Tensor, scale: Tensor) -> Tensor:
-    """±scale by the sign of contiguous rows x (R, N), scale (R,)."""
-    x = x.detach()
+def sign_scaled(x: Tensor, scale: Tensor, limit: float) -> tuple[Tensor, bool]:
+    """±scale by the sign of contiguous rows x (R, N), scale (R,), and what `sign_within` tells."""
     out = torch.empty_like(x)
-    _run.sign_scaled(x, scale.detach().contiguous(), out, torch.get_num_threads())
-    return out
+    return out, _run.sign_scaled(x, scale.contiguous(), out, limit, torch.get_num_threads())
 
 
 def gradient(kernel: str, grad: Tensor, x: Tensor, out: Tensor, *parameters: Any) -> Tensor:
     """``out = grad · surrogate'(x)`` by the named kernel; `out` may be `grad`."""
-    getattr(_run, kernel)(grad.detach(), x.detach(), out, *parameters, torch.get_num_threads())
+    getattr(_run, kernel)(grad, x, out, *parameters, torch.get_num_threads())
     return out
 
 
-def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
-    """scale · (sign(x) ⊛ sign(weight)) with the layer's geometry; shapes as the layer's, scale (C_o,).
+def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec, centres: Tensor | None = None) -> Tensor:
+    """scale · (sign(x) ⊛ sign(weight - centres)) with the layer's geometry; shapes as the layer's, the others (C_o,).
 
     Padding must be constant (``spec.padding_mode == "zeros"``); it holds ``spec.pad_value`` after the sign.
     """
-    x, weight = x.detach(), weight.detach()
-    scale = None if scale is None else scale.detach().contiguous()
+    scale, centres = (None if t is None else t.contiguous() for t in (scale, centres))
     axes = spec.spatial_axes
     if axes == 2:
         channels_last = _prefers_channels_last(x) or _prefers_channels_last(weight)
         out = _output(x, weight, spec, channels_last)
-        _call(_ordered(x), _ordered(weight), out, scale, spec, spec.stride, spec.dilation, spec.padding)
+        _call(_ordered(x), _ordered(weight), out, scale, centres, spec, spec.stride, spec.dilation, spec.padding)
         return out
     if axes == 1:
         out = _output(x, weight, spec, channels_last=False)
@@ -172,6 +164,7 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
             weight.contiguous().unsqueeze(2),
             out.unsqueeze(2),
             scale,
+            centres,
             spec,
             (1, *spec.stride),
             (1, *spec.dilation),
@@ -181,7 +174,7 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor | None, spec: LayerSpec) -
     rows = x.contiguous().view(-1, spec.in_channels)
     out = x.new_empty(*x.shape[:-1], spec.out_channels)
     x, weight, matrix = (t[:, :, None, None] for t in (rows, weight.contiguous(), out.view(-1, spec.out_channels)))
-    _call(x, weight, matrix, scale, spec, (1, 1), (1, 1), (0, 0, 0, 0))
+    _call(x, weight, matrix, scale, centres, spec, (1, 1), (1, 1), (0, 0, 0, 0))
     return out
 
 
@@ -200,7 +193,6 @@ def convolve_finished(
     Shapes: shift (C_i,), scale (C_o,), gamma (C_o, H_o, W_o), pixels (N, H_o, W_o). Of the product that gamma
     multiplies, the integers are returned too.
     """
-    x, weight = x.detach(), weight.detach()
     out = _output(x, weight, spec, _prefers_channels_last(x) or _prefers_channels_last(weight))
     kept = None
     if gamma is not None:
@@ -218,11 +210,11 @@ def convolve_finished(
         spec.groups,
         int(spec.pad_value),
         None if shift is None else shift.detach().contiguous(),
-        None if scale is None else scale.detach().contiguous(),
+        None if scale is None else scale.contiguous(),
         None,
         torch.get_num_threads(),
         gamma,
-        None if pixels is None else pixels.detach().contiguous(),
+        None if pixels is None else pixels.contiguous(),
         kept,
     )
     return out, kept
@@ -230,10 +222,35 @@ def convolve_finished(
 
 def normalize(x: Tensor, eps: float, deviation: float, centre: bool) -> tuple[Tensor, Tensor, float]:
     """Rows of x (R, N) scaled, their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes; its sum."""
-    x = x.detach()
     out, stats = torch.empty_like(x), x.new_empty(len(x), 4)
     total = _run.normalize(x, out, stats, eps, deviation, centre, torch.get_num_threads())
     return out, stats, total
+
+
+def describe(x: Tensor, eps: float, deviation: float, centre: bool, clip: float) -> tuple[Tensor, float]:
+    """The statistics of `normalize` alone, and the mean magnitude of what it makes, times `clip`."""
+    stats = x.new_empty(len(x), 4)
+    return stats, _run.describe(x, stats, eps, deviation, centre, clip, torch.get_num_threads())
+
+
+def sign_centred(x: Tensor, stats: Tensor, scale: Tensor) -> Tensor:
+    """±scale by the sign of rows x (R, N) minus their mean, scale (R,)."""
+    out = torch.empty_like(x)
+    _run.sign_centred(x, stats, scale.contiguous(), out, torch.get_num_threads())
+    return out
+
+
+def rectify(
+    grad: Tensor, x: Tensor, stats: Tensor, scale: Tensor, eps: float, deviation: float, centre: bool, limit: float
+) -> Tensor:
+    """Gradients of `sign_centred`: that of the scale (R,), and, in place of `grad`, that of x through `normalize`.
+
+    It is passed where the result of that is smaller than `limit`.
+    """
+    total = x.new_empty(len(x))
+    how = (eps, deviation, centre, limit, torch.get_num_threads())
+    _run.rectify(grad, x, stats, scale.contiguous(), total, *how)
+    return total
 
 
 def normalize_backward(
@@ -242,56 +259,72 @@ def normalize_backward(
     """Gradient of `normalize`, passed where the result is smaller than `limit`."""
     out = torch.empty_like(x)
     threads = torch.get_num_threads()
-    _run.normalize_backward(grad.detach(), x.detach(), stats.detach(), out, eps, deviation, centre, limit, threads)
+    _run.normalize_backward(grad, x, stats, out, eps, deviation, centre, limit, threads)
     return out
 
 
-def approx_sign_rows(grad: Tensor, x: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
-    """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial."""
-    out = torch.empty_like(x)
-    _run.approx_sign_rows(grad.detach(), x.detach(), out, eps, deviation, centre, torch.get_num_threads())
+def approx_sign_rows(grad: Tensor, x: Tensor, out: Tensor, eps: float, deviation: float, centre: bool) -> Tensor:
+    """Gradient with respect to rows x (R, N) through their scaling, the sign and Bi-Real's polynomial, in `out`.
+
+    That may be `grad`.
+    """
+    _run.approx_sign_rows(grad, x, out, eps, deviation, centre, torch.get_num_threads())
     return out
 
 
 def filter_scale_gradients(grad: Tensor, x: Tensor, scale: Tensor) -> Tensor:
     """Sum of grad · sign(x) over each row of x (R, N), shape (R,); `grad` is multiplied by the rows' scale in place."""
     total = x.new_empty(len(x))
-    _run.filter_scale_gradients(grad, x.detach(), scale.detach().contiguous(), total, torch.get_num_threads())
+    _run.filter_scale_gradients(grad, x, scale.contiguous(), total, torch.get_num_threads())
     return total
 
 
 def rescale_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of ``x · gamma``, x (R, N) and gamma (1, N), with respect to both."""
     out, total = torch.empty_like(x), torch.empty_like(gamma)
-    _run.rescale_backward(grad.detach(), x.detach(), gamma.detach(), out, total, torch.get_num_threads())
+    _run.rescale_backward(grad, x, gamma, out, total, torch.get_num_threads())
     return out, total
 
 
 def rescale_kept_backward(grad: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     """`rescale_backward` of integers x."""
     out, total = torch.empty_like(grad), torch.empty_like(gamma)
-    _run.rescale_kept_backward(grad.detach(), x, gamma.detach(), out, total, torch.get_num_threads())
+    _run.rescale_kept_backward(grad, x, gamma, out, total, torch.get_num_threads())
     return out, total
 
 
 def sign_shifted(x: Tensor, shift: Tensor) -> Tensor:
     """±1 of x + shift, x (R, N) and shift (1, N)."""
     out = torch.empty_like(x)
-    _run.sign_shifted(x.detach(), shift.detach(), out, torch.get_num_threads())
+    _run.sign_shifted(x, shift, out, torch.get_num_threads())
     return out
 
 
 def approx_sign_shifted(grad: Tensor, x: Tensor, shift: Tensor) -> Tensor:
     """Bi-Real's gradient of sign(x + shift) with respect to x, in place of `grad` (R, N), and the shift's (1, N)."""
     total = torch.empty_like(shift)
-    _run.approx_sign_shifted(grad, x.detach(), shift.detach(), grad, total, torch.get_num_threads())
+    _run.approx_sign_shifted(grad, x, shift, grad, total, torch.get_num_threads())
+    return total
+
+
+def sign_shifted_rows(x: Tensor, shift: Tensor) -> Tensor:
+    """±1 of x + shift, x (R, N) and shift (N,): `sign_shifted` for short rows, pixels by channels."""
+    out = torch.empty_like(x)
+    _run.sign_shifted_rows(x, shift, out, torch.get_num_threads())
+    return out
+
+
+def approx_sign_shifted_rows(grad: Tensor, x: Tensor, shift: Tensor) -> Tensor:
+    """`approx_sign_shifted` for such rows."""
+    total = torch.empty(1, x.shape[1])
+    _run.approx_sign_shifted_rows(grad, x, shift, grad, total, torch.get_num_threads())
     return total
 
 
 def mean_magnitudes(x: Tensor) -> Tensor:
     """Mean of |x| over each row of x (R, N), shape (R,)."""
     out = x.new_empty(len(x))
-    _run.mean_magnitudes(x.detach(), out, torch.get_num_threads())
+    _run.mean_magnitudes(x, out, torch.get_num_threads())
     return out
 
 
@@ -303,14 +336,14 @@ def box_means(x: Tensor, spec: LayerSpec) -> Tensor:
     out = x.new_empty(len(x), *spec.output_sizes(tuple(x.shape[2:])))
     left, right, top, bottom = spec.padding
     geometry = (spec.kernel_size, spec.stride, (top, bottom, left, right), spec.dilation)
-    _run.box_means(x.detach(), out, *geometry, torch.get_num_threads())
+    _run.box_means(x, out, *geometry, torch.get_num_threads())
     return out[:, None]
 
 
 def multiply_rows(x: Tensor, factors: Tensor) -> Tensor:
     """Rows of x (R, N), each times its factor (R,)."""
     out = torch.empty_like(x)
-    _run.multiply_rows(x.detach(), factors.detach(), out, torch.get_num_threads())
+    _run.multiply_rows(x, factors, out, torch.get_num_threads())
     return out
 
 
@@ -335,6 +368,7 @@ def _call(
     weight: Tensor,
     out: Tensor,
     scale: Tensor | None,
+    centres: Tensor | None,
     spec: LayerSpec,
     stride: tuple[int, ...],
     dilation: tuple[int, ...],
@@ -354,6 +388,10 @@ def _call(
         scale,
         None,
         torch.get_num_threads(),
+        None,
+        None,
+        None,
+        centres,
     )
 
 
@@ -375,6 +413,9 @@ def _ordered(x: Tensor) -> Tensor:
 
 def _prefers_channels_last(x: Tensor) -> bool:
     # PyTorch's rule for the layout of a convolution's output, so that what follows runs as it would after its own.
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    if last != x.is_contiguous():  # not both
+        return last
     smallest = 0
     for axis in (1, 3, 2, 0):
         size, stride = x.shape[axis], x.stride(axis)

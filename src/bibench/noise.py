@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
+from bibench.functions import apply, eager
 from bibench.rows import is_channels_last
 from bibench.spec import LayerSpec, without_autocast
 from bibench.surrogate import Surrogate, sign
@@ -115,7 +116,7 @@ def noisy_activations(
     """
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     kind = "planes" if spec.spatial_axes else "rows"
-    out: Tensor = _NoisySigns.apply(x, down.to(x.dtype), up.to(x.dtype), kind, amount, surrogate, ternary)[0]
+    out: Tensor = apply(_NoisySigns, x, down.to(x.dtype), up.to(x.dtype), kind, amount, surrogate, ternary)[0]
     return out
 
 
@@ -123,17 +124,17 @@ def noisy_filters(
     w: Tensor, down: Tensor, up: Tensor, amount: float, surrogate: Surrogate, ternary: bool = False
 ) -> Tensor:
     """The same of filters (C_o, ...), each a vector in the order of its axes."""
-    out: Tensor = _NoisySigns.apply(w, down.to(w.dtype), up.to(w.dtype), "filters", amount, surrogate, ternary)[0]
+    out: Tensor = apply(_NoisySigns, w, down.to(w.dtype), up.to(w.dtype), "filters", amount, surrogate, ternary)[0]
     return out
 
 
+@eager
 class _NoisySigns(torch.autograd.Function):
     """Keeps x and the hidden layer alone. Works on rows (R, D) or planes (B, D, L), whichever x is without a copy."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(
         x: Tensor, down: Tensor, up: Tensor, kind: str, amount: float, surrogate: Surrogate, ternary: bool
     ) -> tuple[Tensor, Tensor]:

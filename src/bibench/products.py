@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from bibench import lookup, native
-from bibench.rows import filter_scale_gradients, scaled_signs, shifted_signs
+from bibench.functions import apply, eager
+from bibench.rows import as_rows, filter_scale_gradients, from_rows, scaled_signs, shifted_signs
 from bibench.spec import LayerSpec, convolve, without_autocast
-from bibench.surrogate import Surrogate, binarize, sign
+from bibench.surrogate import Surrogate, binarize, sign, sign_and_pass
 
 BACKWARD: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, lookup.NAME: None}
 """How gradients of products are computed, and the dtype that operands are rounded to for it."""
@@ -23,7 +24,7 @@ def product(activation: Tensor, weight: Tensor, spec: LayerSpec, backward: str =
     up to 2^24 terms, and not in 16 bits.
     """
     padded, padding = spec.padded(exact(activation))
-    return ScaledProduct.apply(padded, exact(weight), None, spec, padding, backward)
+    return apply(ScaledProduct, padded, exact(weight), None, spec, padding, backward)
 
 
 def scaled_product(
@@ -47,19 +48,19 @@ def scaled_product(
     padded, padding = spec.padded(exact(activation))
     weight = exact(weight)
     if scale_first and scale is not None:
-        weight, scale = _ScaledFilters.apply(weight, scale), None
-    return ScaledProduct.apply(padded, weight, scale, spec, padding, backward)
+        weight, scale = apply(_ScaledFilters, weight, scale), None
+    return apply(ScaledProduct, padded, weight, scale, spec, padding, backward)
 
 
+@eager
 class _ScaledFilters(torch.autograd.Function):
     """Filters times the scale, by which the gradient is not multiplied."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(w: Tensor, scale: Tensor) -> Tensor:
-        return _scaled_filters(w, scale)
+        return scaled_filters(w, scale)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -74,17 +75,22 @@ def _scaled(y: Tensor, scale: Tensor | None, spec: LayerSpec) -> Tensor:
     return y if scale is None else y * spec.per_output(scale)
 
 
-def _scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
-    return w if scale is None else w * scale.reshape(-1, *(1,) * (w.dim() - 1))
+def scaled_filters(w: Tensor, scale: Tensor | None) -> Tensor:
+    """w times the scale per first axis, if there is one."""
+    if scale is None:
+        return w
+    if native.serves(w, scale) and native.same_memory(w) and w.dim() > 1 and not torch.is_grad_enabled():
+        return from_rows(native.multiply_rows(as_rows(w), scale.contiguous()), w)
+    return w * scale.reshape(-1, *(1,) * (w.dim() - 1))
 
 
+@eager
 class ScaledProduct(torch.autograd.Function):
     """Forward scale · (a ⊛ w), the integer product first; backward as of a ⊛ (scale·w)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(
         a: Tensor,
         w: Tensor,
@@ -105,10 +111,11 @@ class ScaledProduct(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         a, w, scale = ctx.saved_tensors
         needed = ctx.needs_input_grad[:2]
-        w = _scaled_filters(w, scale)
+        w = scaled_filters(w, scale)
         return *product_gradients(grad, a, w, ctx.spec, ctx.padding, needed, ctx.way), *(None,) * 4
 
 
+@eager
 class SignProduct(torch.autograd.Function):
     """scale · (sign(v) ⊛ sign(u)) with the estimators' gradients; the way of every layer whose factors are signs.
 
@@ -120,7 +127,6 @@ class SignProduct(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(
         v: Tensor,
         u: Tensor,
@@ -171,17 +177,18 @@ def sign_gradients(
     if torch.is_grad_enabled():  # a second derivative: through the estimators too
         signs = binarize(u, for_u)
         padded, padding = spec.padded(binarize(v, for_v))
-        filters = _scaled_filters(signs, scale)
+        filters = scaled_filters(signs, scale)
         grad_v, grad_u = product_gradients(grad, padded, filters, spec, padding, wanted, backward)
         grad_v = None if grad_v is None else spec.unpadded(grad_v, v)
+        all_of_v = all_of_u = False
     else:
-        grad_v, grad_u = factor_gradients(grad, v, u, scale, spec, wanted, backward)
-    if grad_v is not None:
+        grad_v, grad_u, (all_of_v, all_of_u) = factor_gradients(grad, v, u, scale, spec, estimators, wanted, backward)
+    if grad_v is not None and not all_of_v:
         grad_v = for_v.backward(grad_v, v, own=True)
     if grad_u is not None:
         if scale is not None and by_product_rule:
             grad_u, grad_scale = filter_scale_gradients(grad_u, u, scale, signs)
-        grad_u = for_u.backward(grad_u, u, own=True)
+        grad_u = grad_u if all_of_u else for_u.backward(grad_u, u, own=True)
     return grad_v, grad_u, grad_scale
 
 
@@ -191,22 +198,26 @@ def factor_gradients(
     u: Tensor,
     scale: Tensor | None,
     spec: LayerSpec,
+    estimators: tuple[Surrogate, Surrogate],
     needed: tuple[bool, bool],
     backward: str,
     shift: Tensor | None = None,
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, Tensor | None, tuple[bool, bool]]:
     """Gradients of sign(v + shift) ⊛ (scale · sign(u)) with respect to both factors, without a graph of their own.
 
-    `shift` (C_i, 1, 1) or (C_i, H, W) expanded from it.
+    `shift` (C_i, 1, 1) or (C_i, H, W) expanded from it. Also says whether it is known by the way that the estimators
+    pass all of v's and u's gradient.
     """
     if backward == lookup.NAME and lookup.serves(grad, v, u, spec):
         channels = None if shift is None else shift[:, 0, 0]
-        return lookup.gradients(grad, v, u, spec, needed, scale=scale, shift=channels)
-    a = sign(v) if shift is None else shifted_signs(v, shift)
-    w = sign(u) if scale is None else scaled_signs(u, scale)
+        return *lookup.gradients(grad, v, u, spec, needed, scale=scale, shift=channels), (False, False)
+    for_v, for_u = estimators
+    a, all_of_v = sign_and_pass(v, for_v) if shift is None else (shifted_signs(v, shift), False)
+    w, all_of_u = sign_and_pass(u, for_u) if scale is None else scaled_signs(u, scale, for_u)
     padded, padding = spec.padded(a)
     grad_a, grad_w = product_gradients(grad, padded, w, spec, padding, needed, backward)
-    return None if grad_a is None else spec.unpadded(grad_a, v), grad_w
+    grad_v = None if grad_a is None else spec.unpadded(grad_a, v)
+    return grad_v, grad_w, (all_of_v, all_of_u)
 
 
 def product_gradients(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
+from bibench.functions import apply, eager
 from bibench.surrogate import Polynomial, Surrogate, sign
 
 
@@ -37,12 +38,13 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
     return (fold(wide.abs())[:, 0] / rows.shape[1]).to(rows.dtype)
 
 
-def scaled_signs(w: Tensor, scale: Tensor) -> Tensor:
-    """sign(w) times a scale per first axis (C,), in w's memory order."""
+def scaled_signs(w: Tensor, scale: Tensor, surrogate: Surrogate) -> tuple[Tensor, bool]:
+    """sign(w) times a scale per first axis (C,), in w's memory order; and what `sign_and_pass` tells."""
     rows = as_rows(w)
     if native.serves(rows, scale) and rows.is_contiguous():
-        return from_rows(native.sign_scaled(rows, scale), w)
-    return from_rows(sign(rows) * scale[:, None], w)
+        signs, passes = native.sign_scaled(rows, scale, surrogate.flat)
+        return from_rows(signs, w), passes
+    return from_rows(sign(rows) * scale[:, None], w), False
 
 
 def filter_scale_gradients(
@@ -109,21 +111,21 @@ def scale_rows(x: Tensor, scaling: Scaling, clip: float = math.inf) -> Tensor:
     The bound, over all rows, counts as a constant; the gradient passes where the magnitude is below it.
     The values themselves are not clamped: what follows is their sign, and that would cost a pass.
     """
-    out: Tensor = _ScaleRows.apply(x, scaling, clip)[0]
+    out: Tensor = apply(_ScaleRows, x, scaling, clip)[0]
     return out
 
 
+@eager
 class _ScaleRows(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(x: Tensor, scaling: Scaling, clip: float) -> tuple[Tensor, Tensor, Tensor]:
         if native.serves(x) and x.is_contiguous() and x.numel():
             out, stats, total = native.normalize(x, scaling.eps, scaling.deviation, scaling.centre)
             magnitude = torch.tensor([[total]])
         else:
-            out, stats = _forward(x, scaling)
+            out, stats = scale_forward(x, scaling)
             magnitude = fold(stats[:, 3:].T)
         bound = magnitude.new_full((1, 1), math.inf) if clip == math.inf else magnitude / x.numel() * clip
         return out, stats, bound
@@ -138,14 +140,15 @@ class _ScaleRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor, None, None]:
         (x, stats, bound), how = ctx.saved_tensors, ctx.scaling
         if torch.is_grad_enabled():  # a second derivative: the statistics depend on x as well
-            stats = _forward(x, how)[1]
+            stats = scale_forward(x, how)[1]
         elif native.serves(grad, x, stats) and x.is_contiguous() and x.numel():
             parameters = (how.eps, how.deviation, how.centre, float(bound))
             return native.normalize_backward(grad.contiguous(), x, stats, *parameters), None, None
-        return _backward(grad, x, stats, how, bound), None, None
+        return scale_backward(grad, x, stats, how, bound), None, None
 
 
-def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
+def scale_forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
+    """Scaled rows, and their statistics (R, 4): mean, factor, variance + eps, sum of magnitudes."""
     count = x.shape[-1]
     mean = fold(x) / count
     centred = x - mean
@@ -155,7 +158,8 @@ def _forward(x: Tensor, how: Scaling) -> tuple[Tensor, Tensor]:
     return out, torch.cat([mean, factor, variance, fold(out.abs())], -1)
 
 
-def _backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor | None = None) -> Tensor:
+def scale_backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: Tensor | None = None) -> Tensor:
+    """Gradient of `scale_forward`, passed where what is scaled is smaller than `bound`."""
     count = x.shape[-1]
     mean, factor, variance, _ = stats.split(1, -1)
     centred = x - mean
@@ -189,7 +193,7 @@ class BehindScaling(Surrogate):
 
     def gradient(self, x: Tensor) -> Tensor:
         rows = self._rows(x)
-        return self._shaped(self.inner.gradient(_forward(rows, self.scaling)[0]), x)
+        return self._shaped(self.inner.gradient(scale_forward(rows, self.scaling)[0]), x)
 
     def curve(self, x: Tensor) -> Tensor:
         """That of `inner`."""
@@ -199,9 +203,10 @@ class BehindScaling(Surrogate):
         how, g, rows = self.scaling, self._rows(grad), self._rows(x)
         plain = isinstance(self.inner, Polynomial) and native.serves(grad, x) and not torch.is_grad_enabled()
         if plain and native.same_memory(grad, x) and x.numel():
-            return self._shaped(native.approx_sign_rows(g, rows, how.eps, how.deviation, how.centre), x)
-        out, stats = _forward(rows, how)
-        return self._shaped(_backward(g * self.inner.gradient(out), rows, stats, how), x)
+            out = g if own else torch.empty_like(g)
+            return self._shaped(native.approx_sign_rows(g, rows, out, how.eps, how.deviation, how.centre), x)
+        out, stats = scale_forward(rows, how)
+        return self._shaped(scale_backward(g * self.inner.gradient(out), rows, stats, how), x)
 
     def _rows(self, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1]) if self.by_token else as_rows(x)
@@ -214,14 +219,14 @@ def rescale(y: Tensor, gamma: Tensor) -> Tensor:
     """``y · gamma`` for a learned gamma that has the axes of one example of y, some of size 1."""
     example = y.shape[y.dim() - gamma.dim() :]
     batch = y if y.dim() == gamma.dim() + 1 else y.reshape(-1, *example)
-    return _Rescale.apply(batch, gamma.expand(example)).view(y.shape)
+    return apply(_Rescale, batch, gamma.expand(example)).view(y.shape)
 
 
+@eager
 class _Rescale(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(y: Tensor, gamma: Tensor) -> Tensor:
         return y * in_order_of(gamma, y)
 
@@ -248,58 +253,83 @@ def rescale_kept_gradients(grad: Tensor, y: Tensor, gamma: Tensor) -> tuple[Tens
 
 
 def shifted_signs(x: Tensor, shift: Tensor) -> Tensor:
-    """sign(x + shift) on the kernels; shift has the axes of one example."""
-    return from_rows(native.sign_shifted(as_rows(x), as_rows(in_order_of(shift.expand(x.shape[1:]), x))), x)
+    """sign(x + shift) of dense x (B, C, H, W) on the kernels, shift (C, 1, 1)."""
+    if is_channels_last(x):
+        return _from_pixels(native.sign_shifted_rows(_pixels(x), shift.detach().flatten().contiguous()), x)
+    return from_rows(native.sign_shifted(as_rows(x), _repeated(shift, x)), x)
 
 
 def shifted_gradients(grad: Tensor, x: Tensor, shift: Tensor, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
     """Gradients of sign(x + shift) with respect to both; `grad` may be overwritten."""
-    if isinstance(surrogate, Polynomial) and native.serves(grad, x, shift) and native.same_memory(grad, x):
-        total = native.approx_sign_shifted(
-            as_rows(grad), as_rows(x), as_rows(in_order_of(shift.expand(x.shape[1:]), x))
-        )
-    else:
+    if not (isinstance(surrogate, Polynomial) and native.serves(grad, x, shift) and native.same_memory(grad, x)):
         grad = surrogate.backward(grad, x + shift, own=True)
-        total = fold_first(as_rows(grad))
-    return grad, from_rows(total, grad)[0].sum_to_size(shift.shape)
+        return grad, channel_sums(grad, is_channels_last(x)).view(shift.shape)
+    if is_channels_last(x):
+        total = native.approx_sign_shifted_rows(_pixels(grad), _pixels(x), shift.detach().flatten().contiguous())
+    else:
+        total = fold(native.approx_sign_shifted(as_rows(grad), as_rows(x), _repeated(shift, x)).view(x.shape[1], -1))
+    return grad, total.view(shift.shape)
+
+
+def _repeated(shift: Tensor, x: Tensor) -> Tensor:
+    return shift.detach().expand(x.shape[1:]).reshape(1, -1).contiguous()
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """(B, C, H, W) in channels_last as (BHW, C)."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _from_pixels(rows: Tensor, like: Tensor) -> Tensor:
+    count, channels, height, width = like.shape
+    return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def channel_sums(values: Tensor, last: bool) -> Tensor:
+    """Sums of (B, C, ...) over all axes but the channels', (C,), in an order that suits the memory.
+
+    Neighbours are added: with channels `last` all pixels of all examples; else examples, and their pixels are folded.
+    """
+    if last:
+        return fold_first(_pixels(values))[0]
+    return fold(fold_first(values.flatten(1)).view(values.shape[1], -1))[:, 0]
 
 
 def shifted(x: Tensor, shift: Tensor) -> Tensor:
-    """``x + shift`` for a learned shift that has the axes of one example of x, some of size 1."""
-    example = x.shape[x.dim() - shift.dim() :]
-    batch = x if x.dim() == shift.dim() + 1 else x.reshape(-1, *example)
-    out: Tensor = _Shifted.apply(batch, shift.expand(example))
+    """``x + shift`` for a learned shift per channel, with the axes of one example of x, the others of size 1."""
+    batch = x if x.dim() == shift.dim() + 1 else x.reshape(-1, *x.shape[x.dim() - shift.dim() :])
+    out: Tensor = apply(_Shifted, batch, shift)
     return out.view(x.shape) if out.shape != x.shape else out
 
 
+@eager
 class _Shifted(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(x: Tensor, shift: Tensor) -> Tensor:
         return x + shift
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        pass
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.last, ctx.shape = is_channels_last(inputs[0]), inputs[1].shape
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, from_rows(fold_first(as_rows(grad)), grad)[0]
+        return grad, channel_sums(grad, ctx.last).view(ctx.shape)
 
 
 def multiply_pixels(y: Tensor, factor: Tensor) -> Tensor:
     """``y · factor`` for a constant factor, per pixel (B, 1, H, W) as a rule."""
-    out: Tensor = _MultiplyPixels.apply(y, factor)
+    out: Tensor = apply(_MultiplyPixels, y, factor)
     return out
 
 
+@eager
 class _MultiplyPixels(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(y: Tensor, factor: Tensor) -> Tensor:
         return times_pixels(y, factor)
 

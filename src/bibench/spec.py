@@ -95,10 +95,9 @@ class LayerSpec:
 
         Symmetric zero padding is left to the convolution; everything else is padded here.
         """
-        sides = list(zip(self.padding[::2], self.padding[1::2], strict=True))[::-1]
-        symmetric = all(low == high for low, high in sides)
-        if self.padding_mode == "zeros" and self.pad_value == 0 and symmetric:
-            return x, tuple(low for low, _ in sides)
+        low, high = self.padding[::2][::-1], self.padding[1::2][::-1]
+        if self.padding_mode == "zeros" and self.pad_value == 0 and low == high:
+            return x, low
         return self.pad(x, self.pad_value), (0,) * self.spatial_axes
 
     def unpadded(self, padded: Tensor, like: Tensor) -> Tensor:
@@ -163,6 +162,8 @@ def convolve(
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on the device of `x` keep their dtype; no device without autocast minds."""
+    if x.is_cpu and not torch.is_autocast_enabled("cpu"):  # most often so, and asked often
+        return nullcontext()
     kind = x.device.type
     known = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if known else nullcontext()

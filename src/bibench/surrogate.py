@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bibench import native
+from bibench.functions import apply, eager
 
 
 def sign(x: Tensor) -> Tensor:
@@ -24,6 +25,13 @@ def sign(x: Tensor) -> Tensor:
     if native.serves(x) and native.same_memory(x):
         return native.sign(x)
     return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def sign_and_pass(x: Tensor, surrogate: Surrogate) -> tuple[Tensor, bool]:
+    """`sign`, and whether it is known by the way that all factors of the surrogate are 1."""
+    if native.serves(x) and native.same_memory(x):
+        return native.sign_within(x, surrogate.flat)
+    return sign(x), False
 
 
 class Surrogate:
@@ -51,6 +59,11 @@ class Surrogate:
         """Name and parameters of the compiled kernel that computes ``grad · gradient(x)``, if there is one."""
         return None
 
+    @property
+    def flat(self) -> float:
+        """The factor is 1 where the magnitude is at most this; negative for nowhere."""
+        return -1.0
+
     def backward(self, grad: Tensor, x: Tensor, *, own: bool = False) -> Tensor:
         """``grad · gradient(x)``, by the compiled kernel where it applies; `own`: `grad` may be overwritten."""
         kernel = self.kernel()
@@ -76,6 +89,10 @@ class STE(Surrogate):
     def formula(self) -> str:
         """LaTeX of the factor."""
         return rf"\mathbb{{1}}_{{|x| \le {self.clip:g}}}" if math.isfinite(self.clip) else "1"
+
+    @property
+    def flat(self) -> float:
+        return self.clip
 
     def gradient(self, x: Tensor) -> Tensor:
         return (x.abs() <= self.clip).to(x.dtype)
@@ -204,11 +221,11 @@ def _even_polynomial(n: int, omega: float, window: float) -> list[float]:
     return [float(c) for c in coefficients.astype(np.float32)]
 
 
+@eager
 class _Binarize(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    @native.with_signature
     def forward(x: Tensor, surrogate: Surrogate, ternary: bool) -> Tensor:
         return torch.sign(x) if ternary else sign(x)
 
@@ -229,4 +246,4 @@ def binarize(x: Tensor, surrogate: Surrogate, *, ternary: bool = False) -> Tenso
     `ternary` maps 0 to 0 like ``torch.sign``: only the ``bibench`` profiles, which reproduce the
     official release, ask for it.
     """
-    return _Binarize.apply(x, surrogate, ternary)
+    return apply(_Binarize, x, surrogate, ternary)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
+from bibench.rectified import Rectified
 from bibench.registry import Registry
 from bibench.rows import as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
 from bibench.spec import LayerSpec
@@ -146,7 +147,7 @@ class Operator(Method, nn.Module):
     # -- the slots ---------------------------------------------------------------------------------
 
     def activation_shift(self) -> Tensor | None:
-        """What `activation` adds to the input, as ``spec.per_input`` shapes it; None for nothing."""
+        """What `activation` adds to the input, a value for each channel as ``spec.per_input`` shapes it; or None."""
         return None
 
     def activation(self, x: Tensor) -> Tensor:
@@ -215,6 +216,14 @@ class Operator(Method, nn.Module):
             and cls.quantize_activation is Operator.quantize_activation
             and cls.quantize_weight is Operator.quantize_weight
         )
+
+    @property
+    def rectified(self) -> Rectified | None:
+        """How filters are scaled and clamped, if that is all that `weight` does: then no scaled filters are kept.
+
+        For learned scales; the estimator behind it passes gradients unchanged.
+        """
+        return None
 
     @property
     def plain_slots(self) -> bool:

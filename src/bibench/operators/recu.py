@@ -16,6 +16,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
+from bibench.rectified import Rectified
 from bibench.rows import BehindScaling, Scaling, as_rows, from_rows, scale_rows
 from bibench.spec import LayerSpec
 from bibench.surrogate import IDENTITY, Polynomial, Surrogate, sign
@@ -71,8 +72,12 @@ class ReCU(Operator):
         return self._standardized if self.training else POLYNOMIAL
 
     def weight(self, w: Tensor) -> Tensor:
+        return from_rows(scale_rows(as_rows(w), WEIGHTS, self.rectified.clip), w)
+
+    @property
+    def rectified(self) -> Rectified:
         # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.
-        return from_rows(scale_rows(as_rows(w), WEIGHTS, clip=-math.log(2 - 2 * self.tau)), w)
+        return Rectified(WEIGHTS, -math.log(2 - 2 * self.tau))
 
     def scale(self, w: Tensor) -> Tensor:
         return self.alpha
