@@ -208,7 +208,16 @@ def the_layout(tasks: Tasks) -> tuple[str, list[str]]:
     ]
     columns = ("below the data root", "what", "files", "published checksum", "")
     shown = [i for i in range(len(columns)) if i < 2 or any(row[i] for row in rows)]
-    return "On disk", table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    lines = table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    for task in tasks:
+        if published := getattr(task, "corrupted", None):
+            lines += [
+                "",
+                f"Its published corrupted test set, {published.folder}, is looked for in `{published.folder}/` "
+                f"({published.record}, {published.licence}); `bibench data check {published.name}` tells what of it is "
+                "there, [corruption robustness](../corruption_robustness.md) what it serves for.",
+            ]
+    return "On disk", lines
 
 
 def the_splits(tasks: Tasks) -> tuple[str, list[str]]:
