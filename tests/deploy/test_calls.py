@@ -222,6 +222,6 @@ def test_what_is_no_model_and_what_is_no_provenance(exported: tuple[Net, Path], 
     for wrong in (object(), float("nan")):
         with pytest.raises(BiBenchError, match="provenance goes into a JSON file, which it does not fit"):
             bibench.export(exported[0], tmp_path / "m.onnx", values(2)["x"], ENGINE, provenance={"loss": wrong})
-    with pytest.raises(StoreError, match="cannot write .*too long"):
+    with pytest.raises(StoreError, match=r"cannot write .*too long"):
         bibench.export(exported[0], tmp_path / ("m" * 300), values(2)["x"], ENGINE)
     assert not list(tmp_path.iterdir())

@@ -118,3 +118,9 @@ def test_other_json_beside_the_model_is_kept(model: Path) -> None:
 def test_a_folder_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is a folder; name the model file"):
         manifest.read(tmp_path)
+
+
+def test_a_manifest_is_no_model(model: Path) -> None:
+    written(model)
+    with pytest.raises(StoreError, match=r"m\.json is where the manifest of a model is; name the model file beside it"):
+        manifest.read(manifest.path_of(model))

@@ -206,8 +206,8 @@ def _require_one_size(layer: Frozen, output: Tensor) -> None:
     for axis, values in ((-2, layer.rows), (-1, layer.columns)):
         if isinstance(values, Tensor) and len(values) != output.shape[axis]:
             raise UnsupportedError(
-                f"layer {layer.layer!r} cannot be exported: it is called for maps of several sizes, and its scales of rows "
-                "and columns are of one; give each size a layer of its own"
+                f"layer {layer.layer!r} cannot be exported: it is called for maps of several sizes, and its scales of "
+                "rows and columns are of one; give each size a layer of its own"
             )
 
 

@@ -74,7 +74,10 @@ class Measured:
 
 
 def measure(request: Request, note: Callable[[str], None]) -> Measured:
-    """Measure; `note` is told news in words. What broke (or was interrupted) in the midst is `Measured.problem`, the rest is kept."""
+    """Measure; `note` is told news in words.
+
+    What broke or was interrupted in the midst is `Measured.problem`, and what was measured before is kept.
+    """
     found = Measured()
     job, files = to_job(request)
     transport = DEVICES[request.device].open()

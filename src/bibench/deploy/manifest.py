@@ -170,6 +170,8 @@ def read(model: Path) -> Manifest | None:
     if not model.is_file():
         raise StoreError(f"{model} is a folder; name the model file" if model.is_dir() else f"{model} does not exist")
     path = path_of(model)
+    if path == model:
+        raise StoreError(f"{model} is where the manifest of a model is; name the model file beside it")
     if not path.exists():
         return None
     manifest = Manifest.from_dict(read_json(path), str(path))

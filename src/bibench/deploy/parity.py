@@ -221,7 +221,7 @@ def _follow(
 
 
 def _apart(mine: Array, theirs: Array) -> Array:
-    """Differences relative to the largest finite output; infinite where only one is NaN or infinite, or they are not the same."""
+    """Differences relative to the largest finite output; see `_distance` for those that are not finite."""
     return _distance(mine, theirs) / max(_largest(theirs), 1e-30)
 
 
@@ -285,8 +285,8 @@ def _require_shape(layer: str, what: str, found: Array, expected: tuple[int, ...
     """Refuse a model whose layers have the names of the file's, and other sizes."""
     if found.shape != tuple(expected):
         raise BiBenchError(
-            f"layer {layer!r} {what} {found.shape} in the file and {tuple(expected)} in the model: it is not the one that "
-            "was exported"
+            f"layer {layer!r} {what} {found.shape} in the file and {tuple(expected)} in the model: it is not the one "
+            "that was exported"
         )
 
 
