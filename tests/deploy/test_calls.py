@@ -186,3 +186,42 @@ def test_sessions(exported: tuple[Net, Path]) -> None:
     for wrong in (0, -1, 1.5, True):
         with pytest.raises(BiBenchError, match="threads must be an integer, at least 1"):
             deploy.ort_session(path, threads=wrong)
+
+
+class TwoSizes(nn.Module):
+    """One convolution for maps of two sizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.inner(self.inner(self.first(x))))
+        return y
+
+
+def test_one_layer_for_maps_of_two_sizes(tmp_path: Path) -> None:
+    """Where nothing depends on the size, that is one layer called twice; scales of rows and columns do."""
+    x = torch.randn(2, 3, 12, 12)
+    for operator in ("xnor", "xnorpp"):
+        model = TwoSizes().eval()
+        bibench.binarize(model, operator, example_inputs=x)
+        if operator == "xnor":
+            bibench.export(model, tmp_path / "m.onnx", x, ENGINE)
+            assert verify(tmp_path / "m.onnx", model, x).equal
+        else:
+            with pytest.raises(
+                UnsupportedError, match="layer 'inner' cannot be exported: it is called for maps of several"
+            ):
+                bibench.export(model, tmp_path / "m.onnx", x, ENGINE)
+
+
+def test_what_is_no_model_and_what_is_no_provenance(exported: tuple[Net, Path], tmp_path: Path) -> None:
+    with pytest.raises(BiBenchError, match=r"model must be a torch\.nn\.Module, got OrderedDict"):
+        bibench.export(exported[0].state_dict(), tmp_path / "m.onnx", values(2)["x"])  # type: ignore[arg-type]
+    for wrong in (object(), float("nan")):
+        with pytest.raises(BiBenchError, match="provenance goes into a JSON file, which it does not fit"):
+            bibench.export(exported[0], tmp_path / "m.onnx", values(2)["x"], ENGINE, provenance={"loss": wrong})
+    with pytest.raises(StoreError, match=r"cannot write .*too long"):
+        bibench.export(exported[0], tmp_path / ("m" * 300), values(2)["x"], ENGINE)
+    assert not list(tmp_path.iterdir())

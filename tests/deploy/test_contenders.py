@@ -104,6 +104,8 @@ def test_unknown_engines_and_files(tmp_path: Path) -> None:
         contenders([tmp_path / "x.bin"], None, [])
     with pytest.raises(BiBenchError, match=r"none.onnx does not exist"):
         contenders([tmp_path / "none.onnx"], None, [])
+    with pytest.raises(BiBenchError, match=r"is a folder; expected a model file"):
+        contenders([tmp_path], None, [])
     (tmp_path / "bad.onnx").write_bytes(b"\xff" * 100)
     with pytest.raises(BiBenchError, match=r"bad.onnx is no ONNX model, or damaged"):
         contenders([tmp_path / "bad.onnx"], None, [])
@@ -141,3 +143,16 @@ def test_digests_are_those_of_manifests(tmp_path: Path) -> None:
     file = exported(tmp_path / "a.onnx", "bnn")
     described = manifest.read(file)
     assert described is not None and described.sha256 == digest(file)
+
+
+def test_files_of_another_engine(tmp_path: Path) -> None:
+    net = convolution(tmp_path / "net.onnx")
+    lite = tmp_path / "net.tflite"
+    lite.write_bytes(b"TFL3")
+    for file, engine, words in (
+        (net, "larq", r"net.onnx: engine 'larq' reads .tflite files; bibench export --engine larq writes one"),
+        (net, "dabnn", r"net.onnx: engine 'dabnn' reads .dab files; .*to_dab makes one"),
+        (lite, "bibench", r"net.tflite: engine 'bibench' reads .onnx files"),
+    ):
+        with pytest.raises(BiBenchError, match=words):
+            contenders([file], None, [engine])

@@ -206,6 +206,13 @@ def test_int8_leaves_no_convolution_in_float(tmp_path: Path) -> None:
     assert nodes["QLinearAdd"] == 8 and nodes["Conv"] == nodes["FusedConv"] == nodes["Add"] == 0
 
 
+def test_int8_makes_no_remarks_on_norms(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.MaxPool2d(2), torch.nn.BatchNorm2d(4)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime_int8", calibration=[[x.numpy()]])
+    assert not [record for record in caplog.records if "weight" in record.getMessage()]
+
+
 def test_int8_of_a_transformer_has_its_products_in_8_bits_and_nothing_else(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = bibench.models.create("bert", vocabulary=50, max_length=32, num_classes=4, input_shape=(16,)).eval()

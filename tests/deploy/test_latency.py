@@ -15,7 +15,7 @@ from bibench.deploy import export, latency
 from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import DEVICES, TRANSPORTS, Connection, Device, Transport, register_device, transport
 from bibench.deploy.latency import Measured, Request, measure, to_job
-from bibench.deploy.storing import append, store
+from bibench.deploy.storing import append, require_writable, store
 from bibench.errors import BiBenchError, StoreError
 from bibench.records import Record, read
 from bibench.tracks import TRACKS
@@ -109,6 +109,28 @@ def test_what_came_before_a_connection_broke_is_kept(replay: list[dict[str, Any]
     assert by_metric(measured)["", "speedup", 1].value == 4.75
     assert json.loads((folder / "session.json").read_text())["problem"] == "board: lost"
     assert len(read([tmp_path / "runs"])) == len(measured.records)
+
+
+def test_what_came_before_an_interrupt_is_kept(replay: list[dict[str, Any]], tmp_path: Path) -> None:
+    replay += [MACHINE, result("baseline", BASE), result("model0", NET), {"raise": KeyboardInterrupt()}]
+    measured = measure(request(tmp_path, threads=(1, 2)), lambda text: None)
+    assert measured.problem == "interrupted"
+    assert by_metric(measured)["", "speedup", 1].value == 4.75
+    replay[:] = [MACHINE, {"raise": KeyboardInterrupt()}]
+    with pytest.raises(KeyboardInterrupt):
+        measure(request(tmp_path), lambda text: None)
+
+
+def test_a_place_for_records_is_tried_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "damaged.jsonl").write_text("{damaged\n")
+    (tmp_path / "folder.jsonl").mkdir()
+    for place in ("file", "file/runs", "file/mine.jsonl", "damaged.jsonl", "folder.jsonl"):
+        with pytest.raises(BiBenchError, match=r"cannot write|not JSON|expected a file"):
+            require_writable(tmp_path / place)
+    for place in ("runs", "more/runs", "more/mine.jsonl"):
+        require_writable(tmp_path / place)
+    assert not (tmp_path / "more" / "mine.jsonl").exists()
 
 
 def test_a_device_that_was_never_reached_leaves_nothing(replay: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Manifests that are damaged or made up get one clear error before anything is opened."""
 
+import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,50 @@ def test_a_newer_format_and_another_model(model: Path) -> None:
     written(model, sha256="0" * 64)
     with pytest.raises(StoreError, match="truncated or was changed"):
         manifest.read(model)
+
+
+def test_a_full_disk_leaves_the_old_pair(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of the two files does not fit."""
+    written(model)
+    before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
+    calls: list[int] = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bibench.files.os.fsync", full)
+    with pytest.raises(StoreError, match=r"cannot write .*m\.onnx .*the disk is full"):
+        manifest.store(WHOLE, model, b"new")
+    monkeypatch.setattr(Path, "replace", lambda *_: full(0))
+    with pytest.raises(StoreError, match="the disk is full"):
+        manifest.store(WHOLE, model, b"new")
+    assert calls
+    assert {path.name: path.read_bytes() for path in model.parent.iterdir()} == before
+
+
+def test_what_cannot_be_said_in_json_replaces_nothing(model: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        manifest.store(replace(WHOLE, provenance={"loss": float("nan")}), model, b"new")
+    assert model.read_bytes() == b"model"
+
+
+def test_other_json_beside_the_model_is_kept(model: Path) -> None:
+    """Labels of classes, for instance; but a damaged manifest is cured by exporting again."""
+    manifest.path_of(model).write_text('{"0": "cat"}')
+    with pytest.raises(StoreError, match=r"m\.json is where the manifest of m\.onnx belongs, and is another file"):
+        manifest.require_free(model)
+    for damaged in ("", '{"format": 1, "engine": 3}'):
+        manifest.path_of(model).write_text(damaged)
+        manifest.require_free(model)
+
+
+def test_a_folder_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is a folder; name the model file"):
+        manifest.read(tmp_path)
+
+
+def test_a_manifest_is_no_model(model: Path) -> None:
+    written(model)
+    with pytest.raises(StoreError, match=r"m\.json is where the manifest of a model is; name the model file beside it"):
+        manifest.read(manifest.path_of(model))

@@ -1,9 +1,11 @@
 """What runs where, before any training: one row per operator, model and engine, with the layers that do not run."""
 
+import pytest
 import torch
 
 from bibench.choice import choice
 from bibench.deploy.matrix import Deployability, matrix
+from bibench.errors import UnknownNameError
 from bibench.tasks import TASKS
 
 VGG = "vgg_small[width=4]"
@@ -48,6 +50,8 @@ def test_a_third_value_and_what_cannot_be_built() -> None:
     [row] = rows("bnn", "bibench", model="vgg_small[depth=3]").values()
     assert not row.deployable
     assert "depth" in row.problem
+    with pytest.raises(UnknownNameError, match="unknown model 'vgg_smal'; did you mean 'vgg_small'"):
+        rows("bnn", "bibench", model="vgg_smal")
 
 
 def test_nothing_is_computed() -> None:

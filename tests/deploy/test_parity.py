@@ -1,5 +1,6 @@
 """What `verify` proves of examples in which a sign flipped: nothing else may differ."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,72 @@ def test_engines_that_round_are_not_said_to_be_broken(exported: tuple[Chain, Ten
     model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(8, 8)
     bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime_int8", calibration=[[x.numpy()]])
     assert verify(tmp_path / "m.onnx", model, x).summary().startswith("another model, as ONNX Runtime (int8) rounds")
+
+
+class Mean(nn.Module):
+    """One number for a whole batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(self.second(self.first(x)))
+        return y.mean()
+
+
+def _tripled(model: Mean) -> None:
+    model.last.weight *= 3
+    model.last.bias += 1
+
+
+def _not_a_number(model: Mean) -> None:
+    model.last.bias[0] = float("nan")
+
+
+def _infinite(model: Mean) -> None:
+    model.last.bias[0] = float("inf")
+
+
+@pytest.mark.parametrize("change", [_tripled, _not_a_number, _infinite])
+def test_outputs_without_a_batch_are_compared(change: Callable[[Mean], None], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Mean().eval(), torch.randn(4, 8)
+    bibench.binarize(model, "bnn", example_inputs=x)
+    bibench.export(model, tmp_path / "m.onnx", x, ENGINE)
+    assert verify(tmp_path / "m.onnx", model, x).equal
+    with torch.no_grad():
+        change(model)
+    report = verify(tmp_path / "m.onnx", model, x)
+    assert not report.equal
+    json.dumps(report.to_dict(), allow_nan=False)
+    bibench.export(model, tmp_path / "changed.onnx", x, ENGINE)
+    assert verify(tmp_path / "changed.onnx", model, x).equal  # NaN is what the model gives
+
+
+def test_numbers_beside_nan_and_infinity_are_compared(tmp_path: Path) -> None:
+    """Neither hides a difference elsewhere."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)).eval(), torch.randn(4, 8)
+    bibench.binarize(model, "bnn", example_inputs=x)
+    with torch.no_grad():
+        model[2].bias[:2] = torch.tensor([float("nan"), float("inf")])
+    bibench.export(model, tmp_path / "m.onnx", x, ENGINE)
+    assert verify(tmp_path / "m.onnx", model, x).equal
+    with torch.no_grad():
+        model[2].bias[2] += 1
+    assert not verify(tmp_path / "m.onnx", model, x).equal
+
+
+def test_a_model_of_another_width_is_named(tmp_path: Path) -> None:
+    def chain(width: int) -> nn.Module:
+        model = nn.Sequential(nn.Linear(8, width), nn.Linear(width, width), nn.Linear(width, 3)).eval()
+        bibench.binarize(model, "bnn", example_inputs=torch.randn(4, 8))
+        return model
+
+    x = torch.randn(4, 8)
+    bibench.export(chain(16), tmp_path / "m.onnx", x, ENGINE)
+    with pytest.raises(
+        BiBenchError, match=r"layer '1' takes \(4, 16\) in the file and \(4, 24\) in the model: it is not"
+    ):
+        verify(tmp_path / "m.onnx", chain(24), x)

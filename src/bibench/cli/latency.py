@@ -106,6 +106,7 @@ def measure(
         memory=memory,
         profile=profile,
     )
+    storing.require_writable(output)
     news = console(stderr=True)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bibench.deploy.engine_names import ONNX_ENGINES, engine_names
-from bibench.deploy.identity import identify, onnx_model
+from bibench.deploy.identity import DEFAULT_ENGINES, identify, onnx_model
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import FULL_PRECISION
 
@@ -58,6 +58,7 @@ def contenders(models: Sequence[Path], baseline: Path | None, engines: Sequence[
     for file in models:
         facts, preferred = identify(file)
         for engine in engines or [preferred]:
+            _require_readable(file, engine)
             found.append(Contender(f"model{len(found)}", file, engine, False, facts, _parts(file)))
     if baseline is not None:
         found = [*_baselines(baseline, found), *found]
@@ -70,6 +71,18 @@ def contenders(models: Sequence[Path], baseline: Path | None, engines: Sequence[
             )
         seen[key] = one
     return found
+
+
+def _require_readable(file: Path, engine: str) -> None:
+    """Refuse a file whose name says that it is another engine's."""
+    wanted = {name: suffix for suffix, name in DEFAULT_ENGINES.items()} | dict.fromkeys(ONNX_ENGINES, ".onnx")
+    if engine in wanted and file.suffix != wanted[engine] and file.suffix in wanted.values():
+        made = (
+            "bibench.deploy.engines.dabnn.to_dab makes"
+            if engine == "dabnn"
+            else f"bibench export --engine {engine} writes"
+        )
+        raise BiBenchError(f"{file}: engine {engine!r} reads {wanted[engine]} files; {made} one")
 
 
 def _baselines(file: Path, models: Sequence[Contender]) -> list[Contender]:

@@ -16,7 +16,7 @@ from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import BiBenchError, StoreError
-from bibench.files import write_atomically
+from bibench.files import storing
 
 
 def export(
@@ -48,6 +48,11 @@ def export(
         StoreError: a path that cannot be written.
     """
     runner = ENGINES[engine]()
+    if not isinstance(model, nn.Module):
+        raise BiBenchError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}; load its weights into one first"
+        )
+    _require_plain(provenance)
     path = model_path(path, runner)
     manifest.require_free(path)
     if runner.needs_calibration and calibration is None:
@@ -61,17 +66,18 @@ def export(
     _embed(graph, described)
     content = runner.convert(graph, calibration)
     described = replace(described, sha256=manifest.checksum(content), bytes=len(content))
-    write_atomically(path, lambda stream: (stream.write(content), None)[1])
-    manifest.write(described, path)
+    manifest.store(described, path, content)
     return described
 
 
 def model_path(path: str | Path, engine: Engine) -> Path:
     """`path` with the engine's extension; a `BiBenchError` for one that would clash with the manifest."""
     path = Path(path)
-    if not path.parent.is_dir():
+    with storing(path):  # a name that is too long
+        folder, found = path.is_dir(), path.parent.is_dir()
+    if not found:
         raise StoreError(f"cannot write {path}: the folder {path.parent} does not exist; create it")
-    if path.is_dir():
+    if folder:
         raise BiBenchError(f"{path} is a folder; name the model file, such as {path / ('model' + engine.extension)}")
     if path.suffix == engine.extension:
         return path
@@ -116,6 +122,13 @@ class Deployed:
 def load(path: str | Path, threads: int = 1) -> Deployed:
     """Open an exported model, after its checksum was verified."""
     return Deployed(path, threads)
+
+
+def _require_plain(provenance: dict[str, Any] | None) -> None:
+    try:
+        json.dumps(provenance, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BiBenchError(f"provenance goes into a JSON file, which it does not fit: {error}") from error
 
 
 def _embed(graph: Any, described: Manifest) -> None:

@@ -174,6 +174,7 @@ def assert_inference_only(model: nn.Module) -> None:
 def _prove(model: nn.Module, frozen: dict[nn.Module, Frozen], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     def compare(module: nn.Module) -> Callable[..., None]:
         def hook(_: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Tensor) -> None:
+            _require_one_size(frozen[module], output)
             deployed = frozen[module](*inputs, **named)
             off = float((deployed - output).abs().max()) if output.numel() else 0.0
             if not output.isfinite().all():
@@ -196,6 +197,18 @@ def _prove(model: nn.Module, frozen: dict[nn.Module, Frozen], args: tuple[Any, .
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _require_one_size(layer: Frozen, output: Tensor) -> None:
+    """Refuse a layer whose scales of rows and columns fit one of its calls only."""
+    if not isinstance(layer, FrozenConv):
+        return
+    for axis, values in ((-2, layer.rows), (-1, layer.columns)):
+        if isinstance(values, Tensor) and len(values) != output.shape[axis]:
+            raise UnsupportedError(
+                f"layer {layer.layer!r} cannot be exported: it is called for maps of several sizes, and its scales of "
+                "rows and columns are of one; give each size a layer of its own"
+            )
 
 
 def _restore_float_layers(model: nn.Module) -> None:

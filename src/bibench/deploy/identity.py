@@ -29,7 +29,8 @@ DEFAULT_ENGINES = {".onnx": "onnxruntime", ".tflite": "larq", ".dab": "dabnn"}
 def identify(file: Path) -> tuple[dict[str, Any], str]:
     """Record fields of the model in `file`, whose checksum is verified if it has a manifest, and its engine."""
     if not file.is_file():
-        raise BiBenchError(f"{file} does not exist; expected a model file, as `bibench export` writes it")
+        problem = "is a folder" if file.is_dir() else "does not exist"
+        raise BiBenchError(f"{file} {problem}; expected a model file, as `bibench export` writes it")
     found = manifest.read(file)
     facts = {**UNKNOWN, "model": file.stem}
     if found is None:

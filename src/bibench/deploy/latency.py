@@ -74,7 +74,10 @@ class Measured:
 
 
 def measure(request: Request, note: Callable[[str], None]) -> Measured:
-    """Measure; `note` is told news in words. What broke in the midst is `Measured.problem`, the rest is kept."""
+    """Measure; `note` is told news in words.
+
+    What broke or was interrupted in the midst is `Measured.problem`, and what was measured before is kept.
+    """
     found = Measured()
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
@@ -89,10 +92,10 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
                     continue
                 told[place] = now
             _tell(event, request, note)
-    except BiBenchError as error:
+    except (BiBenchError, KeyboardInterrupt) as error:
         if not any(event["event"] in ("result", "session") for event in events):
             raise
-        found.problem = str(error)
+        found.problem = str(error) or "interrupted"
     _collect(events, request, found)
     return found
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
-from bibench.files import read_json, write_json
+from bibench.files import read_json, write_atomically
 from bibench.provenance import git_state, versions
 
 FORMAT = 1
@@ -133,7 +133,7 @@ def require_free(model: Path) -> None:
     try:
         found = Manifest.from_dict(read_json(path), str(path))
     except StoreError as error:
-        if model.exists():  # its manifest is damaged, and exporting again is the cure
+        if model.exists() and not _foreign(path):  # its manifest is damaged, and exporting again is the cure
             return
         raise StoreError(
             f"{path} is where the manifest of {model.name} belongs, and is another file; choose another name"
@@ -144,16 +144,34 @@ def require_free(model: Path) -> None:
         )
 
 
-def write(manifest: Manifest, model: Path) -> None:
-    """Write it beside the model."""
-    write_json(path_of(model), manifest.to_dict())
+def store(manifest: Manifest, model: Path, content: bytes) -> None:
+    """Write a model file and its manifest: both, or where the disk is full neither, and older ones stay."""
+
+    def write(stream: BinaryIO) -> None:
+        stream.write(text.encode())
+        stream.flush()  # before the old model is replaced
+        write_atomically(model, lambda file: (file.write(content), None)[1])
+
+    text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_atomically(path_of(model), write)
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file is whole JSON of another kind, such as the labels of classes."""
+    try:
+        found = read_json(path)
+    except StoreError:
+        return False
+    return not (isinstance(found, dict) and {"format", "engine", "sha256"} & found.keys())
 
 
 def read(model: Path) -> Manifest | None:
     """The manifest of a model file, or None; `StoreError` when the file is not what the manifest describes."""
     if not model.is_file():
-        raise StoreError(f"{model} does not exist")
+        raise StoreError(f"{model} is a folder; name the model file" if model.is_dir() else f"{model} does not exist")
     path = path_of(model)
+    if path == model:
+        raise StoreError(f"{model} is where the manifest of a model is; name the model file beside it")
     if not path.exists():
         return None
     manifest = Manifest.from_dict(read_json(path), str(path))

@@ -17,6 +17,7 @@ from bibench.compressor import compressor_of
 from bibench.deploy.engine import ENGINES, Obstacle
 from bibench.deploy.statement import statements
 from bibench.errors import BiBenchError
+from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
 from bibench.tasks import Task
 
@@ -54,6 +55,9 @@ def matrix(
     task: Task, models: Iterable[Choice], operators: Iterable[Choice], engines: Iterable[str]
 ) -> Iterator[Deployability]:
     """All combinations, for the shapes of a task. A model that an operator cannot be built for is a `problem`."""
+    models = list(models)
+    for chosen in models:
+        MODELS[chosen.name]  # a name that is none is a mistake, and no row
     operators, runners = list(operators), {name: ENGINES[name]() for name in engines}
     for chosen in models:
         for operator in operators:

@@ -8,6 +8,7 @@ with their margin, and told apart from differences that have no such explanation
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -90,8 +91,10 @@ class Parity:
         return sum(layer.flips for layer in self.layers)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return {**asdict(self), "equal": self.equal}
+        """Plain data, for JSON, which has no infinity: differences of NaN and a number are None."""
+        told = {name: None if value == math.inf else value for name, value in asdict(self).items()}
+        layers = [{k: None if v == math.inf else v for k, v in asdict(layer).items()} for layer in self.layers]
+        return {**told, "layers": layers, "equal": self.equal}
 
     def summary(self) -> str:
         """One sentence."""
@@ -218,8 +221,22 @@ def _follow(
 
 
 def _apart(mine: Array, theirs: Array) -> Array:
-    """Differences relative to the largest output."""
-    return np.asarray(np.abs(mine - theirs) / max(float(np.abs(theirs).max(initial=0.0)), 1e-30))
+    """Differences relative to the largest finite output; see `_distance` for those that are not finite."""
+    return _distance(mine, theirs) / max(_largest(theirs), 1e-30)
+
+
+def _distance(mine: Array, theirs: Array) -> Array:
+    """|mine - theirs|: 0 of two NaNs or equal infinities, infinite of NaN and a number."""
+    with np.errstate(invalid="ignore"):
+        off = np.abs(np.subtract(mine, theirs, dtype=np.float32))
+    same = np.equal(mine, theirs) | (np.isnan(mine) & np.isnan(theirs))
+    return np.asarray(np.where(same, 0.0, np.nan_to_num(off, nan=np.inf, posinf=np.inf)))
+
+
+def _largest(values: Array) -> float:
+    """The largest magnitude that is finite."""
+    magnitudes = np.abs(values)
+    return float(magnitudes[np.isfinite(magnitudes)].max(initial=0.0))
 
 
 def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> LayerParity:
@@ -231,6 +248,7 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
         if spec.padding_mode != "zeros":  # copies values, and is done before the operator
             seen = replace(seen, inputs=(spec.pad(seen.inputs[0], 0.0),))
             spec = replace(spec, padding=(0,) * len(spec.padding), padding_mode="zeros")
+        _require_shape(layer, "takes", found.inputs[0], seen.inputs[0].shape)
         got = torch.from_numpy(np.ascontiguousarray(found.inputs[0]))
         limit = 0.0 if form.threshold is None else spec.per_input(form.threshold.float())
         signs = torch.where(got >= limit, 1.0, -1.0)
@@ -238,7 +256,10 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
         threshold = 0.0 if form.threshold is None else np.asarray(limit)
     else:
         with torch.no_grad():
+            for mine, theirs in zip(found.inputs, seen.inputs, strict=True):
+                _require_shape(layer, "takes", mine, theirs.shape)
             expected = seen.module(*(torch.from_numpy(np.ascontiguousarray(x)) for x in found.inputs), seen.mask)
+    _require_shape(layer, "gives", found.product, expected.shape)
     off = float(np.abs(expected.detach().numpy() - found.product).max()) if found.product.size else 0.0
     total = flips = origins = 0
     margin = scale = 0.0
@@ -248,16 +269,25 @@ def _compare(layer: str, found: LayerValues, seen: Seen, flipped: Array) -> Laye
         # Exactly as the layer decides, whose sum x + b has the sign of x - threshold.
         differs = np.asarray(np.not_equal(mine >= threshold, trained >= threshold))
         total, flips = total + differs.size, flips + int(differs.sum())
-        scale = max(scale, float(np.abs(trained).max(initial=0.0)))
+        scale = max(scale, _largest(trained))
         if not differs.any():
             continue
         per_example = _examples(differs, len(flipped))
         first = differs & ~_spread(before, differs)
         origins += int(first.sum())
-        distance = np.abs(trained - threshold)
+        distance = _distance(trained, np.broadcast_to(threshold, trained.shape))
         margin = max(margin, float(distance[first].max(initial=0.0)))
         np.logical_or(flipped, per_example, out=flipped)
     return LayerParity(layer, off, total, flips, origins, margin, scale)
+
+
+def _require_shape(layer: str, what: str, found: Array, expected: tuple[int, ...]) -> None:
+    """Refuse a model whose layers have the names of the file's, and other sizes."""
+    if found.shape != tuple(expected):
+        raise BiBenchError(
+            f"layer {layer!r} {what} {found.shape} in the file and {tuple(expected)} in the model: it is not the one "
+            "that was exported"
+        )
 
 
 def _terms(module: nn.Module) -> int:
@@ -295,4 +325,6 @@ def _judge_outputs(report: Parity, outputs: list[Array], expected: list[Array], 
         report.max_difference = max(report.max_difference, float(off.max(initial=0.0)))
         if off.shape[:1] == flipped.shape:
             off = off[~flipped]
-            report.unflipped_difference = max(report.unflipped_difference, float(off.max(initial=0.0)))
+        elif flipped.any():  # of all examples together: what flips do not explain, `_follow` finds
+            continue
+        report.unflipped_difference = max(report.unflipped_difference, float(off.max(initial=0.0)))

@@ -12,6 +12,7 @@ import csv
 import datetime
 import io
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -26,6 +27,17 @@ from bibench.records import Record, read_file
 from bibench.store import RECORDS
 
 FOLDER = Path("measurements", "latency")
+
+
+def require_writable(target: Path) -> None:
+    """Raise before anything is measured when `store` could not write to `target` afterwards."""
+    folder = target
+    if target.suffix == ".jsonl":
+        _known(target)
+        folder = target.parent
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def store(measured: Measured, request: Request, target: Path) -> Path:
@@ -45,12 +57,16 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
 
 def append(records: Iterable[Record], file: Path) -> None:
     """Add records to a file of records, which is checked first; it gets all of them or stays as it is."""
-    if file.is_dir():
-        raise BiBenchError(f"-o {file}: expected a file or a run folder, this folder is named like a file of records")
-    known = read_file(file) if file.exists() else []
+    known = _known(file)
     with storing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, lines([*known, *records]))
+
+
+def _known(file: Path) -> list[Record]:
+    if file.is_dir():
+        raise BiBenchError(f"-o {file}: expected a file or a run folder, this folder is named like a file of records")
+    return read_file(file) if file.exists() else []
 
 
 def lines(records: Iterable[Record]) -> str:
