@@ -18,6 +18,10 @@ def convolve(
     scale: Tensor | None,
     bias: Tensor | None,
     threads: int,
+    gamma: Tensor | None = None,
+    pixels: Tensor | None = None,
+    kept: Tensor | None = None,
+    centres: Tensor | None = None,
 ) -> None: ...
 def matmul(a: Tensor, b: Tensor, out: Tensor, mask: bool, threads: int) -> None: ...
 def sign(x: Tensor, out: Tensor, limit: float, threads: int) -> bool: ...
