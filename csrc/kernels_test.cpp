@@ -675,6 +675,29 @@ void check_rows(const Kernels& k) {
   }
   expect(back, wanted_back);
 
+  current = std::string(k.name) + " describe_filter, sign_centred, rectify_row n=" + text(n);
+  const float scale = value(), origin = how.centre ? mean : 0.0f;
+  Floats facts(4), signs(n), wanted_signs(n), rectified(n), wanted_rectified(n), sum(1), wanted_sum(1);
+  k.describe_filter(x.data(), n, how, buffer.data(), facts.data());
+  k.sign_centred(x.data(), mean, scale, signs.data(), n);
+  for (int64_t i = 0; i < n; ++i) {
+    rectified[i] = grad[i];  // in place
+    wanted_signs[i] = x[i] - mean >= 0.0f ? scale : -scale;
+    terms[i] = grad[i] * (x[i] - origin >= 0.0f ? 1.0f : -1.0f);
+  }
+  sum[0] = k.rectify_row(rectified.data(), x.data(), stats.data(), scale, n, how, limit, buffer.data());
+  wanted_sum[0] = folded(terms);
+  for (int64_t i = 0; i < n; ++i) {
+    passed[i] = (grad[i] * scale) * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
+    terms[i] = passed[i] * (x[i] - origin);
+  }
+  const float share = folded(terms) * factor / (variance * how.degrees);
+  for (int64_t i = 0; i < n; ++i) {
+    wanted_rectified[i] = passed[i] * factor - share * (x[i] - mean);
+    if (how.centre) wanted_rectified[i] -= folded(passed) * factor / static_cast<float>(n);
+  }
+  expect(facts, wanted_stats), expect(signs, wanted_signs), expect(sum, wanted_sum), expect(rectified, wanted_rectified);
+
   current = std::string(k.name) + " approx_sign_row n=" + text(n);
   k.approx_sign_row(grad.data(), x.data(), n, how, back.data(), buffer.data());
   for (int64_t i = 0; i < n; ++i) {

@@ -306,6 +306,14 @@ def test_rows_are_checked() -> None:
         _core.rescale_backward(x, x, T(2, 5), T(3, 5), T(1, 5), 1)
     with pytest.raises(ValueError, match="x must have rows"):
         _core.rescale_backward(T(0, 5), T(0, 5), T(1, 5), T(0, 5), T(1, 5), 1)
+    with pytest.raises(ValueError, match=r"stats has the wrong shape \(3, 3\)"):
+        _core.describe(x, T(3, 3), 1e-5, 1.0, True, 1.0, 1)
+    with pytest.raises(ValueError, match=r"scale must have shape \(3\), got \(4\)"):
+        _core.sign_centred(x, stats, T(4), T(3, 5), 1)
+    with pytest.raises(ValueError, match=r"grad has the wrong shape \(3, 4\)"):
+        _core.rectify(T(3, 4), x, stats, T(3), T(3), 1e-5, 1.0, True, 1.0, 1)
+    with pytest.raises(ValueError, match="total must be contiguous with a value for each row"):
+        _core.rectify(T(3, 5), x, stats, T(3), T(4), 1e-5, 1.0, True, 1.0, 1)
     with pytest.raises(ValueError, match="rows must not be empty"):
         _core.approx_sign_rows(T(3, 0), T(3, 0), T(3, 0), 1e-5, 1.0, True, 1)
     with pytest.raises(ValueError, match=r"grad has the wrong shape \(3, 4\)"):

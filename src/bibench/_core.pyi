@@ -21,6 +21,7 @@ def convolve(
     gamma: Tensor | None = None,
     pixels: Tensor | None = None,
     kept: Tensor | None = None,
+    centres: Tensor | None = None,
 ) -> None: ...
 def lookup_pays() -> bool: ...
 def lookup_input_gradient(
