@@ -39,10 +39,10 @@ def both(
         v, u = v.requires_grad_(), (u + 0.3).detach().requires_grad_()
         scale = (values(len(u), seed=3, special=False).to(dtype) + 2).detach().requires_grad_()
         if whole:
-            y = apply(RectifiedProduct, v, u, scale, spec, Polynomial(), how, None)[0]
+            y = apply(RectifiedProduct, v, u, scale, spec, Polynomial(), how, "float32")[0]
         else:
             scaled = from_rows(scale_rows(as_rows(u), how.scaling, how.clip), u)
-            y = apply(SignProduct, v, scaled, scale, spec, (Polynomial(), IDENTITY), None, True)
+            y = apply(SignProduct, v, scaled, scale, spec, (Polynomial(), IDENTITY), "float32", True)
         upstream = values(*y.shape, seed=4, special=False).to(dtype).requires_grad_()
         first = torch.autograd.grad(y, (v, u, scale), upstream, retain_graph=True)
         again = torch.autograd.grad(y, (v, u, scale), upstream, create_graph=True)
