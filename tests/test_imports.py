@@ -14,14 +14,14 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
-    ["registry", "spec", "files", "choice", "distillation"],
+    ["registry", "spec", "files", "choice", "distillation", "functions"],
     ["native"],
     ["surrogate", "provenance"],
     ["rows"],
     ["noise"],
     ["operators"],
     ["products"],
-    ["fused"],
+    ["fused", "rectified"],
     ["layers", "attention", "embedding"],
     ["calls"],
     ["auditing"],

@@ -189,23 +189,11 @@ def convolve_finished(
         gamma = torch.empty_like(out[:1]).copy_(gamma)
         kept = torch.empty_like(out, dtype=torch.int16)
     left, right, top, bottom = spec.padding
-    _run.convolve(
-        _ordered(x),
-        _ordered(weight),
-        out,
-        spec.stride,
-        (top, bottom, left, right),
-        spec.dilation,
-        spec.groups,
-        int(spec.pad_value),
-        None if shift is None else shift.detach().contiguous(),
-        None if scale is None else scale.contiguous(),
-        None,
-        torch.get_num_threads(),
-        gamma,
-        None if pixels is None else pixels.contiguous(),
-        kept,
-    )
+    geometry = (spec.stride, (top, bottom, left, right), spec.dilation, spec.groups, int(spec.pad_value))
+    shift = None if shift is None else shift.detach().contiguous()
+    scale, pixels = (None if t is None else t.detach().contiguous() for t in (scale, pixels))
+    threads = torch.get_num_threads()
+    _run.convolve(_ordered(x), _ordered(weight), out, *geometry, shift, scale, None, threads, gamma, pixels, kept)
     return out, kept
 
 
@@ -364,24 +352,9 @@ def _call(
     padding: tuple[int, ...],
 ) -> None:
     left, right, top, bottom = padding or (0, 0, 0, 0)
-    _run.convolve(
-        x,
-        weight,
-        out,
-        stride,
-        (top, bottom, left, right),
-        dilation,
-        spec.groups,
-        int(spec.pad_value),
-        None,
-        scale,
-        None,
-        torch.get_num_threads(),
-        None,
-        None,
-        None,
-        centres,
-    )
+    geometry = (stride, (top, bottom, left, right), dilation, spec.groups, int(spec.pad_value))
+    rest = (None, scale, None, torch.get_num_threads(), None, None, None, centres)
+    _run.convolve(x, weight, out, *geometry, *rest)
 
 
 def _output(x: Tensor, weight: Tensor, spec: LayerSpec, channels_last: bool) -> Tensor:
