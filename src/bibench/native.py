@@ -376,7 +376,7 @@ def _ordered(x: Tensor) -> Tensor:
 def _prefers_channels_last(x: Tensor) -> bool:
     # PyTorch's rule for the layout of a convolution's output, so that what follows runs as it would after its own.
     last = x.is_contiguous(memory_format=torch.channels_last)
-    if last != x.is_contiguous():  # not both
+    if last != x.is_contiguous() and 1 not in x.shape:  # not both, and no stride without a meaning
         return last
     smallest = 0
     for axis in (1, 3, 2, 0):
