@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from bibench import native
 from bibench.functions import apply
 from bibench.products import SignProduct
-from bibench.rectified import Rectified, RectifiedProduct
-from bibench.rows import Scaling, as_rows, from_rows, scale_rows
+from bibench.rectified import RectifiedProduct
+from bibench.rows import Rectified, Scaling, as_rows, from_rows, scale_rows
 from bibench.spec import LayerSpec, of_layer
 from bibench.surrogate import IDENTITY, Polynomial
 

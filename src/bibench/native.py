@@ -200,23 +200,11 @@ def convolve_finished(
         gamma = torch.empty_like(out[:1]).copy_(gamma)
         kept = torch.empty_like(out, dtype=torch.int16)
     left, right, top, bottom = spec.padding
-    _run.convolve(
-        _ordered(x),
-        _ordered(weight),
-        out,
-        spec.stride,
-        (top, bottom, left, right),
-        spec.dilation,
-        spec.groups,
-        int(spec.pad_value),
-        None if shift is None else shift.detach().contiguous(),
-        None if scale is None else scale.contiguous(),
-        None,
-        torch.get_num_threads(),
-        gamma,
-        None if pixels is None else pixels.contiguous(),
-        kept,
-    )
+    geometry = (spec.stride, (top, bottom, left, right), spec.dilation, spec.groups, int(spec.pad_value))
+    shift = None if shift is None else shift.detach().contiguous()
+    scale, pixels = (None if t is None else t.detach().contiguous() for t in (scale, pixels))
+    threads = torch.get_num_threads()
+    _run.convolve(_ordered(x), _ordered(weight), out, *geometry, shift, scale, None, threads, gamma, pixels, kept)
     return out, kept
 
 
@@ -375,24 +363,9 @@ def _call(
     padding: tuple[int, ...],
 ) -> None:
     left, right, top, bottom = padding or (0, 0, 0, 0)
-    _run.convolve(
-        x,
-        weight,
-        out,
-        stride,
-        (top, bottom, left, right),
-        dilation,
-        spec.groups,
-        int(spec.pad_value),
-        None,
-        scale,
-        None,
-        torch.get_num_threads(),
-        None,
-        None,
-        None,
-        centres,
-    )
+    geometry = (stride, (top, bottom, left, right), dilation, spec.groups, int(spec.pad_value))
+    rest = (None, scale, None, torch.get_num_threads(), None, None, None, centres)
+    _run.convolve(x, weight, out, *geometry, *rest)
 
 
 def _output(x: Tensor, weight: Tensor, spec: LayerSpec, channels_last: bool) -> Tensor:
@@ -414,7 +387,7 @@ def _ordered(x: Tensor) -> Tensor:
 def _prefers_channels_last(x: Tensor) -> bool:
     # PyTorch's rule for the layout of a convolution's output, so that what follows runs as it would after its own.
     last = x.is_contiguous(memory_format=torch.channels_last)
-    if last != x.is_contiguous():  # not both
+    if last != x.is_contiguous() and 1 not in x.shape:  # not both, and no stride without a meaning
         return last
     smallest = 0
     for axis in (1, 3, 2, 0):

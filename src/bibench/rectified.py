@@ -6,7 +6,6 @@ filters, and the backward pass makes what else it needs again, filter by filter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from bibench import lookup, native
 from bibench.functions import eager
 from bibench.products import product_gradients, scaled_filters
 from bibench.rows import (
+    Rectified,
     Scaling,
     as_rows,
     filter_scale_gradients,
@@ -27,14 +27,6 @@ from bibench.rows import (
 )
 from bibench.spec import LayerSpec, convolve, without_autocast
 from bibench.surrogate import IDENTITY, Surrogate, binarize, sign, sign_and_pass
-
-
-@dataclass(frozen=True)
-class Rectified:
-    """Filters scaled by `scaling` and clamped to ± `clip` times their mean magnitude over the layer."""
-
-    scaling: Scaling
-    clip: float
 
 
 @eager
@@ -60,7 +52,8 @@ class RectifiedProduct(torch.autograd.Function):
         rows, how = as_rows(u), rectified.scaling
         if native.serves(v, u, scale) and rows.is_contiguous() and u.numel():
             stats, limit = native.describe(rows, how.eps, how.deviation, how.centre, rectified.clip)
-            y = native.convolve(v, u, scale, spec, stats[:, 0] if how.centre else None)
+            # In the strides that centred filters would have: the layout of the output may follow from them.
+            y = native.convolve(v, from_rows(rows, u), scale, spec, stats[:, 0] if how.centre else None)
             return y, stats, torch.tensor([[limit]])
         stats = scale_forward(rows, how)[1]
         bound = fold(stats[:, 3:].T) / u.numel() * rectified.clip

@@ -105,6 +105,14 @@ class Scaling:
         return float(count - 1 if count > 1 else count)
 
 
+@dataclass(frozen=True)
+class Rectified:
+    """Filters scaled by `scaling` and clamped to ± `clip` times their mean magnitude over the layer."""
+
+    scaling: Scaling
+    clip: float
+
+
 def scale_rows(x: Tensor, scaling: Scaling, clip: float = math.inf) -> Tensor:
     """The scaled rows of x (R, N), with the gradient of a clamp to ± `clip` times their mean magnitude.
 

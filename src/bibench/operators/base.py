@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
-from bibench.rectified import Rectified
 from bibench.registry import Registry
-from bibench.rows import as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
+from bibench.rows import Rectified, as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
 

@@ -16,8 +16,7 @@ from bibench.operators.base import (
     choice,
     operator,
 )
-from bibench.rectified import Rectified
-from bibench.rows import BehindScaling, Scaling, as_rows, from_rows, scale_rows
+from bibench.rows import BehindScaling, Rectified, Scaling, as_rows, from_rows, scale_rows
 from bibench.spec import LayerSpec
 from bibench.surrogate import IDENTITY, Polynomial, Surrogate, sign
 
