@@ -1,8 +1,8 @@
 """Binary convolutions and products in GOP/s and percent of the processor's limit, beside PyTorch and ONNX Runtime.
 
 ``layer`` is a whole layer from float to float as in training: it packs its weights anew each time, which
-inference need not. ``counting`` is the product of packed operands alone, repeated, so that they are in the cache as in a
-layer that has just packed them.
+inference need not. ``counting`` is the product of packed operands alone, repeated, so that they are in the cache as
+in a layer that has just packed them.
 """
 
 from __future__ import annotations
