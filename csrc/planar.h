@@ -8,7 +8,7 @@
 
 namespace bibench {
 
-// Whether `convolve_planar` computes this, and as fast: maps so wide that the lanes are mostly full.
+// Whether `convolve_planar` computes this, and as fast: maps so large that the lanes are mostly full.
 bool suits_planar(const Kernels& kernels, const Shape& shape, const Strides& x, const Finish& finish, const Strides& out,
                   const Corrections& corrections);
 

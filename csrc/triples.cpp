@@ -45,8 +45,13 @@ void parity(const uint32_t* a, const uint32_t* b, const uint32_t* c, int64_t n, 
 }
 
 void merge_thirds(uint32_t* records, int64_t count, int64_t step, int64_t third) {
-  for (int64_t i = 0; i < count; ++i, records += step)
-    parity(records, records + third, records + 2 * third, third, records + 2 * third);
+  if (third >= 8) {
+    for (int64_t i = 0; i < count; ++i, records += step)
+      parity(records, records + third, records + 2 * third, third, records + 2 * third);
+    return;
+  }
+  for (int64_t j = 0; j < third; ++j)  // too few for vectors
+    for (int64_t i = j; i < count * step; i += step) records[i + 2 * third] ^= records[i] ^ records[i + third];
 }
 
 }  // namespace bibench

@@ -4,7 +4,8 @@
 //
 // With filters three taps wide or wider, three are neighbours in a row of the filter: their parity is that of three
 // neighbouring pixels, made once for each place in a row ("sideways"). Otherwise, from three words per tap on, the words
-// of a tap are split into thirds and what is left ("inward").
+// of a tap are split into thirds and what is left ("inward"). Where words are gathered for lanes (planar.cpp), any three
+// would do; they are the same, so that the weights are.
 #pragma once
 
 #include "convolution.h"
