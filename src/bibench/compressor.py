@@ -52,13 +52,13 @@ class Compressor(Method):
         """Give the full-precision `model` the form in which the state dict `state` of a finished one fits."""
         self.prepare(model, example_inputs, **prepared)
 
-    def outline(self, model: nn.Module, example_inputs: Any) -> nn.Module:
+    def outline(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> nn.Module:
         """`model` in the form that inference will run, as far as that is known without training.
 
         Raises:
             UnsupportedError: training decides it.
         """
-        self.prepare(model, example_inputs)
+        self.prepare(model, example_inputs, pad_value=pad_value)
         return model
 
 

@@ -1,5 +1,6 @@
 """docs/larq_dabnn.md is true: its code runs, its commands give its table."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -31,8 +32,10 @@ def test_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 def test_commands(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     names = re.findall(r"^\| (\w+) \| (?:yes|no) ", PAGE, re.MULTILINE)
     monkeypatch.setattr(operators, "known_operators", lambda: names)  # without those of other tests
-    summary, layers = [shlex.split(block)[1:] for block in blocks("sh")]
+    summary, zero, minus = [shlex.split(line)[1:] for block in blocks("sh") for line in block.splitlines()]
     assert call(*summary).out in PAGE
-    text = call(*layers).out
+    text = call(*zero).out
     assert "train with bibench.binarize(..., pad_value=-1)" in text
     assert "computed at run time" in text
+    runs = {(row["engine"], row["operator"]): row["deployable"] for row in json.loads(call(*minus, "--json").out)}
+    assert runs == {("larq", "bnn"): True, ("dabnn", "bnn"): True}

@@ -92,3 +92,19 @@ def test_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
         trained(path)
     with pytest.raises(BiBenchError, match=r"mine.pt is not of vgg_small\[width=3\] with bnn on digits_photos"):
         trained(path, Named("digits_photos", "vgg_small[width=3]", "bnn"))
+
+
+def test_the_border_of_a_state_dict_is_what_is_said(tmp_path: Path) -> None:
+    """It is in no weight: a model trained with another border would become another model."""
+    task = TASKS["digits_photos"]()
+    model = task.model("vgg_small", {"width": 2})
+    bibench.binarize(model, "bnn", example_inputs=task.example_inputs(), pad_value=-1)
+    torch.save(model.eval().state_dict(), tmp_path / "mine.pt")
+    found = trained(tmp_path / "mine.pt", Named("digits_photos", "vgg_small[width=2]", "bnn", -1))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(found.model(x), model(x))
+    assert found.provenance["pad_value"] == "-1"
+    other = trained(tmp_path / "mine.pt", Named("digits_photos", "vgg_small[width=2]", "bnn"))
+    with torch.no_grad():
+        assert not torch.equal(other.model(x), model(x))

@@ -18,6 +18,15 @@ from bibench.errors import UnsupportedError
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
 OperatorName = Annotated[str | None, typer.Option("--operator", help="Of such a checkpoint.")]
+PadValue = Annotated[
+    int,
+    typer.Option(
+        "--pad-value",
+        min=-1,
+        max=1,
+        help="Of such a checkpoint: 0, 1 or -1, the border that bibench.binarize was given.",
+    ),
+]
 
 
 class Format(StrEnum):
@@ -44,6 +53,7 @@ def export(
     task: TaskName = None,
     model: ModelName = None,
     operator: OperatorName = None,
+    pad_value: PadValue = 0,
     winograd: Annotated[
         bool,
         typer.Option("--winograd/--no-winograd", help="The float stem by Winograd filtering, or by an ordinary Conv."),
@@ -60,7 +70,7 @@ def export(
     from bibench.deploy.source import Named, calibration, trained
 
     runner = ENGINES[engine]()
-    found = trained(source, Named(task, model, operator), data_root)
+    found = trained(source, Named(task, model, operator, pad_value), data_root)
     data = calibration(found) if runner.needs_calibration else None
     inputs = found.task.example_inputs()
     made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
@@ -84,6 +94,7 @@ def verify(
     task: TaskName = None,
     model: ModelName = None,
     operator: OperatorName = None,
+    pad_value: PadValue = 0,
     data_root: DataRoot = None,
     load: Load = None,
     json: Json = False,
@@ -96,7 +107,7 @@ def verify(
     from bibench.deploy.source import Named, some_inputs, trained
 
     deployed = Deployed(model_file)
-    found = trained(against, Named(task, model, operator), data_root)
+    found = trained(against, Named(task, model, operator, pad_value), data_root)
     _tell_origin(deployed.manifest.provenance.get("cell"), found.provenance.get("cell"))
     report = compare(deployed, found.model, some_inputs(found, "test", examples))
     scores: dict[str, Any] = {}
@@ -139,6 +150,9 @@ def matrix(
     summary: Annotated[
         bool, typer.Option("--summary", help="One row per operator, as the paper's Table 4; any model's convolution.")
     ] = False,
+    pad_value: Annotated[
+        int, typer.Option("--pad-value", min=-1, max=1, help="What 1-bit convolutions see at the border: 0, 1 or -1.")
+    ] = 0,
     form: Annotated[Format, typer.Option("--format", help="Of the output.")] = Format.table,
     load: Load = None,
     json: Json = False,
@@ -162,7 +176,8 @@ def matrix(
         from bibench.tasks import TASKS
 
         of = TASKS[task]()
-        found = list(combine(of, [choice(name) for name in flat(models) or of.models], chosen, names))
+        picked = [choice(name) for name in flat(models) or of.models]
+        found = list(combine(of, picked, chosen, names, pad_value))
         columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
         lines = [
             (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))

@@ -94,7 +94,7 @@ class ResRep(Compressor):
     def restore(self, model: nn.Module, example_inputs: Any, state: Mapping[str, Tensor], **prepared: Any) -> None:
         fit_to(model, state)
 
-    def outline(self, model: nn.Module, example_inputs: Any) -> nn.Module:
+    def outline(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> nn.Module:
         raise UnsupportedError("resrep decides in training which filters go; what is left is counted on a trained cell")
 
     def _look(self, model: nn.Module, calls: dict[nn.Module, Call]) -> None:

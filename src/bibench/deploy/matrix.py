@@ -52,9 +52,16 @@ class Deployability:
 
 
 def matrix(
-    task: Task, models: Iterable[Choice], operators: Iterable[Choice], engines: Iterable[str]
+    task: Task,
+    models: Iterable[Choice],
+    operators: Iterable[Choice],
+    engines: Iterable[str],
+    pad_value: float = 0.0,
 ) -> Iterator[Deployability]:
-    """All combinations, for the shapes of a task. A model that an operator cannot be built for is a `problem`."""
+    """All combinations, for the shapes of a task. A model that an operator cannot be built for is a `problem`.
+
+    `pad_value`: what 1-bit convolutions see at the border, as in `bibench.binarize`.
+    """
     models = list(models)
     for chosen in models:
         MODELS[chosen.name]  # a name that is none is a mistake, and no row
@@ -67,7 +74,8 @@ def matrix(
                 with torch.device("meta"):
                     model = task.for_model(chosen.name).model(chosen.name, chosen.options)
                     if operator.name != FULL_PRECISION:
-                        model = compressor_of(operator).outline(model, on_meta(task.example_inputs()))
+                        inputs = on_meta(task.example_inputs())
+                        model = compressor_of(operator).outline(model, inputs, pad_value=pad_value)
                 layers = len(statements(model))
                 found = {name: runner.supports(model) for name, runner in runners.items()}
             except BiBenchError as error:

@@ -92,9 +92,11 @@ class Parity:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON, which has no infinity: differences of NaN and a number are None."""
-        told = {name: None if value == math.inf else value for name, value in asdict(self).items()}
-        layers = [{k: None if v == math.inf else v for k, v in asdict(layer).items()} for layer in self.layers]
-        return {**told, "layers": layers, "equal": self.equal}
+
+        def finite(fields: dict[str, Any]) -> dict[str, Any]:
+            return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
+
+        return {**finite(asdict(self)), "layers": [finite(asdict(one)) for one in self.layers], "equal": self.equal}
 
     def summary(self) -> str:
         """One sentence."""

@@ -29,6 +29,7 @@ class Named:
     task: str | None = None
     model: str | None = None
     operator: str | None = None
+    pad_value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ def _of_state(path: Path, state: dict[str, Any], named: Named, data_root: Path |
     task = TASKS[named.task](data_root).for_model(model_name.name)
     model = task.model(model_name.name, model_name.options)
     if operator.name != FULL_PRECISION:
-        compressor_of(operator).restore(model, task.example_inputs(), state)
+        compressor_of(operator).restore(model, task.example_inputs(), state, pad_value=named.pad_value)
     try:
         model.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} is not of {named.model} with {operator} on {named.task}: {reason}") from error
     facts = {"task": named.task, "model": str(model_name), "operator": str(operator), "checkpoint": path.name}
+    facts |= {"pad_value": f"{named.pad_value:g}"} if named.pad_value else {}
     return Source(model.eval(), task, facts)
 
 
