@@ -238,7 +238,7 @@ def test_outputs_and_gradients_have_the_strides_of_the_pure_path(axes, data, see
     def run(isa: str) -> list[Tensor]:
         leaves = [x.detach().requires_grad_(), w.detach().requires_grad_()]
         with native.using(isa):
-            y = products.SignProduct.apply(*leaves, None, spec, (STE(), Polynomial()), None)
+            y = products.SignProduct.apply(*leaves, None, spec, (STE(), Polynomial()), "float32")
             return [y, *torch.autograd.grad(y, leaves, values(*y.shape, seed=seed + 2))]
 
     for ours, pure in zip(run(ISAS[0]), run(native.NONE), strict=True):
