@@ -273,3 +273,14 @@ def test_a_wrong_weight_is_seen(tmp_path: Path) -> None:
     with torch.no_grad():
         layer.weight[0] *= -1
     assert not verify(tmp_path / "m.tflite", model, x).equal
+
+
+@runs_here
+def test_a_norm_alone_between_two_layers(tmp_path: Path) -> None:
+    """It becomes part of the layer before, whose output is then what the next one sees."""
+    torch.manual_seed(0)
+    chain = [nn.Conv2d(3, 16, 3), nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.Conv2d(16, 16, 3), nn.Conv2d(16, 2, 1)]
+    model, x = nn.Sequential(*chain), torch.randn(2, 3, 12, 12)
+    bibench.binarize(model, "bnn", example_inputs=x)
+    bibench.export(model.eval(), tmp_path / "m.tflite", x, "larq")
+    assert verify(tmp_path / "m.tflite", model, x).equal

@@ -43,13 +43,18 @@ def binary_conv(net: Net, node: ir.Node) -> None:
     if padding is None and pad_value == 0:
         y = net.op("ADD", [y, net.constant(_scale(given, filters) * bits.border(filters, size, window))], shape)
     net.graph.notes[LAYERS][node.name] = {
-        "input": given["X"].name,
+        "input": _name(net, given["X"]),
         "channels_last": net.held(given["X"]).last,
         "rank": len(kernel) + 2,
         "pads": window.pads if padding is None and pad_value == 0 else None,
     }
     residual = net.last(given["residual"]) if "residual" in given else None
     net.give(node, _epilogue(net, node, given, y, residual), last=True, rank=len(kernel) + 2)
+
+
+def _name(net: Net, value: ir.Value) -> str:
+    """Of a value's tensor: behind a 1-bit layer with a folded norm it is that layer's, and not the norm's."""
+    return net.graph.tensors[net.held(value).index].name
 
 
 @translator(domain.LINEAR)
@@ -69,7 +74,7 @@ def binary_linear(net: Net, node: ir.Node) -> None:
     y = _product(net, node, y, filters, made, bits.options(channels, Window((1, 1)), VALID, 0))
     y = net.reshape(y, (*shape[:-1], len(filters)))
     net.graph.notes[LAYERS][node.name] = {
-        "input": given["X"].name,
+        "input": _name(net, given["X"]),
         "channels_last": net.held(given["X"]).last,
         "rank": net.held(given["X"]).rank,
         "shape": [*shape[:-1], len(filters)],
