@@ -217,7 +217,8 @@ def factor_gradients(
     padded, padding = spec.padded(a)
     grad_a, grad_w = product_gradients(grad, padded, w, spec, padding, needed, backward)
     grad_v = None if grad_a is None else spec.unpadded(grad_a, v)
-    return grad_v, grad_w, (all_of_v, all_of_u)
+    # A part of a padded gradient becomes dense in its estimator's pass.
+    return grad_v, grad_w, (all_of_v and padded is a, all_of_u)
 
 
 def product_gradients(

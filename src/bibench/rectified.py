@@ -87,6 +87,7 @@ class RectifiedProduct(torch.autograd.Function):
                 a, all_of_v = sign_and_pass(v, for_v)
                 w = _centred_signs(u, stats, scale, how)
             padded, padding = spec.padded(a)
+            all_of_v = all_of_v and padded is a
             grad_v, grad_w = product_gradients(grad, padded, w, spec, padding, wanted, ctx.way)
             grad_v = None if grad_v is None else spec.unpadded(grad_v, v)
         grad_u = grad_scale = None
