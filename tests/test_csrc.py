@@ -39,6 +39,7 @@ def test_sanitized(root: Path, tmp_path: Path) -> None:
     ]
     assert said.count("portable: 10 kinds of kernels, 60 random cases each, all equal to their definition") == 3
     assert said.count("portable: operators as defined on ") == 3
+    assert said.count("lookup: 60 cases") == 3
 
 
 @pytest.mark.slow
@@ -47,6 +48,7 @@ def test_64_bit_arm(root: Path, tmp_path: Path) -> None:
     for name in ("neon", "portable"):
         assert f"{name}: 10 kinds of kernels, 60 random cases each, all equal to their definition" in said
         assert f"{name}: operators as defined on " in said
+    assert "lookup: 60 cases" in said
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no shell")
