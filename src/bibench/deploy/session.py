@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
 
+MOST_THREADS = 1024
+"""Of a session, which starts all of them at once: more than any processor has are a mistake."""
+
+
 def ort_session(path: str | Path, threads: int | None = None, options: Any = None) -> onnxruntime.InferenceSession:
     """An ordinary `onnxruntime.InferenceSession` that knows the domain `bibench`.
 
@@ -53,8 +57,8 @@ def session_options(threads: int) -> Any:
 
 
 def _checked(threads: int) -> int:
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise BiBenchError(f"threads must be an integer, at least 1; got {threads!r}")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise BiBenchError(f"threads must be an integer from 1 to {MOST_THREADS}; got {threads!r}")
     return threads
 
 
