@@ -50,7 +50,8 @@ def device(phone: Path, **more: Any) -> Device:
 
 def job(phone: Path, *outputs: str, engine: str = "larq", **more: Any) -> tuple[dict[str, Any], dict[str, Path]]:
     """A model, and a benchmark program that prints `outputs` in a way of its own."""
-    models = [phone.parent / "mo del's.tflite", phone.parent / "-other $(touch hacked).tflite"]
+    ending = {"larq": ".tflite", "dabnn": ".dab"}[engine]
+    models = [phone.parent / f"mo del's{ending}", phone.parent / f"-other $(touch hacked){ending}"]
     for model in models:
         model.write_bytes(b"TFL3")
     program = stand_in(phone.parent / "bench mark", "".join(outputs))
