@@ -27,6 +27,10 @@ struct Shape {
   int64_t group_in() const { return c / groups; }
   int64_t group_out() const { return co / groups; }
   int64_t taps() const { return kh * kw; }
+  // An output for each pixel, of that pixel alone: pixels may then be taken for rows, columns or images alike.
+  bool pointwise() const {
+    return taps() == 1 && stride_h == 1 && stride_w == 1 && !top && !bottom && !left && !right;
+  }
   int64_t tap_words() const { return (group_in() + kWordBits - 1) / kWordBits; }
   int64_t words() const { return taps() * tap_words(); }
   int64_t blocks() const { return (group_out() + kLanes - 1) / kLanes; }

@@ -22,8 +22,7 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Convolutions of single pixels have no rows.
 Shape flattened(Shape s) {
-  const bool pointwise = s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1;
-  if (pointwise && !s.top && !s.bottom && !s.left && !s.right) s.w *= s.h, s.h = 1;
+  if (s.pointwise()) s.w *= s.h, s.h = 1;
   return s;
 }
 

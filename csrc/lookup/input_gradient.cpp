@@ -84,7 +84,7 @@ class InputGradient {
     const int64_t first = std::max<int64_t>(0, ceil_div(y0 + s_.top - (s_.kh - 1) * s_.dilation_h, s_.stride_h));
     const int64_t last = std::min(oh_ - 1, floor_div(y1 - 1 + s_.top, s_.stride_h));
     Region r;
-    r.y0 = y0, r.y1 = y1, r.x0 = x0, r.x1 = x1, r.top = first;
+    r.end = x1, r.top = first;
     r.left = floor_div(x0 + s_.left - (s_.kw - 1) * s_.dilation_w, s_.stride_w);
     const int64_t end = floor_div(x1 - 1 + s_.left, s_.stride_w) + 1, pixel = fours_ * kEntries;
     // Fewer pixels than a tile has: it looks beyond the last, at sums that are thrown away.
@@ -104,7 +104,7 @@ class InputGradient {
   }
 
   struct Region {
-    int64_t y0, y1, x0, x1;
+    int64_t end;               // of the columns
     int64_t top, left, width;  // of the tables
     const float* tables;
   };
@@ -124,7 +124,7 @@ class InputGradient {
       }
     }
     const LookupSteps steps = {kEntries, blocks * kEntries, pixel};
-    const int64_t count = ceil_div(r.x1 - x0, s_.stride_w), from = block * kEntries;
+    const int64_t count = ceil_div(r.end - x0, s_.stride_w), from = block * kEntries;
     const int64_t rows = rows_for(blocks), lanes = std::min<int64_t>(kEntries, s_.c - from - (blocks - 1) * kEntries);
     for (int64_t done = 0, t = 0; done < count; done = t + rows) {
       const int64_t next = std::max<int64_t>(0, std::min(done, count - rows));  // the last tile overlaps the one before
@@ -152,8 +152,7 @@ class InputGradient {
 void lookup_input_gradient(const Lookup& lookup, const Shape& shape, const float* grad, const float* weight,
                            const float* scale, float* out, const Threads& threads) {
   Shape s = shape;
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.top + s.bottom + s.left + s.right == 0)
-    s.w *= s.n * s.h, s.n = s.h = 1;  // pixels are a row of pixels
+  if (s.pointwise()) s.w *= s.n * s.h, s.n = s.h = 1;
   if (s.n * s.h * s.w == 0) return;
   InputGradient(lookup, s, grad, scale, out).run(weight, threads);
 }

@@ -170,8 +170,7 @@ class WeightGradient {
 void lookup_weight_gradient(const Lookup& lookup, const Shape& shape, const float* grad, const float* x,
                             const float* shift, float* out, const Threads& threads) {
   Shape s = shape;
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.top + s.bottom + s.left + s.right == 0)
-    s.n *= s.h * s.w, s.h = s.w = 1;  // pixels are images of one pixel
+  if (s.pointwise()) s.n *= s.h * s.w, s.h = s.w = 1;
   WeightGradient(lookup, s, grad, x, shift, out).run(threads);
 }
 

@@ -43,7 +43,7 @@ def fused_product(
         x,
         u,
         spec,
-        shift=None if shift is None else shift[:, 0, 0],
+        shift=None if shift is None else shift.flatten(),
         scale=scale,
         gamma=gamma,
         pixels=None if pixels is None else pixels[:, 0],

@@ -205,11 +205,11 @@ def factor_gradients(
 ) -> tuple[Tensor | None, Tensor | None, tuple[bool, bool]]:
     """Gradients of sign(v + shift) ⊛ (scale · sign(u)) with respect to both factors, without a graph of their own.
 
-    `shift` (C_i, 1, 1) or (C_i, H, W) expanded from it. Also says whether it is known by the way that the estimators
+    `shift` (C_i, 1, 1). Also says whether it is known by the way that the estimators
     pass all of v's and u's gradient.
     """
     if backward == lookup.NAME and lookup.serves(grad, v, u, spec):
-        channels = None if shift is None else shift[:, 0, 0]
+        channels = None if shift is None else shift.flatten()
         return *lookup.gradients(grad, v, u, spec, needed, scale=scale, shift=channels), (False, False)
     for_v, for_u = estimators
     a, all_of_v = sign_and_pass(v, for_v) if shift is None else (shifted_signs(v, shift), False)
