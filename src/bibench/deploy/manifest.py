@@ -15,7 +15,7 @@ from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
-from bibench.files import read_json, write_atomically
+from bibench.files import read_json, write_atomically, write_bytes
 from bibench.provenance import git_state, versions
 
 FORMAT = 1
@@ -150,7 +150,7 @@ def store(manifest: Manifest, model: Path, content: bytes) -> None:
     def write(stream: BinaryIO) -> None:
         stream.write(text.encode())
         stream.flush()  # before the old model is replaced
-        write_atomically(model, lambda file: (file.write(content), None)[1])
+        write_bytes(model, content)
 
     text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
     write_atomically(path_of(model), write)

@@ -19,7 +19,7 @@ from bibench.deploy.graph import Canonical
 from bibench.deploy.identity import onnx_model
 from bibench.deploy.statement import Stated
 from bibench.errors import BiBenchError, MissingLibraryError, require
-from bibench.files import write_atomically
+from bibench.files import write_bytes
 
 VARIABLE = "BIBENCH_ONNX2BNN"
 """Environment variable: daBNN's converter, which its user built."""
@@ -130,7 +130,7 @@ def to_dab(path: str | Path, target: str | Path = "") -> Path:
         if done.returncode or not made.is_file():
             raise BiBenchError(f"daBNN's converter refuses {path}: {said or f'it ended with {done.returncode}'}")
         content = made.read_bytes()
-    write_atomically(target, lambda stream: (stream.write(content), None)[1])
+    write_bytes(target, content)
     return target
 
 
