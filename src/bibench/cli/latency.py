@@ -106,7 +106,6 @@ def measure(
         memory=memory,
         profile=profile,
     )
-    DEVICES[device].open()  # one may be known, and not how it is reached: said before a folder is made
     storing.require_writable(output)
     news = console(stderr=True)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))

@@ -35,9 +35,9 @@ def require_writable(target: Path) -> None:
     if target.suffix == ".jsonl":
         _known(target)
         folder = target.parent
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     with storing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=there).close()  # and no folder: what is measured may yet come to nothing
 
 
 def store(measured: Measured, request: Request, target: Path) -> Path:
