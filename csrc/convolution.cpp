@@ -20,8 +20,8 @@ struct Plan {
   const Kernels& kernels;
   Corrections corrections;
   Triples triples;
-  std::vector<uint32_t> arranged;
-  const std::vector<uint32_t>& weights;  // those, or the weight's own, which outlives its plans
+  AlignedVector<uint32_t> arranged;
+  const AlignedVector<uint32_t>& weights;  // those, or the weight's own, which outlives its plans
   int64_t columns, pixel_words, row_words;
   std::vector<int32_t> offsets;
   Runs runs;
@@ -106,10 +106,10 @@ struct Cut {
 struct Scratch {
   uint64_t owner = 0;  // the convolution whose input is packed here; 0 while that is incomplete
   int64_t image = 0, images = 0, first = 0, rows = 0;
-  std::vector<uint32_t> bits, line;
+  AlignedVector<uint32_t> bits, line;
   std::vector<const uint32_t*> bases;
   std::vector<const int32_t*> corrected;
-  std::vector<float> staged;
+  AlignedVector<float> staged;
 
   void trim() {
     const size_t bytes = (bits.capacity() + line.capacity()) * 4 + (bases.capacity() + corrected.capacity()) * 8 + staged.capacity() * 4;

@@ -1,6 +1,7 @@
 // Binary convolution and matrix product of float tensors: sign, pack, count, scale.
 #pragma once
 
+#include "aligned.h"
 #include "finish.h"
 #include "kernels.h"
 #include "threads.h"
@@ -43,7 +44,7 @@ struct Strides {
 
 // The signs of a weight, packed for the kernels: [group][block][word][lane].
 struct PackedWeight {
-  std::vector<uint32_t> words;
+  AlignedVector<uint32_t> words;
   // Sum of the signs under each tap, [group][tap][block * lane]: what zero padding has to give back.
   std::vector<int32_t> tap_sums;
 };

@@ -13,7 +13,7 @@ namespace {
 
 // The bits of `count` vectors from `first` on, [vector][word].
 void pack(const Kernels& k, const Vectors& v, const float* data, int64_t first, int64_t count, int64_t length,
-          const float* shift, std::vector<uint32_t>& words) {
+          const float* shift, AlignedVector<uint32_t>& words) {
   const int64_t per_vector = (length + kWordBits - 1) / kWordBits;
   words.resize(count * per_vector);
   if (v.value == 1) {
@@ -36,7 +36,7 @@ class Matmul {
   }
 
   void rows(const float* a, const float* b, int64_t first, int64_t count, float* out) const {
-    thread_local std::vector<uint32_t> left, right, lanes;
+    thread_local AlignedVector<uint32_t> left, right, lanes;
     thread_local std::vector<int32_t> totals;
     pack(k_, a_, a, first, count, length_, half_.empty() ? nullptr : half_.data(), left);
     if (product_ == Product::kMask) complement(left, count, totals);
@@ -66,7 +66,7 @@ class Matmul {
 
  private:
   // Turns "is 0" bits into "is 1" bits and counts them.
-  void complement(std::vector<uint32_t>& words, int64_t count, std::vector<int32_t>& totals) const {
+  void complement(AlignedVector<uint32_t>& words, int64_t count, std::vector<int32_t>& totals) const {
     const int tail = static_cast<int>(length_ % kWordBits);
     const uint32_t last = tail ? (1u << tail) - 1 : ~0u;
     totals.assign(count, 0);

@@ -46,7 +46,7 @@ struct Phases {
 struct Scratch {
   uint64_t owner = 0;  // 0 while that is incomplete
   int64_t image = 0, begin = 0, end = 0;
-  std::vector<uint32_t> words, line, panel;
+  AlignedVector<uint32_t> words, line, panel;
   std::vector<int32_t> classes;
   std::vector<Stretch> stretches;
 
@@ -61,7 +61,7 @@ std::atomic<uint64_t> convolutions{0};
 class Convolution {
  public:
   Convolution(const Kernels& kernels, const Shape& shape, const float* x, Strides xs,
-              const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+              const AlignedVector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
               const float* shift, const Finish& finish, float* out, Strides os)
       : k_(kernels), s_(shape), x_(x), xs_(xs), weights_(weights), triples_(triples), corrections_(corrections),
         shift_(shift), finish_(finish), out_(out), os_(os), id_(++convolutions),
@@ -215,7 +215,7 @@ class Convolution {
   const Shape& s_;
   const float* x_;
   Strides xs_;
-  const std::vector<uint32_t>& weights_;
+  const AlignedVector<uint32_t>& weights_;
   const Triples& triples_;
   const Corrections& corrections_;
   const float* shift_;
@@ -244,7 +244,7 @@ bool suits_planar(const Kernels& kernels, const Shape& s, const Strides& x, cons
 }
 
 void convolve_planar(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
-                     const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+                     const AlignedVector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
                      const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads) {
   const Shape s = flattened(shape);
   if (s.h != shape.h) x_strides.h = out_strides.h = s.w;

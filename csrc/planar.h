@@ -14,7 +14,7 @@ bool suits_planar(const Kernels& kernels, const Shape& shape, const Strides& x, 
 
 // As `convolve`, with the weights arranged for the triples.
 void convolve_planar(const Kernels& kernels, const Shape& shape, const float* x, Strides x_strides,
-                     const std::vector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
+                     const AlignedVector<uint32_t>& weights, const Triples& triples, const Corrections& corrections,
                      const float* shift, const Finish& finish, float* out, Strides out_strides, const Threads& threads);
 
 }  // namespace bibench

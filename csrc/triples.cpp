@@ -15,9 +15,9 @@ Triples::Triples(const Kernels& kernels, const Shape& s) {
     inward = words / 3;
 }
 
-std::vector<uint32_t> Triples::arrange(const Shape& s, const std::vector<uint32_t>& weights) const {
+AlignedVector<uint32_t> Triples::arrange(const Shape& s, const AlignedVector<uint32_t>& weights) const {
   if (!sideways && !inward) return {};
-  std::vector<uint32_t> result(weights.size());
+  AlignedVector<uint32_t> result(weights.size());
   const int64_t words = s.words(), filters = static_cast<int64_t>(weights.size()) / (words * kLanes);
   for (int64_t f = 0; f < filters; ++f) {
     const uint32_t* from = weights.data() + f * words * kLanes;

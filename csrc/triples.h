@@ -42,7 +42,7 @@ struct Triples {
   }
 
   // The weights in that order, of the same layout; empty where it is the order they have.
-  std::vector<uint32_t> arrange(const Shape& shape, const std::vector<uint32_t>& weights) const;
+  AlignedVector<uint32_t> arrange(const Shape& shape, const AlignedVector<uint32_t>& weights) const;
 };
 
 // out = a ^ b ^ c, n words; `out` may be `c`.

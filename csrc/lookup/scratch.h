@@ -1,27 +1,9 @@
-// Memory for tables and codes, and how sums are divided into blocks.
+// How sums are divided into blocks.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <new>
 
 namespace bibench {
-
-inline constexpr std::align_val_t kCacheLine{64};
-
-struct FreeAligned {
-  void operator()(void* p) const { ::operator delete(p, kCacheLine); }
-};
-
-template <class T>
-using Aligned = std::unique_ptr<T[], FreeAligned>;
-
-// Uninitialized.
-template <class T>
-Aligned<T> aligned(int64_t size) {
-  return Aligned<T>(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), kCacheLine)));
-}
 
 // Division that rounds up, and down below zero too.
 inline int64_t ceil_div(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }

@@ -28,7 +28,7 @@ double filter_factor(int point, int64_t tap, int64_t taps) {
 }
 
 struct Scratch {
-  std::vector<float> pixels, columns, rows, products, band, line, end;
+  AlignedVector<float> pixels, columns, rows, products, band, line, end;
 
   void trim() {
     size_t size = 0;
@@ -39,12 +39,10 @@ struct Scratch {
 
 thread_local Scratch scratch;
 
-// At least so many values, aligned to cache lines.
-float* room(std::vector<float>& buffer, int64_t size) {
-  constexpr size_t kLine = 64;
-  if (buffer.size() < static_cast<size_t>(size) + kLine / sizeof(float)) buffer.resize(size + kLine / sizeof(float));
-  const auto at = reinterpret_cast<uintptr_t>(buffer.data());
-  return buffer.data() + ((at + kLine - 1) / kLine * kLine - at) / sizeof(float);
+// At least so many values.
+float* room(AlignedVector<float>& buffer, int64_t size) {
+  if (buffer.size() < static_cast<size_t>(size)) buffer.resize(size);
+  return buffer.data();
 }
 
 class Stem {

@@ -6,6 +6,7 @@
 // stride 2 takes 16 products per output and channel instead of 49. Max pooling behind it happens in the cache.
 #pragma once
 
+#include "../aligned.h"
 #include "../finish.h"
 #include "../kernels.h"
 #include "../threads.h"
@@ -46,7 +47,7 @@ struct StemWeight {
   const Winograd* steps;
   std::vector<int32_t> list;
   int32_t count[kProducts];
-  std::vector<float> values;
+  AlignedVector<float> values;
 };
 
 // `weight` is (co, c, kh, kw), contiguous.
