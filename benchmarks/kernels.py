@@ -2,7 +2,7 @@
 
 ``layer`` is a whole layer from float to float as in training: it packs its weights anew each time, which
 inference need not. ``counting`` is the product of packed operands alone, repeated, so that they are in the cache as
-in a layer that has just packed them.
+in a layer that has just packed them: with channels last, and with ``planes`` as for planes of channels, as in ONNX.
 """
 
 from __future__ import annotations
@@ -112,6 +112,8 @@ def engines(layer: nn.Module, x: Tensor, spec: LayerSpec, folder: Path) -> dict[
             words = spec.fan_in // 32
             sizes = (int(np.prod(pixels)), spec.out_channels, words, COUNTS)
             found[f"counting {isa}"] = using(isa, lambda s=sizes: _core.count_only(*s))
+            if x.dim() == 4 and isa == "avx512":  # others count channels last for planes, too
+                found[f"counting {isa}, planes"] = using(isa, lambda s=sizes: _core.count_only(*s, planes=True))
     last = formats[-1]
     found["torch float32"] = inference(lambda: layer(x))
     found["torch float32, channels_last"] = inference(lambda: layer(last))

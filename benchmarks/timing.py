@@ -14,21 +14,24 @@ def interleave(
     rounds: int,
     warmup: int = 2,
     clock: Callable[[], float] = time.perf_counter,
+    calls: int = 1,
 ) -> dict[str, list[float]]:
     """Seconds of every call, the alternatives in a new random order in each round.
 
     `clock`: wall time, or ``time.process_time`` for single-threaded work on a machine that does other things.
+    `calls`: how often an alternative is called when it is its turn.
     """
     times: dict[str, list[float]] = {name: [] for name in alternatives}
     order, shuffle = list(alternatives), random.Random(0).shuffle
     for number in range(warmup + rounds):
         shuffle(order)
         for name in order:
-            start = clock()
-            alternatives[name]()
-            elapsed = clock() - start
-            if number >= warmup:
-                times[name].append(elapsed)
+            for _ in range(calls):
+                start = clock()
+                alternatives[name]()
+                elapsed = clock() - start
+                if number >= warmup:
+                    times[name].append(elapsed)
     return times
 
 

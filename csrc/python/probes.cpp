@@ -2,6 +2,9 @@
 
 #include "python/arguments.h"
 
+#include "aligned.h"
+
+#include <algorithm>
 #include <vector>
 
 namespace bibench::python {
@@ -15,34 +18,57 @@ double probe(int64_t rounds) {
   return sink == 0x12345678u ? -1.0 : static_cast<double>(bits);
 }
 
-void count_only(int64_t pixels, int64_t channels, int64_t words, int64_t repeats) {
-  check(pixels >= 1 && channels >= 1 && words >= 1 && repeats >= 1, "sizes must be positive");
-  check(pixels < 1 << 20 && channels < 1 << 20 && words < 1 << 20, "sizes must be below 2^20");
-  const Kernels& k = kernels();
-  const int64_t blocks = (channels + kLanes - 1) / kLanes;
-  // Kept from call to call: what is measured is counting, not getting memory.
-  thread_local std::vector<uint32_t> bits, weights;
-  thread_local std::vector<float> out;
-  bits.resize(pixels * words, 0x5a5a1234u), weights.resize(blocks * words * kLanes, 0x1234a5a5u);
-  out.resize(pixels * blocks * kLanes);
+// Packed operands as a layer has them when it counts, kept from call to call: getting memory is not measured.
+struct Packed {
+  AlignedVector<uint32_t> bits, weights;
+  AlignedVector<float> out;
+
+  void fit(int64_t pixels, int64_t channels, int64_t words) {
+    bits.resize(pixels * words, 0x5a5a1234u), weights.resize(channels * words, 0x1234a5a5u), out.resize(pixels * channels);
+  }
+};
+
+// Pixels with channels adjacent.
+void count_pixels(const Kernels& k, Packed& packed, int64_t pixels, int64_t blocks, int64_t words) {
   std::vector<const uint32_t*> bases(pixels);
-  for (int64_t p = 0; p < pixels; ++p) bases[p] = bits.data() + p * words;
+  for (int64_t p = 0; p < pixels; ++p) bases[p] = packed.bits.data() + p * words;
   const int32_t third = k.triples ? static_cast<int32_t>(words / 3) : 0;
   const int32_t offsets[] = {0, third, 2 * third, 3 * third};
   const int64_t triples = third ? 1 : 0, left = words - 3 * third;
   const Runs runs = {third ? offsets : offsets + 3, left ? 1 : 0, left, triples, third};
   const Epilogue epilogue = {static_cast<int32_t>(words * kWordBits), nullptr, nullptr, nullptr, nullptr};
-  nb::gil_scoped_release release;
-  for (int64_t r = 0; r < repeats; ++r)
-    for (int64_t b = 0; b < blocks; b += k.tile_blocks) {
-      const int tile = static_cast<int>(blocks - b < k.tile_blocks ? blocks - b : k.tile_blocks);
-      for (int64_t p = 0; p < pixels; p += k.tile_pixels) {
-        const int size = static_cast<int>(pixels - p < k.tile_pixels ? pixels - p : k.tile_pixels);
-        k.product_xor(bases.data() + p, size, weights.data() + b * words * kLanes, tile, runs,
-                      tile * kLanes, epilogue,
-                      out.data() + p * blocks * kLanes + b * kLanes, blocks * kLanes);
-      }
+  for (int64_t b = 0; b < blocks; b += k.tile_blocks) {
+    const int tile = static_cast<int>(std::min<int64_t>(k.tile_blocks, blocks - b));
+    for (int64_t p = 0; p < pixels; p += k.tile_pixels) {
+      const int size = static_cast<int>(std::min<int64_t>(k.tile_pixels, pixels - p));
+      k.product_xor(bases.data() + p, size, packed.weights.data() + b * words * kLanes, tile, runs, tile * kLanes, epilogue,
+                    packed.out.data() + (p * blocks + b) * kLanes, blocks * kLanes);
     }
+  }
+}
+
+// Planes of channels; pixels are whole tiles.
+void count_planes(const Kernels& k, Packed& packed, int64_t pixels, int64_t blocks, int64_t words) {
+  const Epilogue epilogue = {static_cast<int32_t>(words * kWordBits), nullptr, nullptr, nullptr, nullptr};
+  const int64_t triples = k.triples ? words / 3 : 0;
+  const Lanes lanes = {nullptr, nullptr, triples, words - 3 * triples, nullptr, 0, pixels, nullptr, packed.bits.data()};
+  for (int64_t b = 0; b < blocks; ++b) {
+    const Planes planes = {packed.out.data() + b * kLanes * pixels, pixels, nullptr, Activation::kNone, {nullptr, 0}, 0.0f, 0.0f};
+    k.product_lanes(lanes, packed.weights.data() + b * words * kLanes, kLanes, nullptr, epilogue, planes);
+  }
+}
+
+void count_only(int64_t pixels, int64_t channels, int64_t words, int64_t repeats, bool planes) {
+  check(pixels >= 1 && channels >= 1 && words >= 1 && repeats >= 1, "sizes must be positive");
+  check(pixels < 1 << 20 && channels < 1 << 20 && words < 1 << 20, "sizes must be below 2^20");
+  const Kernels& k = kernels();
+  check(!planes || k.product_lanes, "these kernels do not count planes");
+  const int64_t blocks = (channels + kLanes - 1) / kLanes, tile = 2 * kLanes;
+  if (planes) pixels = (pixels + tile - 1) / tile * tile;
+  thread_local Packed packed;
+  packed.fit(pixels, blocks * kLanes, words);
+  nb::gil_scoped_release release;
+  for (int64_t r = 0; r < repeats; ++r) (planes ? count_planes : count_pixels)(k, packed, pixels, blocks, words);
 }
 
 }  // namespace
@@ -50,7 +76,7 @@ void count_only(int64_t pixels, int64_t channels, int64_t words, int64_t repeats
 void register_probes(nb::module_& m) {
   m.def("probe", &probe, "rounds"_a, "Counts bits on registers alone; returns how many. For benchmarks.");
   m.def("count_only", &count_only, "pixels"_a, "channels"_a, "words"_a, "repeats"_a,
-        "Counts for packed operands, without packing or layout. For benchmarks.");
+        "planes"_a = false, "Counts for packed operands, without packing or layout. For benchmarks.");
 }
 
 }  // namespace bibench::python
