@@ -119,6 +119,10 @@ class TestSettings:
         rows = settings([*flagged, *study(self.SGD, 0.1, 0.5, 0.6, 0.7, flags="diverged")[1:]])
         assert {s.collapsed for s in rows} == {25.0}
 
+    def test_runs_that_score_no_better_than_chance_have_collapsed(self) -> None:
+        rows = settings(study(self.SGD, 0.1, 0.09, 0.11, 0.7, chance=0.1))
+        assert {s.collapsed for s in rows} == {50.0}
+
     def test_only_failed_runs_have_no_numbers(self) -> None:
         (row, _) = settings(study(self.SGD, None))
         assert (row.mean, row.best, row.worst, row.collapsed, row.missing) == (None, None, None, None, 1)

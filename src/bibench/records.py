@@ -241,6 +241,11 @@ def read(runs: Iterable[Path]) -> list[Record]:
     return found
 
 
+def is_collapsed(record: Record) -> bool:
+    """Whether a cell gives one answer to (almost) everything, or scores no better than the best constant answer."""
+    return record.value is not None and ("collapsed" in record.flags.split(",") or record.value <= record.chance)
+
+
 def distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     """Each identity once, the latest started (of equal times the last read), and the other records that it displaces.
 

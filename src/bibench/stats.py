@@ -10,7 +10,7 @@ from typing import Any
 
 from bibench.choice import recorded
 from bibench.operators import paper_order
-from bibench.records import Record, distinct
+from bibench.records import Record, distinct, is_collapsed
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ ALL_SETTINGS = "all"
 class SettingAccuracy:
     """Test scores of one operator at one setting of a study, or at all of them, over its runs; in percent.
 
-    `collapsed` is the share of runs that give one answer to (almost) everything, of those that have a score.
+    `collapsed` is the share of runs that give one answer to (almost) everything or score no better than the best
+    constant answer, of those that have a score.
     """
 
     task: str
@@ -159,6 +160,6 @@ def _setting_row(key: tuple[str, ...], group: list[Record]) -> SettingAccuracy:
         worst=min(values, default=None),
         runs=len(values),
         missing=len(group) - len(values),
-        collapsed=100 * mean("collapsed" in r.flags.split(",") for _, r in scored) if scored else None,
+        collapsed=100 * mean(is_collapsed(r) for _, r in scored) if scored else None,
         source=source,
     )

@@ -16,7 +16,7 @@ from bibench.choice import is_choice
 from bibench.compressor import is_comparator
 from bibench.errors import UnknownNameError
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record, distinct
+from bibench.records import Record, distinct, is_collapsed
 from bibench.registry import Registry
 from bibench.stats import is_score
 
@@ -247,11 +247,6 @@ def _ratio(record: Record, baseline: Record | None) -> Ratio:
         collapsed=is_collapsed(record),
         problem=f"{record.cell}: {problem}" if problem else "",
     )
-
-
-def is_collapsed(record: Record) -> bool:
-    """Whether a cell gives one answer to (almost) everything, or scores no better than the best constant answer."""
-    return record.value is not None and ("collapsed" in record.flags.split(",") or record.value <= record.chance)
 
 
 def _comparable(record: Record) -> tuple[Any, ...]:

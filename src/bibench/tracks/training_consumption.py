@@ -14,10 +14,10 @@ from statistics import stdev
 
 from bibench.choice import recorded
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records import Record, is_collapsed
 from bibench.stats import is_score
 from bibench.tasks import TASKS
-from bibench.tracks.base import MEANS, Score, by_study, is_collapsed, is_ratio, quadratic_mean, track
+from bibench.tracks.base import MEANS, Score, by_study, is_ratio, quadratic_mean, track
 
 NAME = "training_consumption"
 REMEDIES = {"sensitivity": "run the suite sensitivity", "time_cost": "bibench measure training-cost"}
