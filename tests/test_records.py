@@ -156,6 +156,7 @@ class TestRefusals:
             (1, ("low", "high", "samples", "study", "batch_size", "memory_format", "group")),
             (2, ("group", "device", "engine", "source")),
             (3, ("device", "engine", "source")),
+            (4, ("trained_as",)),
         ],
     )
     def test_records_of_earlier_versions_can_be_read(self, schema: int, new: tuple[str, ...]) -> None:

@@ -98,9 +98,11 @@ def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, Plan
     cell = row.cell.trained_as
     if cell is None:
         return None
-    other = rows.get(cell) or _look(cell, runs, geometry, rows)
-    comes = other.todo or other.state in ("done", row.state)
-    return (0.0, f"evaluation alone: trained as {cell.task}") if comes else None
+    planned = rows.get(cell)
+    comes = planned is not None and (planned.todo or planned.state == row.state)
+    if comes or (planned or _look(cell, runs, geometry, rows)).state == "done":
+        return 0.0, f"evaluation alone: trained as {cell.task}"
+    return None
 
 
 def _look(cell: Cell, runs: Path, geometry: _Geometry, earlier: dict[Cell, PlanRow]) -> PlanRow:

@@ -26,6 +26,7 @@ from bibench.train.cell import Hooks, Settings, load_trained
 from bibench.train.weights import digest
 from bibench.worker import Result, run_cell
 
+from ..tasks.test_text import glue_root
 from ..worlds import TINY, cell, tiny_world
 
 TWINS = TINY.with_name("twins.py")
@@ -117,6 +118,23 @@ class TestSameResult:
             assert {r.trained_as for r in records(tmp_path / "alone", chosen)} == {""}
         own = judged(tmp_path / "shared", ours[-1])
         assert own["loss", "test"] != judged(tmp_path / "shared", others[-1])["loss", "test"]  # other sentences
+
+    @pytest.mark.filterwarnings("ignore:.*the published (train|dev) set has")
+    def test_on_mnli_read_from_its_files(self, tmp_path: Path) -> None:
+        for name in ("mnli", "mnli_mm"):
+            glue_root(tmp_path, name)
+        file = tmp_path / "glue" / "MNLI" / "dev_mismatched.tsv"
+        header, *lines = file.read_text().splitlines()
+        file.write_text("\n".join([header, *lines[:7]]) + "\n")
+        place = Cell(choice("glue_mnli"), choice("bert[layers=1]"), choice("fp32"), choice("smoke[epochs=2]"), 0)
+        settings = Settings(tmp_path / "runs", device="cpu", data_root=tmp_path)
+        for chosen in (place, replace(place, task=Choice("glue_mnli_mm"))):
+            assert run_cell(chosen, settings, Hooks(), anew=False) == Result("done")
+        ours, theirs = (records(settings.runs, replace(place, task=Choice(n))) for n in ("glue_mnli", "glue_mnli_mm"))
+        assert {r.trained_as for r in theirs} == {place.path.as_posix()}
+        seventh = next(r.value for r in theirs if r.kind == "score") * 7
+        assert seventh == pytest.approx(round(seventh), abs=1e-5)
+        assert {r.data for r in ours} != {r.data for r in theirs}
 
     def test_of_a_pruned_network_without_a_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = cell("l1_filters[ratio=0.3]", model="vgg_small[width=8]")
