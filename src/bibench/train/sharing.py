@@ -1,4 +1,4 @@
-"""One training for two tasks: what a cell takes over from the finished cell of the task that its own is trained as.
+"""One training for two tasks: what a cell takes over from the finished cell of the task it is trained as.
 
 A task says that it is trained as another one (`Task.trained_as`). Before anything is taken over, that is proved for the
 cell at hand: the other was made by the present code, from the same initial and full-precision weights, with the same
