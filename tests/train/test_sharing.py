@@ -205,6 +205,15 @@ class TestNothingElseIsTakenOver:
         train(tmp_path, twin(cell("fp32")))
         assert {r.trained_as for r in records(tmp_path, twin(cell("fp32")))} == {""}
 
+    def test_what_another_process_works_on_is_waited_for(self, tmp_path: Path) -> None:
+        settings = Settings(runs=tmp_path, device="cpu")
+        with CellDirectory(tmp_path, cell("fp32")).locked():
+            ended = run_cell(twin(cell("fp32")), settings, Hooks(), anew=False)
+            assert ended.status == "busy"
+            assert ended.reason.startswith("another process works on tiny vgg_small[width=2] fp32 quick seed 0, whose")
+        assert CellDirectory(tmp_path, twin(cell("fp32"))).state == "missing"
+        assert run_cell(twin(cell("fp32")), settings, Hooks(), anew=False) == Result("done")
+
     @pytest.mark.parametrize(
         "change", [{"code": {}}, {"initial_weights": "others"}, {"baseline_weights": "others"}, {}], ids=str
     )

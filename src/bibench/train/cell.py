@@ -115,6 +115,7 @@ def load_weights(path: Path, cell: Cell, task: Task) -> nn.Module:
 
 def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     """Run one cell to its done marker. The caller holds the cell's lock and handles what is raised."""
+    sharing.refuse_while_running(settings.runs, cell)
     directory = CellDirectory(settings.runs, cell)
     started, recipe = time.perf_counter(), cell.resolved_recipe()
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from bibench.cell import Cell
 from bibench.data.batches import Batches
 from bibench.provenance import environment
 from bibench.records import Record, read_file
-from bibench.store import CURVE, MODEL, RECORDS, CellDirectory
+from bibench.store import CURVE, MODEL, RECORDS, Busy, CellDirectory
 from bibench.train.code import code_of
 from bibench.train.loop import digest_of, order_of
 
@@ -51,6 +51,13 @@ class Shared:
     weights: Path
     curve: str
     trained: Trained
+
+
+def refuse_while_running(runs: Path, cell: Cell) -> None:
+    """Raise `Busy` while another process works on the cell whose training would serve this one."""
+    other = cell.trained_as
+    if other is not None and CellDirectory(runs, other).is_locked:
+        raise Busy(f"another process works on {other}, whose training serves {cell}")
 
 
 def find(runs: Path, cell: Cell, initial_weights: str, baseline_weights: str, batches: Batches) -> Shared | None:
