@@ -272,6 +272,12 @@ def the_recipes(tasks: Tasks) -> tuple[str, list[str]]:
         rows.append([title, *([names(group)] if differing(tasks) else []), *cells])
     head = ["recipe", *(["tasks"] if differing(tasks) else []), *map(column, shown)]
     after = [
+        *(
+            f"\n`{task.name}` is trained as `{task.trained_as}`: one training serves both "
+            "([records.md](../records.md#one-training-for-two-tasks))."
+            for task in tasks
+            if task.trained_as
+        ),
         "",
         "Recipes take options on the command line: `--recipe 'quick[epochs=2]'` (results are then *open division*).",
     ]

@@ -51,7 +51,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "twice in one record": (lambda line: line[:-1] + ', "value": 0.99}', ":2: not JSON (field 'value' is there twice"),
     "NaN": (lambda line: line.replace("0.5", "NaN"), ":2: not JSON (NaN is no number of JSON)"),
     "infinite": (lambda line: line.replace("0.5", "1e999"), ":2: field 'value' is inf"),
-    "schema of the future": (lambda line: line.replace('"schema": 4', '"schema": 99'), ":2: schema 99"),
+    "schema of the future": (lambda line: line.replace('"schema": 5', '"schema": 99'), ":2: schema 99"),
     "field of another type": (lambda line: line.replace('"seed": 0', '"seed": "0"'), ":2: field 'seed' is '0'"),
 }
 

@@ -1,8 +1,10 @@
 """Plans: states and their reasons, what is to do, and hours with the basis they rest on."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,14 +19,16 @@ from bibench.models.base import model
 from bibench.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
 from bibench.provenance import environment
 from bibench.records import Record
+from bibench.registry import load_file
+from bibench.statistics.coverage import coverage
 from bibench.store import CELL, CHECKPOINT, DONE, CellDirectory
-from bibench.suite import SUITES, cells
+from bibench.suite import SUITES, Filters, cells
 from bibench.tasks import TASKS
 from bibench.tasks.base import task
 from bibench.train.cell import convert, identity_fields
 from bibench.train.code import code_of
 
-from .worlds import cell, tiny_world
+from .worlds import TINY, cell, tiny_world
 
 FP, BNN, RECU = cell("fp32"), cell("bnn"), cell("recu")
 
@@ -272,6 +276,106 @@ class TestStale:
             finish(tmp_path, chosen)
         change(CellDirectory(tmp_path, FP), DONE, weights="trained again")
         assert plan(tmp_path, cell("bnn", seed=1))[cell("bnn", seed=1)].state == "done"
+
+
+class TestSharedTraining:
+    """Of `twins.py`: cells that took over the training of the tiny task, or will."""
+
+    OTHER = [replace(chosen, task=choice("tiny_twin")) for chosen in (FP, BNN)]
+
+    @pytest.fixture(autouse=True)
+    def _twins(self) -> None:
+        load_file(TINY.with_name("twins.py"))
+
+    def shared(self, runs: Path) -> None:
+        """Both tasks finished, one training for both."""
+        for chosen, other in zip((FP, BNN), self.OTHER, strict=True):
+            finish(runs, chosen)
+            change(finish(runs, other), CELL, trained_as=chosen.path.as_posix())
+
+    def states(self, runs: Path, *chosen: Cell, **options: object) -> list[tuple[str, str, bool]]:
+        return [(row.state, row.reason, row.todo) for row in plan(runs, *chosen, **options).values()]
+
+    def test_done_anew_it_leaves_stale_results(self, tmp_path: Path) -> None:
+        self.shared(tmp_path)
+        assert self.states(tmp_path, *self.OTHER) == [("done", "", False)] * 2
+        change(CellDirectory(tmp_path, BNN), DONE, weights="trained again")
+        reason = "the training it shares with task tiny was done anew"
+        assert self.states(tmp_path, BNN, *self.OTHER, rerun="stale") == [
+            ("done", "", False),
+            ("done", "", False),
+            ("stale", reason, True),
+        ]
+        (row,) = coverage([], list(plan(tmp_path, self.OTHER[1]).values())).rows
+        assert (row.states, row.reasons) == ({"stale": 1}, (f"stale: {reason}",))
+
+    @pytest.mark.parametrize("among", [True, False])
+    def test_stale_it_makes_them_stale(self, tmp_path: Path, among: bool) -> None:
+        """Whether the other task is planned, too, or not."""
+        self.shared(tmp_path)
+        change(CellDirectory(tmp_path, BNN), CELL, code={**code_of(BNN), "task": "0"})
+        rows = plan(tmp_path, *((FP, BNN) if among else ()), *self.OTHER, rerun="stale")
+        assert rows[self.OTHER[1]].reason == "the training it shares with task tiny is stale"
+        assert [c for c in rows if rows[c].todo] == ([BNN] if among else []) + [self.OTHER[1]]
+
+    def test_of_a_stale_baseline_it_is_stale_with_all_that_follows(self, tmp_path: Path) -> None:
+        self.shared(tmp_path)
+        change(CellDirectory(tmp_path, FP), CELL, code={**code_of(FP), "task": "0"})
+        rows = plan(tmp_path, FP, *self.OTHER, BNN, rerun="stale")
+        assert {row.state for row in rows.values()} == {"stale"}
+
+    def test_what_is_gone_takes_nothing_with_it(self, tmp_path: Path) -> None:
+        self.shared(tmp_path)
+        for chosen in (FP, BNN):
+            shutil.rmtree(CellDirectory(tmp_path, chosen).path)
+        assert self.states(tmp_path, *self.OTHER) == [("done", "", False)] * 2
+
+    def test_a_training_of_its_own_is_not_concerned(self, tmp_path: Path) -> None:
+        for chosen in (FP, BNN, *self.OTHER):
+            finish(tmp_path, chosen)
+        change(CellDirectory(tmp_path, BNN), DONE, weights="trained again")
+        assert self.states(tmp_path, *self.OTHER) == [("done", "", False)] * 2
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_costs_no_time_where_the_other_comes(self, tmp_path: Path, first: bool) -> None:
+        finish(tmp_path, cell(seed=1), seconds=36.0)
+        rows = plan(tmp_path, *((BNN, self.OTHER[1]) if first else (self.OTHER[1], BNN)))
+        assert rows[BNN].hours == 0.01
+        assert (rows[self.OTHER[1]].hours, rows[self.OTHER[1]].basis) == (0.0, "evaluation alone: trained as tiny")
+
+    def test_costs_no_time_where_the_other_is_there(self, tmp_path: Path) -> None:
+        finish(tmp_path, BNN, seconds=36.0)
+        assert plan(tmp_path, self.OTHER[1])[self.OTHER[1]].hours == 0.0
+
+    @pytest.mark.parametrize("stale", [True, False])
+    def test_costs_its_own_training_where_nothing_serves(self, tmp_path: Path, stale: bool) -> None:
+        other = self.OTHER[1]
+        directory = finish(tmp_path, replace(other, seed=1), seconds=36.0, trained_as="that of tiny, seed 1")
+        assert directory.state == "done"
+        if stale:
+            change(finish(tmp_path, BNN), CELL, code={})
+            assert plan(tmp_path, BNN, other)[BNN].state == "stale"
+        rows = plan(tmp_path, *((BNN,) if stale else ()), other)
+        assert (rows[other].hours, rows[other].basis) == (0.01, "mean of 1 finished seed(s)")
+
+    def test_of_other_settings_costs_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = TASKS["tiny"].recipes
+        monkeypatch.setattr(TASKS["tiny_twin"], "recipes", {**own, "quick": replace(own["quick"], epochs=3)})
+        finish(tmp_path, BNN, seconds=36.0)
+        assert plan(tmp_path, self.OTHER[1])[self.OTHER[1]].hours > 0.01
+
+    def test_is_one_run_to_go_by(self, tmp_path: Path) -> None:
+        finish(tmp_path, BNN)
+        finish(tmp_path, self.OTHER[1], trained_as=BNN.path.as_posix())
+        assert plan(tmp_path, RECU)[RECU].basis.endswith("from 1 finished run(s) of other cells")
+
+    def test_of_mnli_is_half_of_the_plan_of_both(self, tmp_path: Path) -> None:
+        finish(tmp_path, BNN)
+        rows = make_plan(cells(SUITES["paper"], Filters(tasks=("glue_mnli", "glue_mnli_mm"))), tmp_path)
+        hours = {name: [row.hours for row in rows if row.cell.task.name == name] for name in TASKS}
+        assert len(hours["glue_mnli"]) == len(hours["glue_mnli_mm"]) == 27
+        assert all(hours["glue_mnli"])
+        assert set(hours["glue_mnli_mm"]) == {0.0}
 
 
 class TestRerun:

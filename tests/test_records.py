@@ -104,8 +104,8 @@ class TestRefusals:
             ('{"schema": 1,', "not JSON"),
             ("[" * 100_000, "not JSON"),
             ("[]", "expected an object, got list"),
-            ("{}", "schema None; this version of BiBench reads schema 1, 2, 3 and 4"),
-            (line(schema=5), "schema 5; this version of BiBench reads schema 1, 2, 3 and 4"),
+            ("{}", "schema None; this version of BiBench reads schema 1, 2, 3, 4 and 5"),
+            (line(schema=6), "schema 6; this version of BiBench reads schema 1, 2, 3, 4 and 5"),
             (line(schema=True), "field 'schema' is True, expected int"),
             (line(surprise=1), "unknown field 'surprise'"),
             (line(seed="0"), "field 'seed' is '0', expected int"),
@@ -156,6 +156,7 @@ class TestRefusals:
             (1, ("low", "high", "samples", "study", "batch_size", "memory_format", "group")),
             (2, ("group", "device", "engine", "source")),
             (3, ("device", "engine", "source")),
+            (4, ("trained_as",)),
         ],
     )
     def test_records_of_earlier_versions_can_be_read(self, schema: int, new: tuple[str, ...]) -> None:

@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bibench.cell import Cell
+from bibench.choice import choice
 from bibench.files import write_json
+from bibench.plan import PlanRow
 from bibench.records import read
+from bibench.registry import load_file
+from bibench.run import Runner
 from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, CellDirectory
 from bibench.train.cell import Hooks, Settings
 from bibench.worker import run_cell
@@ -316,3 +321,61 @@ class TestRerun:
                 (old,) = kept.iterdir()
                 assert json.loads((old / DONE).read_text()) == before[c]
         assert len([r for r in read([tmp_path]) if r.kind == "score"]) == len(chosen)
+
+
+@pytest.mark.xdist_group("runs 2")
+class TestSharedTraining:
+    """The suite of `twins.py`, whose first task is trained as the second."""
+
+    TASKS = ("tiny", "tiny_twin")
+
+    def run(self, runs: Path, operators: str, *more: object, expect: int = 0) -> str:
+        words = ("run", "twins", "--load", TINY, "--load", TINY.with_name("twins.py"), "--runs", runs)
+        ended = bibench_here(*words, "--operators", operators, "--threads", 1, *more)
+        assert ended.returncode == expect, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def trained(self, runs: Path) -> list[str]:
+        """The cells that were trained, and not judged alone."""
+        return sorted(r.cell for r in read([runs]) if r.metric == "train_seconds" and not r.trained_as)
+
+    def test_is_waited_for_and_done_once(self, tmp_path: Path) -> None:
+        printed = self.run(tmp_path, "bnn,recu", "--workers", 2)
+        assert re.search("^6 trained in", printed, re.M)
+        ours = sorted(cell(o).path.as_posix() for o in ("fp32", "bnn", "recu"))
+        assert self.trained(tmp_path) == ours
+        theirs = {r.cell: r.trained_as for r in read([tmp_path]) if r.task == "tiny_twin"}
+        assert theirs == {place.replace("tiny", "tiny_twin", 1): place for place in ours}
+
+        file = CellDirectory(tmp_path, cell("bnn")).file(CELL)
+        write_json(file, json.loads(file.read_text()) | {"code": {}})
+        printed = self.run(tmp_path, "bnn,recu", "--workers", 2, "--rerun", "stale")
+        assert re.search("^2 trained in", printed, re.M)
+        assert self.trained(tmp_path) == ours
+
+    def test_alone_a_task_trains_by_itself(self, tmp_path: Path) -> None:
+        self.run(tmp_path, "bnn", "--tasks", "tiny_twin", "--workers", 1)
+        assert self.trained(tmp_path) == sorted(f"tiny_twin/vgg_small,width=2/{o}/quick/seed0" for o in ("fp32", "bnn"))
+
+    def test_that_failed_is_a_row_until_it_is_tried_again(self, tmp_path: Path, monkeypatch) -> None:
+        more = ("--models", "breakable", "--workers", 1)
+        monkeypatch.setenv("TINY_BROKEN", "1")
+        printed = self.run(tmp_path, "bnn", *more, expect=1)
+        why = "its training is that of task tiny, which is not available (RuntimeError: the model is broken)"
+        assert f"tiny_twin breakable fp32 quick seed 0: failed: {why}" in printed
+        assert {r.status for r in read([tmp_path])} == {"failed"}
+        monkeypatch.delenv("TINY_BROKEN")
+        assert "0 trained, 4 failed" in self.run(tmp_path, "bnn", *more, expect=1)
+        assert re.search("^4 trained in", self.run(tmp_path, "bnn", *more, "--rerun", "failed"), re.M)
+        assert len(self.trained(tmp_path)) == 2
+
+    def test_of_a_task_without_data_is_none(self, tmp_path: Path, monkeypatch) -> None:
+        rows = {name: PlanRow(replace(cell("fp32"), task=choice(name)), "missing", todo=True) for name in self.TASKS}
+        load_file(TINY.with_name("twins.py"))
+        runner = Runner(list(rows.values()), Settings(tmp_path), 1, display=None)
+        assert runner._next() == rows["tiny"].cell
+        assert runner._next() == rows["tiny_twin"].cell  # would have to wait, were the other not out of the queue
+        rows["tiny"].todo, rows["tiny"].state = False, "no data"
+        runner = Runner(list(rows.values()), Settings(tmp_path), 1, display=None)
+        runner._drop_blocked()
+        assert runner._next() == rows["tiny_twin"].cell

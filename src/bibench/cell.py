@@ -36,6 +36,21 @@ class Cell:
         return None if self.full_precision else replace(self, operator=Choice(FULL_PRECISION))
 
     @property
+    def trained_as(self) -> Cell | None:
+        """The cell of the task that this one's is trained as (`Task.trained_as`), if the recipe is the same there."""
+        name = TASKS[self.task.name].trained_as
+        if not name:
+            return None
+        if TASKS[name].trained_as:
+            raise BiBenchError(
+                f"task {self.task.name!r}: trained_as must name a task with a training of its own; got {name!r}, "
+                f"which is trained as {TASKS[name].trained_as!r}"
+            )
+        other = replace(self, task=Choice(name))
+        alike = self.recipe.name in TASKS[name].recipes and other.resolved_recipe() == self.resolved_recipe()
+        return other if alike else None
+
+    @property
     def path(self) -> Path:
         """Directory of the cell, relative to the run folder."""
         parts = (self.task, self.model, self.operator, self.recipe)
@@ -68,7 +83,7 @@ class Cell:
 
     def validate(self) -> None:
         """Raise for unknown names and options, without building anything."""
-        TASKS[self.task.name]
+        _ = self.trained_as
         MODELS[self.model.name].check_options(self.model.options)
         method(self.operator.name).check_options(self.operator.options)
         self.resolved_recipe()

@@ -85,11 +85,24 @@ def make_plan(
         row.todo = row.state in RERUN[rerun]
         if row.todo and missing_data[cell.task.name]:
             row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
+    for cell, row in rows.items():
         if row.todo or row.state == "no data":
-            row.hours, row.basis = estimate(cell, geometry)
+            row.hours, row.basis = _shared(row, runs, geometry, rows) or estimate(cell, geometry)
             if row.hours is None and probe:
                 row.hours, row.basis = _probed(cell)
     return list(rows.values())
+
+
+def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, PlanRow]) -> tuple[float, str] | None:
+    """No training, where that of another cell serves, which is there or comes first."""
+    cell = row.cell.trained_as
+    if cell is None:
+        return None
+    planned = rows.get(cell)
+    comes = planned is not None and (planned.todo or planned.state == row.state)
+    if comes or (planned or _look(cell, runs, geometry, rows)).state == "done":
+        return 0.0, f"evaluation alone: trained as {cell.task}"
+    return None
 
 
 def _look(cell: Cell, runs: Path, geometry: _Geometry, earlier: dict[Cell, PlanRow]) -> PlanRow:
@@ -117,7 +130,18 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
             return "its full-precision baseline was trained anew"
         if baseline in earlier and earlier[baseline].state == "stale":
             return "its full-precision baseline is stale"
-    return ""
+    return _shared_changes(cell, runs, earlier) if then.get("trained_as") else ""
+
+
+def _shared_changes(cell: Cell, runs: Path, earlier: dict[Cell, PlanRow]) -> str:
+    """What changed about the training that a finished cell took over; one that is gone takes nothing with it."""
+    other = cell.trained_as
+    if other is None or not (done := CellDirectory(runs, other).file(DONE)).exists():
+        return ""
+    if read_json(done).get("weights") != read_json(CellDirectory(runs, cell).file(DONE)).get("weights"):
+        return f"the training it shares with task {other.task} was done anew"
+    changed = _changes(other, CellDirectory(runs, other).description(), runs, earlier)
+    return f"the training it shares with task {other.task} is stale" if changed else ""
 
 
 @dataclass(frozen=True)
@@ -241,7 +265,8 @@ class _Estimates:
         same = [r.value or 0 for r in like if r.model == str(cell.model) and r.recipe == str(cell.recipe)]
         if same:
             return sum(same) / len(same) / 3600, f"mean of {len(same)} finished seed(s)"
-        for records, words in ((like, "this operator and task"), (self._times, "other cells")):
+        once = [r for r in self._times if not r.trained_as]
+        for records, words in ((like, "this operator and task"), (once, "other cells")):
             rates = [(r.value or 0) / w for r in records if (w := self._work(r))]
             if rates and (work := geometry.macs(cell) * _examples(cell)):
                 rate = sorted(rates)[len(rates) // 2]

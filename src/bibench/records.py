@@ -26,9 +26,9 @@ from typing import Any
 
 from bibench.errors import StoreError
 
-SCHEMA = 4
-READABLE = (1, 2, 3, 4)
-"""Versions that can be read. Each only added fields (4: `device`, `engine`, `source`); what lacks them has defaults."""
+SCHEMA = 5
+READABLE = (1, 2, 3, 4, 5)
+"""Versions that can be read. Each only added fields (5: `trained_as`); what lacks them has defaults."""
 
 DIVISIONS = ("closed", "open")
 
@@ -89,6 +89,7 @@ class Record:
     data: str = ""
     initial_weights: str = ""
     data_order: str = ""
+    trained_as: str = ""
     started: str = ""
     seconds: float | None = None
     precision: str = ""

@@ -23,6 +23,8 @@ from bibench.train.cell import Settings
 from bibench.worker import Result, main, record_failure
 
 BUSY_RETRY_SECONDS = 5.0
+THERE = ("done", "stale", "running")
+"""States of cells that are left alone and that others may still be waiting for, or start from."""
 
 
 class Display(Protocol):
@@ -121,7 +123,7 @@ class Runner:
             self._display.start(index, cell)
 
     def _next(self) -> Cell | None:
-        """The first cell whose baseline is there; baselines come first in the queue."""
+        """The first cell whose baseline and shared training are there; baselines come first in the queue."""
         now = time.monotonic()
         for cell in self._queue:
             if self._busy_until.get(cell, 0) <= now and self._ready(cell):
@@ -130,33 +132,43 @@ class Runner:
         return None
 
     def _ready(self, cell: Cell) -> bool:
+        if cell.trained_as is not None and self._is_pending(cell.trained_as):
+            return False
         baseline = cell.baseline
         if baseline is None or not cell.starts_from_baseline:
             return True
-        pending = baseline in self._queue or any(w.cell == baseline for w in self._active())
-        return not pending and CellDirectory(self._settings.runs, baseline).state == "done"
+        return not self._is_pending(baseline) and CellDirectory(self._settings.runs, baseline).state == "done"
+
+    def _is_pending(self, cell: Cell) -> bool:
+        return cell in self._queue or any(w.cell == cell for w in self._active())
 
     def _drop_blocked(self) -> None:
-        """Cells whose baseline failed or cannot run become rows that say so."""
+        """Cells whose baseline, or the training they share, failed or cannot run become rows that say so."""
         for cell in list(self._queue):
-            baseline = cell.baseline
-            if baseline is None or not cell.starts_from_baseline or self._ready(cell):
-                continue
-            result = self._baseline_result(baseline)
-            if result is not None:
+            if reason := self._blocked(cell):
                 self._queue.remove(cell)
-                self._fail(-1, cell, f"its full-precision baseline is not available ({result})", 0.0)
+                self._fail(-1, cell, reason, 0.0)
 
-    def _baseline_result(self, baseline: Cell) -> str | None:
-        if baseline in self._queue or any(w.cell == baseline for w in self._active()):
-            return None
-        ended = self.outcome.results.get(baseline)
+    def _blocked(self, cell: Cell) -> str:
+        shared, baseline = cell.trained_as, cell.baseline
+        if shared is not None and (result := self._lacking(shared, fine=(*THERE, "no data"))):
+            return f"its training is that of task {shared.task}, which is not available ({result})"
+        if baseline is not None and cell.starts_from_baseline and not self._ready(cell):
+            result = self._lacking(baseline)
+            return f"its full-precision baseline is not available ({result})" if result else ""
+        return ""
+
+    def _lacking(self, cell: Cell, fine: Sequence[str] = THERE) -> str:
+        """Why a cell that others need will not come: it failed in this run, or is left in a state not `fine`."""
+        if self._is_pending(cell):
+            return ""
+        ended = self.outcome.results.get(cell)
         if ended is not None and ended.status in ("failed", "unsupported"):
             return ended.reason or ended.status
-        row = self._planned.get(baseline)
-        if row is not None and not row.todo and row.state not in ("done", "stale", "running"):
+        row = self._planned.get(cell)
+        if row is not None and not row.todo and row.state not in fine:
             return f"{row.state}{': ' + row.reason if row.reason else ''}"
-        return None
+        return ""
 
     # -- processes ---------------------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def test_runs_stand_beside_the_paper(call: Call, tmp_path: Path, monkeypatch: py
         (lambda line: line[: len(line) // 2], "records.jsonl:2: not JSON"),
         (lambda line: line.replace("0.5", "NaN"), "records.jsonl:2: not JSON (NaN is no number of JSON)"),
         (lambda line: line.replace("0.5", "1e999"), "records.jsonl:2: field 'value' is inf"),
-        (lambda line: line.replace('"schema": 4', '"schema": 99'), "records.jsonl:2: schema 99"),
+        (lambda line: line.replace('"schema": 5', '"schema": 99'), "records.jsonl:2: schema 99"),
         (lambda line: line[:-1] + ', "__class__": "os.system"}', "records.jsonl:2: unknown field '__class__'"),
         (lambda line: json.dumps(["not", "a", "record"]), "records.jsonl:2: expected an object, got list"),
         (lambda line: "\x00\x01" + line, "records.jsonl:2: not JSON"),

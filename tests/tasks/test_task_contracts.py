@@ -152,6 +152,34 @@ class Raises(Sound):
         raise RuntimeError("boom")
 
 
+class Trained(Sound):
+    trained_as = "sound"
+
+    def arrays(self, split: str) -> tuple[Tensor, Tensor]:
+        images, labels = super().arrays(split)
+        return (images + 1 if split == "test" else images), labels
+
+
+class TrainedOnOthers(Trained):
+    def arrays(self, split: str) -> tuple[Tensor, Tensor]:
+        images, labels = super().arrays(split)
+        return (images + 1 if split == "train" else images), labels
+
+
+class TrainedByAnotherLoss(Trained):
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        return 2 * super().loss(outputs, batch)
+
+
+class Validated(Trained):
+    def has_validation(self) -> bool:
+        return True
+
+
+class TrainedInACircle(Trained):
+    trained_as = "broken"
+
+
 @pytest.fixture
 def enter(monkeypatch: pytest.MonkeyPatch):
     """Enter a task for one test."""
@@ -164,9 +192,13 @@ def problems() -> list[str]:
     return [f"{f.contract}: {f.problem}" for f in check("task", "broken") if f.problem]
 
 
-def test_the_sound_task_keeps_all(enter) -> None:
-    enter(Sound)
+@pytest.mark.parametrize("sound", [Sound, Trained])
+def test_the_sound_task_keeps_all(enter, sound: type[Sound]) -> None:
+    task("sound")(Sound)
+    enter(sound)
     assert problems() == []
+    applied = {f.contract for f in check("task", "broken")}
+    assert applied == {*CONTRACTS, *(["a_shared_training_is_the_same"] if sound is Trained else [])}
 
 
 @pytest.mark.parametrize(
@@ -188,9 +220,14 @@ def test_the_sound_task_keeps_all(enter) -> None:
         (Percent, "score_is_in_range: accuracy is 25.0, expected a fraction"),
         (NoNumber, "score_is_in_range: accuracy is nan, expected a fraction"),
         (Raises, "score_is_in_range: raised RuntimeError: boom (test_task_contracts.py:"),
+        (TrainedOnOthers, "a_shared_training_is_the_same: has other batches of the train split than 'sound'"),
+        (TrainedByAnotherLoss, "a_shared_training_is_the_same: has a loss of "),
+        (Validated, "a_shared_training_is_the_same: has the splits ['train', 'validation', 'test'], 'sound' ['train'"),
+        (TrainedInACircle, "a_shared_training_is_the_same: is trained as 'broken', which has no training of its own"),
     ],
 )
 def test_broken_tasks_are_found(enter, broken: type[Sound], problem: str) -> None:
+    task("sound")(Sound)
     enter(broken)
     found = problems()
     assert any(line.startswith(problem) for line in found), found

@@ -320,7 +320,7 @@ class TestRecords:
     )
     def test_flags(self, losses: tuple[float, ...], share: float | None, flags: list[str]) -> None:
         curve = [loop.Epoch(i, 0.1, loss, 1.0, 0.1, 64) for i, loss in enumerate(losses)]
-        assert _flags(loop.Position(curve=curve), Evaluation({"accuracy": 0.5}, 48, share)) == flags
+        assert _flags(loop.Position(curve=curve).diverged, Evaluation({"accuracy": 0.5}, 48, share)) == flags
 
     def test_tensorboard_gets_the_curve(self, tmp_path: Path) -> None:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -403,7 +403,7 @@ class TestWhatItTells:
         training = start(tmp_path, "recu")
         training.run()
         assert training.validation is not None
-        judged = training.evaluate(training.validation)
+        judged = loop.evaluate(training.model, training.task, training.validation, training.fabric)
         assert judged.metrics["accuracy"] == training.position.curve[-1].validation
         assert judged.examples == 32
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bibench.choice import choice
-from bibench.contracts.base import contract, expect
+from bibench.contracts.base import NotApplicable, contract, expect
 from bibench.data.batches import Batch, Batches
 from bibench.data.location import data_root
 from bibench.errors import DataError
@@ -108,3 +108,29 @@ def score_is_in_range(name: str) -> None:
     expect(task.metric in judged.metrics, f"evaluate gives {sorted(judged.metrics)}, not {task.metric!r}")
     value = judged.metrics[task.metric]
     expect(-1 <= value <= 1, f"{task.metric} is {value}, expected a fraction")
+
+
+@contract("task")
+def a_shared_training_is_the_same(name: str) -> None:
+    """Where it is `trained_as` another task: the same batches to train and validate on, model and losses."""
+    chosen, other = choice(TASKS[name].models[0]), TASKS[name].trained_as
+    if not other:
+        raise NotApplicable
+    expect(not TASKS[other].trained_as, f"is trained as {other!r}, which has no training of its own")
+    first, second = (_task(n).for_model(chosen.name) for n in (name, other))
+    expect(first.splits() == second.splits(), f"has the splits {first.splits()}, {other!r} {second.splits()}")
+    for split in set(first.splits()) - {"test"}:
+        fingerprints = [
+            task.batches(split, batch_size=4, seed=seed).digest(epoch)
+            for seed, epoch in ((1, 0), (1, 1), (None, 0))
+            for task in (first, second)
+        ]
+        expect(fingerprints[::2] == fingerprints[1::2], f"has other batches of the {split} split than {other!r}")
+    batch = next(iter(first.batches("train", batch_size=4, seed=1).epoch(0)))
+    losses = []
+    for task in (first, second):
+        torch.manual_seed(0)
+        model = task.model(chosen.name, chosen.options)
+        outputs = task.forward(model, batch)
+        losses.append(float(task.loss(outputs, batch)))
+    expect(losses[0] == losses[1], f"has a loss of {losses[0]:g} on a batch, {other!r} of {losses[1]:g}")

@@ -54,6 +54,8 @@ class Task:
         recipes: by name; every task has ``paper`` and ``quick``.
         model_recipes: by model and name, those of models that are trained otherwise.
         train_examples: size of the training split, for estimates made without reading data.
+        trained_as: the task that is trained alike, on the same examples, where only the test split is another; a
+            finished training of that one then serves both. Empty for a task with a training of its own.
     """
 
     name: ClassVar[str] = ""
@@ -73,6 +75,7 @@ class Task:
     model_recipes: ClassVar[dict[str, dict[str, Recipe]]] = {}
     channels_last: ClassVar[bool] = False
     train_examples: ClassVar[int] = 0
+    trained_as: ClassVar[str] = ""
 
     def __init__(self, data_root: Path | None = None, *, download: bool = False, workers: int = 0) -> None:
         self.data_root = data_root

@@ -194,6 +194,7 @@ class MNLIMismatched(MNLI):
     """Accuracy on 9,832 pairs of other genres than those trained on (the training is that of glue_mnli)."""
 
     title = "MNLI, mismatched (GLUE)"
+    trained_as = "glue_mnli"
     form = glue.FORMATS["mnli_mm"]
     chance = 0.352217
 

@@ -17,18 +17,17 @@ from bibench import native
 from bibench.auditing import Audit, audit
 from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
-from bibench.data.location import checksum
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint, save_checkpoint
+from bibench.files import load_checkpoint, save_checkpoint, write_text
 from bibench.layers import progress, set_backward_precision
 from bibench.models import MODELS
 from bibench.provenance import environment
 from bibench.recipe import Recipe
 from bibench.records import Record
-from bibench.store import CHECKPOINT, MODEL, TENSORBOARD, CellDirectory
+from bibench.store import CHECKPOINT, CURVE, MODEL, TENSORBOARD, CellDirectory
 from bibench.tasks import TASKS, Task
 from bibench.tasks.base import Evaluation
-from bibench.train import loop
+from bibench.train import loop, sharing
 from bibench.train.code import code_of
 from bibench.train.monitors import PeakMemory
 from bibench.train.seeding import INITIAL_WEIGHTS, OPERATOR_PARAMETERS, TRAINING, seed_all
@@ -116,6 +115,7 @@ def load_weights(path: Path, cell: Cell, task: Task) -> nn.Module:
 
 def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     """Run one cell to its done marker. The caller holds the cell's lock and handles what is raised."""
+    sharing.refuse_while_running(settings.runs, cell)
     directory = CellDirectory(settings.runs, cell)
     started, recipe = time.perf_counter(), cell.resolved_recipe()
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -129,31 +129,39 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     initial = digest(model)
     compressor = compressor_for(cell)
     audited = convert(cell, model, task, recipe, compressor)
-    model = arrange(model, task)
     made_by = {"code": code, "initial_weights": initial, "baseline_weights": baseline}
     identity = {"cell": cell.to_dict(), **made_by}
-    directory.describe(**made_by, recipe=recipe.to_dict())
+    batches = task.batches("train", batch_size=recipe.batch_size, seed=cell.seed)
+    shared = sharing.find(settings.runs, cell, initial, baseline, batches)
+    directory.describe(**made_by, recipe=recipe.to_dict(), trained_as=shared.cell.path.as_posix() if shared else "")
     if settings.discard_stale:
         _discard_stale(directory, identity)
-    seed_all(cell.seed, TRAINING)
-    training = loop.Training(
-        model=model,
-        task=task,
-        recipe=recipe,
-        batches=task.batches("train", batch_size=recipe.batch_size, seed=cell.seed),
-        validation=_evaluation_batches(task, "validation", recipe) if task.has_validation() else None,
-        fabric=fabric,
-        directory=directory.path,
-        identity=identity,
-        teacher=teacher,
-        compressor=compressor,
-        report=hooks.report,
-        stop=hooks.stop,
-        checkpoint_seconds=settings.checkpoint_seconds,
-    )
-    position = training.run()
-    audited = compressor.finish(model, fabric.to_device(task.example_inputs())) or audited
-    judged = training.evaluate(_evaluation_batches(task, "test", recipe))
+    if shared is None:
+        model = arrange(model, task)
+        seed_all(cell.seed, TRAINING)
+        training = loop.Training(
+            model=model,
+            task=task,
+            recipe=recipe,
+            batches=batches,
+            validation=_evaluation_batches(task, "validation", recipe) if task.has_validation() else None,
+            fabric=fabric,
+            directory=directory.path,
+            identity=identity,
+            teacher=teacher,
+            compressor=compressor,
+            report=hooks.report,
+            stop=hooks.stop,
+            checkpoint_seconds=settings.checkpoint_seconds,
+        )
+        position = training.run()
+        audited = compressor.finish(model, fabric.to_device(task.example_inputs())) or audited
+        trained = _told(task, recipe, position, audited, peak.read(), fabric.device)
+    else:
+        model = load_weights(shared.weights, shared.cell, task).to(fabric.device)
+        write_text(directory.file(CURVE), shared.curve)
+        trained = shared.trained
+    judged = loop.evaluate(model, task, _evaluation_batches(task, "test", recipe), fabric)
     save_checkpoint(
         directory.file(MODEL),
         {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
@@ -162,22 +170,24 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         identity_fields(cell)
         | environment(fabric.device)
         | {
-            "precision": precision_of(recipe, fabric.device),
+            "precision": trained.precision,
             "started": began,
             "code": "-".join(code.values()),
             "data": task.checksum()[:16],
             "initial_weights": initial,
-            "data_order": _combined(position.digests),
+            "data_order": trained.data_order,
+            "trained_as": shared.cell.path.as_posix() if shared else "",
             "seconds": round(time.perf_counter() - started, 3),
-            "flags": ",".join(_flags(position, judged)),
+            "flags": ",".join(_flags(trained.diverged, judged)),
         }
     )
-    directory.write_records(_records(facts, task, position, judged, audited, peak.read()))
+    rows = [*_judgement(task, judged), *trained.rows]
+    directory.write_records([Record(**facts | row) for row in rows])
     directory.finish(
         {
             "weights": digest(model),
             "score": judged.metrics[task.metric],
-            "train_seconds": sum(row.seconds for row in position.curve),
+            "train_seconds": trained.seconds,
             "seconds": facts["seconds"],
         }
     )
@@ -241,10 +251,6 @@ def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Any:
     return task.batches(split, batch_size=max(recipe.batch_size, 128))
 
 
-def _combined(digests: list[str]) -> str:
-    return checksum("".join(digests).encode())[:16]
-
-
 def precision_of(recipe: Recipe, device: torch.device) -> str:
     """What was computed with: lookups serve on some processors alone, and elsewhere all is as without them."""
     usual = recipe.backward == "float32" or (
@@ -253,12 +259,12 @@ def precision_of(recipe: Recipe, device: torch.device) -> str:
     return recipe.precision if usual else f"{recipe.precision}, backward {recipe.backward}"
 
 
-def _flags(position: loop.Position, judged: Evaluation) -> list[str]:
+def _flags(diverged: bool, judged: Evaluation) -> list[str]:
     flags = []
     if judged.commonest_answer is not None and judged.commonest_answer >= COLLAPSE:
         flags.append("collapsed")
-    if position.curve[-1].train_loss > position.curve[0].train_loss:
-        flags.append("diverged")
+    if diverged:
+        flags.append(sharing.DIVERGED)
     return flags
 
 
@@ -297,31 +303,40 @@ def failure_record(cell: Cell, status: str, reason: str) -> Record:
     )
 
 
-def _records(
-    facts: dict[str, Any],
-    task: Task,
-    position: loop.Position,
-    judged: Evaluation,
-    audited: Audit,
-    peak: int | None,
-) -> list[Record]:
-    def record(kind: str, metric: str, value: float | None, **more: Any) -> list[Record]:
-        return [] if value is None else [Record(kind=kind, metric=metric, value=value, **facts, **more)]
+def _row(kind: str, metric: str, value: float | None, **more: Any) -> list[dict[str, Any]]:
+    """What a record says of its own; nothing where there is no number."""
+    return [] if value is None else [{"kind": kind, "metric": metric, "value": value, **more}]
 
-    curve = position.curve
-    seconds = sum(row.seconds for row in curve)
+
+def _judgement(task: Task, judged: Evaluation) -> list[dict[str, Any]]:
     rows = []
     for name, value in judged.metrics.items():
-        rows += record("score" if name == task.metric else "task", name, value, split="test")
-    rows += record("task", task.metric, curve[-1].validation, split="validation")
-    rows += record("training", "train_loss", curve[-1].train_loss, split="train")
-    rows += record("training", "train_seconds", seconds, unit="s")
-    rows += record("training", "throughput", sum(r.examples for r in curve) / max(seconds, 1e-9), unit="examples/s")
-    share = sum(r.data_seconds for r in curve) / max(seconds, 1e-9)
-    rows += record("training", "data_loading_share", share)
-    rows += record("training", "peak_memory", peak, unit="B")
-    rows += record("model", "parameters", audited.parameters)
-    rows += record("model", "binary_parameters", audited.parameters_by_bits().get(1, 0))
-    rows += record("model", "macs", sum(audited.macs_by_bits().values()))
-    rows += record("model", "binary_macs", audited.macs_by_bits().get((1, 1), 0))
+        rows += _row("score" if name == task.metric else "task", name, value, split="test")
     return rows
+
+
+def _told(
+    task: Task, recipe: Recipe, position: loop.Position, audited: Audit, peak: int | None, device: torch.device
+) -> sharing.Trained:
+    """What there is to tell of a training that was done here."""
+    curve = position.curve
+    seconds = sum(row.seconds for row in curve)
+    share = sum(r.data_seconds for r in curve) / max(seconds, 1e-9)
+    rows = [
+        *_row("task", task.metric, curve[-1].validation, split="validation"),
+        *_row("training", "train_loss", curve[-1].train_loss, split="train"),
+        *_row("training", "train_seconds", seconds, unit="s"),
+        *_row("training", "throughput", sum(r.examples for r in curve) / max(seconds, 1e-9), unit="examples/s"),
+        *_row("training", "data_loading_share", share),
+        *_row("training", "peak_memory", peak, unit="B"),
+        *_row("model", "parameters", audited.parameters),
+        *_row("model", "binary_parameters", audited.parameters_by_bits().get(1, 0)),
+        *_row("model", "macs", sum(audited.macs_by_bits().values())),
+        *_row("model", "binary_macs", audited.macs_by_bits().get((1, 1), 0)),
+    ]
+    return sharing.Trained(
+        tuple(rows),
+        data_order=loop.order_of(position.digests),
+        precision=precision_of(recipe, device),
+        diverged=position.diverged,
+    )

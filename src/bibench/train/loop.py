@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bibench.compressor import Compressor
 from bibench.data.batches import Batch, Batches
+from bibench.data.location import checksum
 from bibench.distillation import Distillation
 from bibench.errors import CheckpointError, TrainingError
 from bibench.files import load_checkpoint, save_checkpoint, write_text
@@ -62,10 +63,37 @@ class Position:
     curve: list[Epoch] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss rose from the first epoch to the last."""
+        return self.curve[-1].train_loss > self.curve[0].train_loss
+
+
+def digest_of(batches: Batches, epoch: int) -> str:
+    """A fingerprint of what an epoch serves and in which order."""
+    return batches.digest(epoch).hex()[:16]
+
+
+def order_of(digests: Sequence[str]) -> str:
+    """A fingerprint of a whole training's data and its order, from those of the epochs."""
+    return checksum("".join(digests).encode())[:16]
+
 
 def last_progress(recipe: Recipe) -> tuple[float, float]:
     """What operators are told in the last epoch: `t` and `dt` of `bibench.progress`."""
     return (recipe.epochs - 1) / recipe.epochs, 1 / recipe.epochs
+
+
+def evaluate(model: nn.Module, task: Task, batches: Batches, fabric: Fabric) -> Evaluation:
+    """The task's evaluation of the model as it is now; `TrainingError` when a number is not finite."""
+    constrain_(model)
+    model.eval()
+    with torch.inference_mode(), fabric.autocast():
+        judged = task.evaluate(model, batches, fabric.device)
+    for name, value in judged.metrics.items():
+        if not math.isfinite(value):
+            raise TrainingError(f"the {name} in evaluation is {value}; lower the learning rate")
+    return judged
 
 
 @dataclass
@@ -129,7 +157,7 @@ class Training:
         self.wrapped.train()
         self._loss_sum = at.loss_sum
         if at.step == 0:
-            at.digests.append(self.batches.digest(at.epoch).hex()[:16])
+            at.digests.append(digest_of(self.batches, at.epoch))
         steps, started = len(self.batches), time.perf_counter()
         stream, fetched = self.batches.epoch(at.epoch, at.step), started
         for batch in stream:
@@ -202,18 +230,7 @@ class Training:
 
     def judge(self, batches: Batches) -> dict[str, float]:
         """Metrics of the model as it is now."""
-        return self.evaluate(batches).metrics
-
-    def evaluate(self, batches: Batches) -> Evaluation:
-        """The task's evaluation of the model as it is now; `TrainingError` when a number is not finite."""
-        constrain_(self.model)
-        self.wrapped.eval()
-        with torch.inference_mode(), self.fabric.autocast():
-            judged = self.task.evaluate(self.model, batches, self.fabric.device)
-        for name, value in judged.metrics.items():
-            if not math.isfinite(value):
-                raise TrainingError(f"the {name} in evaluation is {value}; lower the learning rate")
-        return judged
+        return evaluate(self.model, self.task, batches, self.fabric).metrics
 
     # -- displays, checkpoints, interruptions ------------------------------------------------------
 
