@@ -58,7 +58,7 @@ class DigitsPhotos(InMemoryImages):
         ),
         "quick": Recipe(epochs=6, batch_size=48, lr=5e-3),
         "smoke": Recipe(epochs=1, batch_size=64, lr=5e-3),
-        **sensitivity_recipes(epochs=4, batch_size=48),
+        **sensitivity_recipes(epochs=12, batch_size=48),
     }
 
     def prepare(self) -> None:
