@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import bibench
 from bibench import deploy
+from bibench.attention import Attention
 from bibench.deploy import ENGINES
 from bibench.deploy.parity import verify
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
@@ -225,3 +226,75 @@ def test_what_is_no_model_and_what_is_no_provenance(exported: tuple[Net, Path], 
     with pytest.raises(StoreError, match=r"cannot write .*too long"):
         bibench.export(exported[0], tmp_path / ("m" * 300), values(2)["x"], ENGINE)
     assert not list(tmp_path.iterdir())
+
+
+class Several(Net):
+    """Any number of inputs, by position and by name; one layer for all of them, twice for the first."""
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        found = [*inputs, *named.values()]
+        hidden = [self.inner(self.first(x)) for x in (found[0], *found)]
+        self.last(hidden[-1])  # nothing uses it
+        return sum(hidden) - self.inner(hidden[0])
+
+
+@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize("by_name", [False, True], ids=["by position", "by name"])
+def test_any_number_of_arguments_and_calls(engine: str, by_name: bool, tmp_path: Path) -> None:
+    def given(batch: int) -> Any:
+        named = {"y": values(batch)["y"], "x": values(batch)["x"]}
+        return named if by_name else tuple(named.values())
+
+    torch.manual_seed(0)
+    model = Several()
+    bibench.binarize(model, "reactnet", example_inputs=given(3), keep=())
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    made = bibench.export(model.eval(), path, given(3), engine)
+    assert [t.name for t in made.inputs] == (["y", "x"] if by_name else ["input0", "input1"])
+    assert {t.shape[0] for t in (*made.inputs, *made.outputs)} == {"batch"}
+    assert sorted(made.layers) == ["first", "first#2", "first#3", "inner", "inner#2", "inner#3", "inner#4"]
+    report = verify(path, model, given(5))
+    assert len(report.layers) == (8 if engine == "torch" else 7)
+    assert report.equal, report.summary()
+
+
+@pytest.mark.parametrize("engine", HERE)
+def test_a_batch_that_the_forward_fixes(engine: str, tmp_path: Path) -> None:
+    class Fixed(Net):
+        def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
+            return self.last(self.inner(self.first(x.reshape(3, 8))))
+
+    model, x = Fixed(), values(3)["x"]
+    bibench.binarize(model, "bnn", example_inputs=x)
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    made = bibench.export(model.eval(), path, x, engine)
+    assert made.inputs[0].shape == (3, 8)
+    assert "the batch is fixed to 3: the model's graph depends on it (its forward takes 3 examples only)" in made.notes
+    assert verify(path, model, x).equal
+
+
+class Attending(nn.Module):
+    """Attention over (B, 1, T, d) or (B, T, d)."""
+
+    def __init__(self, heads: bool) -> None:
+        super().__init__()
+        self.q, self.k, self.v, self.attention = *(nn.Linear(8, 8) for _ in "qkv"), Attention()
+        self.heads = heads
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = (f(x).unsqueeze(1) if self.heads else f(x) for f in (self.q, self.k, self.v))
+        y: Tensor = self.attention(q, k, v, mask)
+        return y
+
+
+@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize("heads", [True, False], ids=["heads", "no heads"])
+def test_attention_with_and_without_heads(engine: str, heads: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = Attending(heads), torch.randn(4, 6, 8)
+    bibench.binarize(model, "bnn", example_inputs=x, keep=())
+    path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
+    bibench.export(model.eval(), path, x, engine)
+    report = verify(path, model, torch.randn(5, 6, 8))
+    assert len(report.layers) == 4
+    assert report.equal, report.summary()

@@ -63,6 +63,16 @@ def test_a_plain_file_is_known_by_its_name_and_a_plain_baseline_by_its_models(tm
     assert all(base.facts[name] == model.facts[name] for name in ("task", "model", "recipe", "seed", "family"))
 
 
+def test_exports_without_a_cell_are_related_to_their_baseline(tmp_path: Path) -> None:
+    """What records are scored by: `bibench.export` knows no model's name, so it is the file's."""
+    file, plain = exported(tmp_path / "bnn.onnx", "bnn"), exported(tmp_path / "fp32.onnx", None)
+    base, model = contenders([file], plain, [])
+    assert (base.facts["operator"], model.facts["operator"]) == ("fp32", "bnn")
+    assert all(base.facts[name] == model.facts[name] for name in ("task", "model", "recipe", "seed"))
+    other = contenders([exported(tmp_path / "other.onnx", None)], plain, [])
+    assert [one.facts["model"] for one in other] == ["fp32", "other"]
+
+
 def test_the_baseline_takes_part_in_every_engine_of_the_models_that_reads_it(tmp_path: Path) -> None:
     base, net = convolution(tmp_path / "base.onnx"), convolution(tmp_path / "net.onnx")
     found = contenders([net], base, ["bibench", "onnxruntime"])

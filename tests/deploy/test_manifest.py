@@ -46,6 +46,7 @@ def test_round_trip(model: Path) -> None:
         {"layers": {"conv": 3}},
         {"layers": {"conv": {"inputs": ["x"]}}},
         {"layers": {"conv": {"inputs": [3], "output": "y"}}},
+        {"layers": {"conv": {"inputs": ["x"], "output": "y", "shift": [[1.0], 2.0]}}},
         {"provenance": "me"},
         {"audit": []},
         {"notes": None},

@@ -138,6 +138,15 @@ class TestNotFolded:
         graph = folded(Around(nn.Linear(6, 5), nn.BatchNorm1d(3)), torch.randn(4, 3, 6))
         assert kinds(graph) == ["BinaryLinear", "BatchNormalization"]
 
+    def test_a_shift_that_makes_several_channels_of_one(self) -> None:
+        class Spread(Around):
+            def forward(self, x: Tensor) -> Tensor:
+                return self.layer(x[:, :1] + torch.tensor([0.5, -0.5, 0.1, -0.1]).reshape(4, 1, 1))
+
+        graph = folded(Spread(nn.Conv2d(4, 4, 3)), X, "bnn")
+        assert kinds(graph)[-2:] == ["Add", "BinaryConv"]
+        assert graph.folded["threshold"] == 0
+
     def test_a_shift_that_the_activation_scale_sees(self) -> None:
         class Shifted(Around):
             def forward(self, x: Tensor) -> Tensor:

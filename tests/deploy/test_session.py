@@ -8,9 +8,10 @@ import onnxruntime
 import pytest
 
 from bibench import deploy
-from bibench.deploy import session
+from bibench.deploy import onnx_file, session
 from bibench.errors import BiBenchError, MissingLibraryError
 
+from ..native import needs_core
 from .onnx_files import convolution
 
 
@@ -44,3 +45,25 @@ def test_any_other_model_runs_too(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(BiBenchError, match=r"ONNX Runtime does not load .*text\.onnx"):
         deploy.ort_session(tmp_path / "text.onnx")
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime does not try its only provider again, which it would tell on the screen."""
+    path = convolution(tmp_path / "m.onnx")
+    content = path.read_bytes()
+    assert content.count(b"Conv") >= 1
+    path.write_bytes(content.replace(b"Conv", b"C\xa0nv"))
+    with pytest.raises(BiBenchError, match=r"ONNX Runtime does not load .*m\.onnx"):
+        session.open_session(path.read_bytes(), session.session_options(1), str(path))
+    assert capsys.readouterr().out == ""
+
+
+@needs_core
+def test_what_a_node_refuses_when_it_runs() -> None:
+    from . import operators
+
+    opened = operators.session(
+        operators.Node("BinaryAttention", dict.fromkeys("QKV", np.ones((1, 1, 2, 3), "f4"))).model()
+    )
+    with pytest.raises(BiBenchError, match=r"ONNX Runtime does not run the model: .*K: expected shape \(1, 1, S, 3\)"):
+        onnx_file.run(opened, [np.ones((1, 1, 2, 3), "f4"), np.ones((1, 1, 2, 4), "f4"), np.ones((1, 1, 2, 3), "f4")])

@@ -89,7 +89,10 @@ def _baselines(file: Path, models: Sequence[Contender]) -> list[Contender]:
     facts, preferred = identify(file)
     if facts["operator"] not in ("", FULL_PRECISION):
         raise BiBenchError(f"--baseline {file} is binarized ({facts['operator']}); give the full-precision model")
-    about = next((one.facts for one in models if one.facts["cell"] or one.facts["task"]), None)
+    told = [one.facts for one in models if one.facts["cell"] or one.facts["task"]]
+    if not facts["task"]:  # files that say nothing of a task, as `bibench.export` writes them
+        told += [one.facts for one in models if one.facts["operator"] not in ("", FULL_PRECISION)]
+    about = next(iter(told), None)
     if facts["cell"]:
         for one in models:
             differs = next((name for name in ABOUT if one.facts[name] != facts[name]), None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -28,11 +29,21 @@ ROUNDING = 1e-4
 
 
 class Frozen(nn.Module):
-    """Base of the frozen layers: buffers alone, under the names of the domain's inputs."""
+    """Base of the frozen layers: buffers alone, under the names of the domain's inputs.
+
+    `calls` counts the calls of each layer in a forward of the model.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.layer = name
+        self.calls: Counter[str] = Counter()
+
+    def label(self) -> str:
+        """`layer`, and `layer#2` where it is called again: no optimizer takes two calls for one."""
+        self.calls[self.layer] += 1
+        count = self.calls[self.layer]
+        return self.layer if count == 1 else f"{self.layer}#{count}"
 
 
 class FrozenConv(Frozen):
@@ -65,7 +76,7 @@ class FrozenConv(Frozen):
         y: Tensor = torch.ops.bibench.binary_conv(
             *(x, self.weight, self.scale, bias, self.threshold, self.rows, self.columns),
             *(list(spec.kernel_size), list(spec.stride), pads, list(spec.dilation)),
-            *(spec.groups, int(spec.pad_value), spec.in_channels, form, self.layer),
+            *(spec.groups, int(spec.pad_value), spec.in_channels, form, self.label()),
         )
         return y
 
@@ -81,7 +92,7 @@ class FrozenLinear(Frozen):
     def forward(self, input: Tensor) -> Tensor:
         y: Tensor = torch.ops.bibench.binary_linear(
             *(input, self.weight, self.scale, self.bias, self.threshold),
-            *(self.spec.in_channels, self.activation_scale, self.layer),
+            *(self.spec.in_channels, self.activation_scale, self.label()),
         )
         return y
 
@@ -99,7 +110,7 @@ class FrozenAttention(Frozen):
             raise UnsupportedError(f"layer {self.layer!r}: attention over {q.dim()} axes; at most 4 can be exported")
         for _ in range(missing):
             q, k, v = q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0)
-        y: Tensor = torch.ops.bibench.binary_attention(q, k, v, mask, self.strict, self.layer)
+        y: Tensor = torch.ops.bibench.binary_attention(q, k, v, mask, self.strict, self.label())
         for _ in range(missing):
             y = y.squeeze(0)
         return y
@@ -155,12 +166,21 @@ def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> n
             frozen[stated.module] = FrozenEmbedding(stated.name, stated.module.weight)
     _prove(model, frozen, args, kwargs)
     if model in frozen:
-        return frozen[model].eval()
+        return _counting(frozen[model], frozen.values())
     for parent in list(model.modules()):
         for name, child in parent._modules.items():  # also a layer that has two names here
             if child in frozen:
                 setattr(parent, name, frozen[child])
     assert_inference_only(model)
+    return _counting(model, frozen.values())
+
+
+def _counting(model: nn.Module, layers: Iterable[Frozen]) -> nn.Module:
+    """`model`, whose layers count their calls anew in each forward."""
+    calls: Counter[str] = Counter()
+    for layer in layers:
+        layer.calls = calls
+    model.register_forward_pre_hook(lambda module, inputs: calls.clear())
     return model.eval()
 
 

@@ -7,16 +7,17 @@ domain `bibench`, named as the layers; `passes` folds into them what follows the
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import re
 import warnings
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from bibench.auditing import Audit
 from bibench.auditing import audit as audit_of
@@ -100,10 +101,10 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
     example = example.repeated()
     frozen = freeze(part, example.args, example.kwargs)
     audit = audit_of(part, example.kwargs or example.args)
-    graph, dynamic = _trace(frozen, example)
-    if not dynamic:
-        notes.append(f"the batch is fixed to {example.batch}: the model's graph depends on it")
-    made = Canonical(graph, frozen, example, audit, notes, dynamic=dynamic)
+    graph, fixed = _trace(frozen, example)
+    if fixed:
+        notes.append(f"the batch is fixed to {example.batch}: the model's graph depends on it ({fixed})")
+    made = Canonical(graph, frozen, example, audit, notes, dynamic=not fixed)
     _name_nodes(graph)
     if fold:
         from bibench.deploy.passes import fold as fold_all
@@ -129,7 +130,8 @@ def _check(model: nn.Module) -> None:
         raise BiBenchError("a norm or dropout of the model is in training mode: call model.eval() first")
 
 
-def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
+def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, str]:
+    """The graph, and why its batch is fixed ("": it is open)."""
     failure = ""
     for dynamic in (True, False):
         try:
@@ -142,7 +144,7 @@ def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
                     opset_version=OPSET,
                     input_names=example.names(frozen),
                     custom_translation_table=operations.translations(),
-                    dynamic_shapes=dynamic_shapes(example) if dynamic else None,
+                    dynamic_shapes=dynamic_shapes(frozen, example) if dynamic else None,
                     optimize=True,
                     verbose=False,
                 )
@@ -151,33 +153,32 @@ def _trace(frozen: nn.Module, example: Example) -> tuple[ir.Model, bool]:
             continue
         assert program is not None
         if dynamic:
-            _name_batch(program.model, example)
-        return program.model, dynamic
+            failure = _name_batch(program.model, example)
+        return program.model, failure
     raise UnsupportedError(f"the model cannot be traced to ONNX: {failure}")
 
 
-def _name_batch(model: ir.Model, example: Example) -> None:
-    """Give the open axis its name, which the tracer forgets where an argument is None."""
+def _name_batch(model: ir.Model, example: Example) -> str:
+    """Give the open axis its name, which the tracer forgets where an argument is None; why it is fixed, if it is."""
     batched = [v for v, t in zip(model.graph.inputs, example.tensors, strict=True) if example.batched(t)]
-    given = str(batched[0].shape[0].value) if batched and batched[0].shape is not None else BATCH  # type: ignore[union-attr]
-    if given == BATCH:
-        return
+    given = batched[0].shape[0] if batched and batched[0].shape is not None else BATCH
+    if isinstance(given, int):
+        return f"its forward takes {given} examples only"
+    if str(given) == BATCH:
+        return ""
     values = [*model.graph.inputs, *(output for node in model.graph.all_nodes() for output in node.outputs)]
     for value in values:
         for axis, size in enumerate(value.shape or ()):
             if not isinstance(size, int) and size.value is not None:
-                value.shape[axis] = re.sub(rf"\b{re.escape(given)}\b", BATCH, size.value)  # type: ignore[index]
+                value.shape[axis] = re.sub(rf"\b{re.escape(str(given))}\b", BATCH, size.value)  # type: ignore[index]
+    return ""
 
 
-def dynamic_shapes(example: Example) -> Any:
-    """The open batch axis of each input, as `torch.export` takes it."""
+def dynamic_shapes(model: nn.Module, example: Example) -> Any:
+    """The open batch axis of each input, as `torch.export` takes it: by the names of the model's parameters."""
     axis = torch.export.Dim(BATCH)
-
-    def shape(value: Any) -> dict[int, Any] | None:
-        return {0: axis} if example.batched(value) else None
-
-    positional = tuple(shape(v) for v in example.args)
-    return {k: shape(v) for k, v in example.kwargs.items()} if example.kwargs else positional
+    arguments = inspect.signature(model.forward).bind(*example.args, **example.kwargs).arguments
+    return tree_map(lambda value: {0: axis} if example.batched(value) else None, arguments)
 
 
 @contextlib.contextmanager
@@ -204,17 +205,13 @@ def _reason(error: BaseException) -> str:
 
 
 def _name_nodes(model: ir.Model) -> None:
-    """Name each node of the domain as its layer, `layer#2` where a layer is called again.
+    """Name each node of the domain as its layer.
 
     What the tracer noted beside the graph (stack traces with the paths of this machine) is dropped.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     ClearMetadataAndDocStringPass()(model)
-    seen: Counter[str] = Counter()
     for node in model.graph:
-        if node.domain != domain.DOMAIN:
-            continue
-        layer = node.attributes.pop("layer").as_string()
-        seen[layer] += 1
-        node.name = layer if seen[layer] == 1 else f"{layer}#{seen[layer]}"
+        if node.domain == domain.DOMAIN:
+            node.name = node.attributes.pop("layer").as_string()

@@ -82,7 +82,7 @@ class Manifest:
                 for which in ("inputs", "outputs")
             }
             return cls(**{**_checked(data), **tensors, "notes": tuple(data["notes"])})
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise StoreError(f"{source} is not a manifest ({error}); export the model again") from error
 
 
@@ -95,6 +95,7 @@ def _checked(data: dict[str, Any]) -> dict[str, Any]:
     for layer, values in data["layers"].items():
         if not all(isinstance(name, str) for name in (*values["inputs"], values["output"])):
             raise TypeError(f"layers: {layer!r} has names that are none")
+        np.asarray(values.get("shift", 0.0), np.float32)
     for tensor in (*data["inputs"], *data["outputs"]):
         np.dtype(tensor["dtype"])
     return data

@@ -11,6 +11,7 @@ import numpy as np
 from bibench.deploy import domain, manifest
 from bibench.deploy.engine import Array, LayerValues, check_inputs
 from bibench.deploy.plain import DOT
+from bibench.deploy.session import first_line
 from bibench.errors import BiBenchError
 
 if TYPE_CHECKING:
@@ -30,13 +31,16 @@ def serialize(model: ir.Model) -> bytes:
 
 
 def run(session: Any, inputs: Sequence[Array]) -> list[Array]:
-    """Outputs of an ONNX Runtime session."""
+    """Outputs of an ONNX Runtime session; a `BiBenchError` for inputs that the model does not take."""
     expected = [
         (i.name, [d if isinstance(d, int) else "any" for d in i.shape], _dtype(i.type)) for i in session.get_inputs()
     ]
     arrays = check_inputs(expected, inputs)
     feed = {name: array for (name, *_), array in zip(expected, arrays, strict=True)}
-    return list(session.run(None, feed))
+    try:
+        return list(session.run(None, feed))
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        raise BiBenchError(f"ONNX Runtime does not run the model: {first_line(error)}") from error
 
 
 def layer_values(path: Path, inputs: Sequence[Array], open_: Callable[[bytes], Any]) -> dict[str, LayerValues] | None:

@@ -67,9 +67,11 @@ def open_session(content: bytes, options: Any, source: str) -> onnxruntime.Infer
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )  # there is no other provider to try, which would print
     except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise BiBenchError(f"ONNX Runtime does not load {source}: {_first_line(error)}") from error
+        raise BiBenchError(f"ONNX Runtime does not load {source}: {first_line(error)}") from error
 
 
 def library() -> str:
@@ -92,9 +94,10 @@ def register(options: Any) -> None:
         options.register_custom_ops_library(path)
     except Exception as error:
         raise MissingLibraryError(
-            f"{path} does not offer its operators to ONNX Runtime ({_first_line(error)}); install a newer bibench"
+            f"{path} does not offer its operators to ONNX Runtime ({first_line(error)}); install a newer bibench"
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an exception of ONNX Runtime says, as far as it helps."""
     return str(error).strip().splitlines()[0][:400]

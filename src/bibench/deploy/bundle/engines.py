@@ -98,7 +98,9 @@ def onnx_session(contender: Mapping[str, Any], threads: int, profile_prefix: str
         options.profile_file_prefix = profile_prefix
     if contender.get("library"):
         options.register_custom_ops_library(str(Path(contender["library"]).resolve()))
-    return onnxruntime.InferenceSession(contender["file"], options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        contender["file"], options, providers=["CPUExecutionProvider"], enable_fallback=False
+    )
 
 
 def _shape(one: Any, batch: int, contender: Mapping[str, Any]) -> list[int]:

@@ -30,7 +30,7 @@ class Torch(Engine):
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
         example = canonical.example
-        shapes = dynamic_shapes(example) if canonical.dynamic else None
+        shapes = dynamic_shapes(canonical.frozen, example) if canonical.dynamic else None
         try:
             program = torch.export.export(canonical.frozen, example.args, example.kwargs or None, dynamic_shapes=shapes)
         except Exception as error:  # of many kinds; what it says is all that helps

@@ -58,6 +58,11 @@ def rank(value: ir.Value) -> int | None:
     return None if value.shape is None else len(value.shape)
 
 
+def same_shape(one: ir.Value, other: ir.Value) -> bool:
+    """Whether two values are known to have the same shape."""
+    return one.shape is not None and one.shape == other.shape and not one.shape.has_unknown_dim()
+
+
 def per_channel(values: Array, node: ir.Node, output_rank: int | None, channels: int) -> Array | None:
     """A constant that is broadcast to the node's map, as one value per channel (channels,); None if it is not that."""
     from_right = 1 if node.op_type == domain.LINEAR else (output_rank or 0) - 1  # place of the channel axis

@@ -25,12 +25,8 @@ def fold(model: ir.Model) -> int:
             continue
         y = node.outputs[0]
         other = last.inputs[1] if last.inputs[0] is y else last.inputs[0]
-        if other is None or nodes.constant(other) is not None or not _same_shape(y, other):
+        if other is None or nodes.constant(other) is not None or not nodes.same_shape(y, other):
             continue
         nodes.replace(model, node, last, values={"residual": other})
         count += 1
     return count
-
-
-def _same_shape(one: ir.Value, other: ir.Value) -> bool:
-    return one.shape is not None and other.shape is not None and one.shape == other.shape

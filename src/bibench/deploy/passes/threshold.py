@@ -37,8 +37,8 @@ def fold(model: ir.Model) -> int:
         if values is None and producer.op_type == "Add":
             values, source = nodes.constant(left), right
         channels = node.attributes["channels"].as_int()
-        if values is None or source is None or nodes.rank(source) != nodes.rank(x):
-            continue
+        if values is None or source is None or not nodes.same_shape(source, x):
+            continue  # the sum of one channel and a constant of several has several
         channel = nodes.per_channel(values, node, nodes.rank(x), channels)
         if channel is None:
             continue
