@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -119,7 +120,7 @@ def load_file(path: str | Path) -> Path:
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
         raise BiBenchError(f"--load {path}: expected an existing Python file (.py), found none there")
-    name = f"bibench_loaded_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = f"bibench_loaded_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     if name in sys.modules:
         return file
     spec = importlib.util.spec_from_file_location(name, file)
