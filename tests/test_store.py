@@ -56,6 +56,8 @@ class TestState:
         assert not directory.file(CHECKPOINT).exists()
         directory.file(RECORDS).unlink()
         assert directory.state == "missing"  # a number that is gone is no number
+        directory.clear_failure()
+        assert not directory.file(DONE).exists()  # the next attempt is done when it says so
 
     def test_a_damaged_failure_is_named(self, directory: CellDirectory) -> None:
         directory.fail("failed", "boom", "trace", [])

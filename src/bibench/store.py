@@ -119,9 +119,9 @@ class CellDirectory:
             self.file(CHECKPOINT).unlink(missing_ok=True)
 
     def clear_failure(self) -> None:
-        """Forget an earlier failure, so that the cell may be tried again."""
+        """Forget an earlier failure, or a marker without records, so that the cell may be tried again."""
         with storing(self.path):
-            for name in (FAILURE, RECORDS):
+            for name in (DONE, FAILURE, RECORDS):
                 self.file(name).unlink(missing_ok=True)
 
     @contextmanager
