@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations
 
 import bibench
 from bibench.errors import BiBenchError, ConversionError, UnknownNameError
-from bibench.layers import BinaryConv2d, BinaryLayer, BinaryLinear
+from bibench.layers import BinaryConv2d, BinaryLayer, BinaryLinear, binary_layers
 
 
 def small() -> nn.Sequential:
@@ -59,6 +59,19 @@ class TestKeep:
     def test_a_pattern_without_match_is_an_error(self) -> None:
         with pytest.raises(BiBenchError, match=r"keep='head' matches no weight layer; the model has: 0, 3, 6, 7"):
             bibench.binarize(small(), "bnn", example_inputs=X, keep=["head"])
+
+    def test_patterns_of_operators_must_match(self) -> None:
+        with pytest.raises(BiBenchError, match=r"operator: 'layer9\*' matches no weight layer; the model has: 0, 3"):
+            bibench.binarize(small(), {"layer9*": "xnor", "*": "bnn"}, example_inputs=X)
+
+    def test_options_in_the_name(self) -> None:
+        model = small()
+        rules = {"3": "recu[scale_init=weight]", "*": "xnorpp"}
+        bibench.binarize(model, rules, example_inputs=X, keep=["0", "7"], scale_init="paper")
+        chosen = {name: layer.operator.scale_init for name, layer in binary_layers(model)}
+        assert chosen == {"3": "weight", "6": "paper"}
+        with pytest.raises(BiBenchError, match="operator 'bnn' has no option 'scale_init'"):
+            bibench.binarize(small(), "bnn[scale_init=weight]", example_inputs=X)
 
     def test_marks_of_the_model(self) -> None:
         model = small()

@@ -121,6 +121,19 @@ class TestFingerprint:
             provenance._imports.cache_clear()
             provenance._normalized.cache_clear()
 
+    def test_what_lies_beside_a_strangers_file_counts(self, module, tmp_path: Path) -> None:
+        def fingerprint(text: str, line: str = "from lies_beside import K") -> str:
+            user = module(f"def f():\n    {line}")
+            Path(user.__file__).with_name("lies_beside.py").write_text(text)
+            provenance._normalized.cache_clear()
+            return code_fingerprint(user.f)
+
+        before = fingerprint("K = 1")
+        assert fingerprint("K = 1  # one") == before
+        assert fingerprint("K = 2") != before
+        relative = fingerprint("K = 1", "from . import lies_beside")
+        assert fingerprint("K = 2", "from . import lies_beside") != relative
+
     def test_circular_imports_end(self, module, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
         (tmp_path / "a.py").write_text("import bibench.b")

@@ -143,6 +143,14 @@ def test_settings_changed_by_the_user_reach_both_stages_unless_the_stage_has_its
     assert (stage.epochs, stage.lr) == (2, 0.1)
 
 
+@pytest.mark.parametrize("precision", ["fp8", "bf16", "bf16-true", 16])
+def test_precisions_that_cannot_be_trained_in(precision: Any) -> None:
+    with pytest.raises(
+        BiBenchError, match=f"precision must be one of 32-true, bf16-mixed, 16-mixed; got {precision!r}"
+    ):
+        BASE.with_options({"precision": precision})
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "fp32"])
 def test_a_misspelt_setting_of_that_stage_is_told(name: str) -> None:
     recipe = Recipe(epochs=10, batch_size=4, lr=1e-3, fp32=((name, 0.1),))

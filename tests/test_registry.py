@@ -1,6 +1,7 @@
 """Catalogues: lazy discovery, near misses, strangers' files and plug-ins."""
 
 import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_load_file_registers_what_it_defines(fresh: Registry, tmp_path: Path) ->
     load_file(file)  # again is harmless
 
 
+def test_a_file_may_import_what_lies_beside_it(
+    fresh: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "lies_beside.py").write_text("FACTOR = 2\n")
+    text = "from lies_beside import FACTOR\n@bibench.operator('beside')\nclass A(bibench.Operator):\n    f = FACTOR\n"
+    load_file(write(tmp_path / "uses.py", text))
+    assert fresh["beside"].f == 2
+
+
 def test_two_files_cannot_share_a_name(fresh: Registry, tmp_path: Path) -> None:
     file = write(tmp_path / "again.py", "@bibench.operator('bnn')\nclass A(bibench.Operator):\n    pass\n")
     with pytest.raises(BiBenchError, match=r"operator 'bnn' is defined twice: in .*bnn.py:\d+ and in .*again.py:2"):
@@ -68,6 +79,17 @@ def test_two_files_cannot_share_a_name(fresh: Registry, tmp_path: Path) -> None:
         ("import sys\nsys.exit(3)\n", r"line 3: SystemExit: 3"),
         ("import does_not_exist\n", r"line 2: ModuleNotFoundError"),
         ("@bibench.operator('f')\ndef f(): pass\n", r"decorates a subclass of bibench.Operator"),
+        (
+            "@bibench.operator\nclass A(bibench.Operator): pass\n",
+            r"line 2: .*@operator needs a name, as in @operator\('",
+        ),
+        ("@bibench.operator('a[b=1]')\nclass A(bibench.Operator): pass\n", r"a name consists of letters, digits and"),
+        ("@bibench.operator('a/b')\nclass A(bibench.Operator): pass\n", r"a name consists of letters, digits and"),
+        ("from bibench.tasks import task\n@task('t')\nclass A: pass\n", r"decorates a subclass of Task"),
+        (
+            "from bibench.models import model\n@model('m m', family='mlp', paper='')\ndef f(): pass\n",
+            r"a name consists of",
+        ),
     ],
 )
 def test_files_that_fail_on_import(fresh: Registry, tmp_path: Path, text: str, message: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from bibench import store
 from bibench.errors import StoreError
 from bibench.files import write_json
-from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory
+from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory, cells_below
 
 from .test_files import names
 from .test_records import make
@@ -50,9 +50,21 @@ class TestState:
         directory.clear_failure()
         assert (directory.state, directory.reason) == ("interrupted", "")
         assert not directory.file(RECORDS).exists()
+        directory.write_records([make()])
         directory.finish({"weights": "x"})
         assert directory.state == "done"
         assert not directory.file(CHECKPOINT).exists()
+        directory.file(RECORDS).unlink()
+        assert directory.state == "missing"  # a number that is gone is no number
+        directory.clear_failure()
+        assert not directory.file(DONE).exists()  # the next attempt is done when it says so
+
+    def test_a_damaged_failure_is_named(self, directory: CellDirectory) -> None:
+        directory.fail("failed", "boom", "trace", [])
+        directory.file(FAILURE).write_text("[]")
+        for look in (lambda: directory.state, lambda: directory.reason):
+            with pytest.raises(StoreError, match=r"failure\.json holds a list, expected an object; delete it"):
+                look()
 
     def test_a_folder_that_does_not_exist_is_missing(self, tmp_path: Path) -> None:
         made = CellDirectory(tmp_path / "none", cell())
@@ -227,3 +239,11 @@ class TestLock:
         problem = r"cannot write .*/file/tiny.* \(Not a directory\): check the folder"
         with pytest.raises(StoreError, match=problem), CellDirectory(tmp_path / "file", cell()).locked():
             pass
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", '{"cell": {"task": "t"}}'])
+def test_a_folder_that_describes_no_cell_is_named(directory: CellDirectory, text: str) -> None:
+    directory.describe()
+    directory.file(CELL).write_text(text)
+    with pytest.raises(StoreError, match=re.escape(str(directory.file(CELL)))):
+        list(cells_below(directory.runs))

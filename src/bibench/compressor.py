@@ -20,7 +20,7 @@ from bibench.choice import Choice
 from bibench.conversion import binarize, resolve
 from bibench.errors import BiBenchError
 from bibench.operators import OPERATORS, Method, Operator
-from bibench.registry import Registry
+from bibench.registry import Registry, check_name
 from bibench.spec import of_layer
 
 COMPRESSORS: Registry[type[Compressor]] = Registry("compressor", "bibench.comparators")
@@ -96,6 +96,7 @@ Class = TypeVar("Class", bound=type[Compressor])
 
 def compressor(name: str) -> Any:
     """Class decorator: enter a `Compressor` subclass into the catalogue as `name`."""
+    check_name("compressor", name)
 
     def enter(cls: Class) -> Class:
         if not (inspect.isclass(cls) and issubclass(cls, Compressor)):

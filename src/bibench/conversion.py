@@ -15,6 +15,7 @@ from bibench import auditing
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
+from bibench.choice import choice
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
@@ -53,9 +54,9 @@ def binarize(
 
     Args:
         model: a plain module (not wrapped by DDP, compiled or scripted).
-        operator: a name (see ``bibench list operators``) or `Operator` subclass; or one per layer: a
-            mapping of name patterns to operators (first match decides, None keeps the layer) or a
-            function of (name, module).
+        operator: a name (see ``bibench list operators``), also with options as ``recu[scale_init=weight]``, or
+            an `Operator` subclass; or one per layer: a mapping of name patterns to operators (first match
+            decides, None keeps the layer) or a function of (name, module).
         example_inputs: what the model is called with: a tensor, a tuple of positional or a dict of
             keyword arguments. One forward in evaluation mode tells order and shapes of the layers.
         keep: layers that stay full precision. Default: the first and the last weight layer of the
@@ -70,7 +71,7 @@ def binarize(
     Raises:
         ConversionError: a wrapped or already binarized model, or nothing left to replace.
         UnknownNameError: no such operator.
-        BiBenchError: an option the operator does not have.
+        BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
     calls = trace(model, example_inputs)
@@ -100,17 +101,18 @@ def resolve(
     if pad_value not in (0, 1, -1):
         raise BiBenchError(f"pad_value must be 0, 1 or -1 (the border after the sign); got {pad_value!r}")
     options = options or {}
-    choose = _chooser(operator, options)
     layers = weight_layers(model)
+    choose = _chooser(operator, options, [names[0] for names in layers.values()])
     reasons = _kept(model, layers, calls, keep)
     converted: list[tuple[nn.Module, Operator | None]] = []
     for module, names in layers.items():
         if module in reasons:
             continue
-        reason, cls = _unfit(module, calls), choose(names[0], module)
-        if reason or cls is None:
+        reason, rule = _unfit(module, calls), choose(names[0], module)
+        if reason or rule is None:
             reasons[module] = reason or "no operator chosen for it"
             continue
+        cls, own = rule
         if type(module) in FIXED_FORMS:
             if cls.full_precision or cls.comparator:
                 reasons[module] = f"operator {cls.name}"
@@ -118,7 +120,7 @@ def resolve(
                 converted.append((module, None))
             continue
         spec = _spec(module, calls[module], names[0], float(pad_value))
-        converted.append((module, _build(cls, spec, module, options)))
+        converted.append((module, _build(cls, spec, module, own)))
     if not converted:
         raise ConversionError(_nothing(layers, reasons))
     return converted, reasons
@@ -149,25 +151,41 @@ def _check_model(model: nn.Module) -> None:
             )
 
 
-def _chooser(choice: OperatorChoice, options: dict[str, Any]) -> Callable[[str, nn.Module], type[Operator] | None]:
-    def resolve(operator: OperatorLike | None) -> type[Operator] | None:
+Chosen = tuple[type[Operator], dict[str, Any]]
+"""An operator and the options it is built with."""
+
+
+def _chooser(
+    chosen: OperatorChoice, options: dict[str, Any], names: Iterable[str]
+) -> Callable[[str, nn.Module], Chosen | None]:
+    def resolve(operator: OperatorLike | None) -> Chosen | None:
         if operator is None:
             return None
-        cls = OPERATORS[operator] if isinstance(operator, str) else operator
-        if not (isinstance(cls, type) and issubclass(cls, Operator)):
+        own = options
+        if isinstance(operator, str):
+            named = choice(operator)
+            operator, own = OPERATORS[named.name], {**options, **named.options}
+        if not (isinstance(operator, type) and issubclass(operator, Operator)):
             raise BiBenchError(f"operator must be a name or a subclass of bibench.Operator, got {operator!r}")
-        cls.check_options(options)
-        return cls
+        operator.check_options(own)
+        return operator, own
 
-    if isinstance(choice, Mapping):
-        rules = [(pattern, resolve(operator)) for pattern, operator in choice.items()]
-        return lambda name, _: next((cls for pattern, cls in rules if fnmatchcase(name, pattern)), None)
-    if isinstance(choice, str | type):
-        cls = resolve(choice)
-        return lambda name, module: cls
-    if callable(choice):
-        return lambda name, module: resolve(choice(name, module))
-    raise BiBenchError(f"operator must be a name, an Operator class, a mapping or a function; got {choice!r}")
+    if isinstance(chosen, Mapping):
+        rules = [(pattern, resolve(operator)) for pattern, operator in chosen.items()]
+        for pattern, _ in rules:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise BiBenchError(f"operator: {pattern!r} {_unmatched(names)}")
+        return lambda name, _: next((rule for pattern, rule in rules if fnmatchcase(name, pattern)), None)
+    if isinstance(chosen, str | type):
+        rule = resolve(chosen)
+        return lambda name, module: rule
+    if callable(chosen):
+        return lambda name, module: resolve(chosen(name, module))
+    raise BiBenchError(f"operator must be a name, an Operator class, a mapping or a function; got {chosen!r}")
+
+
+def _unmatched(names: Iterable[str]) -> str:
+    return f"matches no weight layer; the model has: {', '.join(names)}"
 
 
 def _kept(
@@ -188,8 +206,7 @@ def _kept(
     for pattern in patterns:
         matched = [m for m, names in layers.items() if any(fnmatchcase(n, pattern) for n in names)]
         if not matched:
-            known = ", ".join(names[0] for names in layers.values())
-            raise BiBenchError(f"keep={pattern!r} matches no weight layer; the model has: {known}")
+            raise BiBenchError(f"keep={pattern!r} {_unmatched([names[0] for names in layers.values()])}")
         reasons.update(dict.fromkeys(matched, f"chosen by keep ({pattern})"))
     return reasons
 

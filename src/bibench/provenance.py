@@ -92,7 +92,7 @@ def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def code_fingerprint(*objects: Any) -> str:
-    """A hash of the code of `objects` (classes, functions) and of what it imports from BiBench.
+    """A hash of the code of `objects` (classes, functions) and of what it imports from BiBench or from beside it.
 
     Comments, docstrings and layout do not count. A class counts with its bases.
     """
@@ -120,9 +120,9 @@ def _closure(file: Path, seen: set[Path] | None = None) -> set[Path]:
         return seen
     seen.add(file)
     for module in _imports(file):
-        if module.removeprefix("bibench.") in INCIDENTAL:
+        if module.startswith("bibench.") and module.removeprefix("bibench.") in INCIDENTAL:
             continue
-        imported = _module_file(module)
+        imported = _module_file(module, file)
         if imported is not None and imported.name != "__init__.py":
             _closure(imported, seen)
     return seen
@@ -133,15 +133,22 @@ def _imports(file: Path) -> tuple[str, ...]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     names: list[str] = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        if isinstance(node, ast.ImportFrom):
+            names += [node.module or "", *(f"{node.module}.{a.name}" if node.module else a.name for a in node.names)]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
-    return tuple(sorted({n for n in names if n.startswith("bibench.")}))
+    return tuple(sorted(set(filter(None, names))))
 
 
-def _module_file(module: str) -> Path | None:
-    base = PACKAGE.joinpath(*module.split(".")[1:])
+def _module_file(module: str, importer: Path) -> Path | None:
+    """The file of a module of BiBench, or of one that lies beside a stranger's file that imports it."""
+    top, *rest = module.split(".")
+    if top == "bibench":
+        base = PACKAGE.joinpath(*rest)
+    elif rest or importer.is_relative_to(PACKAGE):
+        return None
+    else:
+        base = importer.parent / top
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
             return candidate

@@ -19,6 +19,10 @@ Setting = tuple[tuple[str, Any], ...]
 """Names and values of some attributes of a recipe."""
 
 
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Those of Lightning Fabric whose inputs and weights are float32."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything about a training that is not task, model, operator or seed.
@@ -33,7 +37,7 @@ class Recipe:
             ``scratch`` from random weights.
         distillation: one of `METHODS`: ``none``, or how the full-precision model teaches.
         clip_grad_norm: maximal norm of the gradient; 0 for none.
-        precision: Lightning Fabric's (``32-true``, ``bf16-mixed``, ``16-mixed``).
+        precision: Lightning Fabric's, one of `PRECISIONS`.
         backward: how the gradients of the binarized layers' products are computed: ``float32``, the bits of
             PyTorch's; ``lookup``, as accurate, in another order of summation, and twice as fast where the processor
             has AVX-512; or ``bfloat16``, rounded.
@@ -66,6 +70,7 @@ class Recipe:
         _among("schedule", self.schedule, SCHEDULES)
         _among("init", self.init, ("fp32", "scratch"))
         _among("distillation", self.distillation, METHODS)
+        _among("precision", self.precision, PRECISIONS)
         _among("backward", self.backward, BACKWARD_PRECISIONS)
         for expected, names, fits in _NUMBERS:
             for name in names:

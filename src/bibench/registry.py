@@ -13,7 +13,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -100,22 +102,33 @@ class Registry(Generic[T]):
         return message
 
 
+def check_name(kind: str, name: object) -> None:
+    """Raise `BiBenchError` unless users can choose `name`, as in name[option=value], and folders be called by it."""
+    if not isinstance(name, str):  # the decorator without its brackets gets the class
+        raise BiBenchError(f"@{kind} needs a name, as in @{kind}('name'); got {name!r}")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise BiBenchError(f"@{kind}({name!r}): a name consists of letters, digits and _ . + -")
+
+
 def load_file(path: str | Path) -> Path:
     """Import a stranger's Python file so that its decorators register what it defines.
 
-    Returns the resolved path. Raises `BiBenchError` with the line at fault when the file is missing
-    or raises. Importing runs the file: load only files you trust.
+    It may import what lies beside it; what is installed comes first. Returns the resolved path. Raises
+    `BiBenchError` with the line at fault when the file is missing or raises. Importing runs the file: load
+    only files you trust.
     """
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
         raise BiBenchError(f"--load {path}: expected an existing Python file (.py), found none there")
-    name = f"bibench_loaded_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = f"bibench_loaded_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     if name in sys.modules:
         return file
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bibench.cell import Cell
-from bibench.errors import StoreError, require
+from bibench.errors import BiBenchError, StoreError, require
 from bibench.files import read_json, storing, write_json, write_text
 from bibench.records import Record
 
@@ -65,16 +65,19 @@ class CellDirectory:
     @property
     def state(self) -> str:
         """``done``, ``failed``, ``unsupported``, ``interrupted`` (a checkpoint waits) or ``missing``."""
-        if self.file(DONE).exists():
+        if self.file(DONE).exists() and self.file(RECORDS).exists():  # without its numbers it is to be made again
             return "done"
         if self.file(FAILURE).exists():
-            return str(read_json(self.file(FAILURE)).get("status", "failed"))
+            return str(self._failure().get("status", "failed"))
         return "interrupted" if self.file(CHECKPOINT).exists() else "missing"
 
     @property
     def reason(self) -> str:
         """Why it failed or is unsupported, in one line."""
-        return str(read_json(self.file(FAILURE)).get("reason", "")) if self.file(FAILURE).exists() else ""
+        return str(self._failure().get("reason", "")) if self.file(FAILURE).exists() else ""
+
+    def _failure(self) -> dict[str, Any]:
+        return _described(self.file(FAILURE))
 
     def description(self) -> dict[str, Any]:
         """What cell.json says ({} when there is none); an error when it describes another cell."""
@@ -116,9 +119,9 @@ class CellDirectory:
             self.file(CHECKPOINT).unlink(missing_ok=True)
 
     def clear_failure(self) -> None:
-        """Forget an earlier failure, so that the cell may be tried again."""
+        """Forget an earlier failure, or a marker without records, so that the cell may be tried again."""
         with storing(self.path):
-            for name in (FAILURE, RECORDS):
+            for name in (DONE, FAILURE, RECORDS):
                 self.file(name).unlink(missing_ok=True)
 
     @contextmanager
@@ -160,8 +163,20 @@ def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
     """The cells that have a directory anywhere below `folder`, in order, with the files that describe them."""
     for file in sorted(folder.rglob(CELL)):
         if SUPERSEDED not in file.relative_to(folder).parts:
-            data = read_json(file)
-            yield file, Cell.from_dict(data.get("cell", {}) if isinstance(data, dict) else {})
+            data = _described(file)
+            try:
+                cell = Cell.from_dict(data.get("cell", {}))
+            except BiBenchError as error:
+                raise StoreError(f"{file}: {error}; move the folder away") from error
+            yield file, cell
+
+
+def _described(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a cell."""
+    data = read_json(file)
+    if not isinstance(data, dict):
+        raise StoreError(f"{file} holds a {type(data).__name__}, expected an object; delete it or restore it")
+    return data
 
 
 @cache

@@ -472,6 +472,17 @@ class TestPipes:
         assert process.stderr.read() == ""
         assert process.wait(60) in (0, 1)
 
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+    def test_a_locale_without_our_signs_loses_no_output(self, encoding: str) -> None:
+        ended = subprocess.run(
+            command("score", "published", "--tasks", "cifar10", "--operators", "bnn"),
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert "Learning task track" in ended.stdout.decode(encoding)
+
     def test_a_narrow_terminal_folds_but_cuts_nothing(self) -> None:
         pty = pytest.importorskip("pty")
         ours, theirs = pty.openpty()

@@ -6,6 +6,7 @@ from torch import nn
 
 import bibench
 from bibench.contracts import check
+from bibench.errors import BiBenchError
 from bibench.operators import OPERATORS
 
 
@@ -106,3 +107,32 @@ def test_broken_operators_are_found(enter, broken: type[bibench.Operator], contr
     enter(broken)
     with pytest.raises(AssertionError, match=contract):
         raise AssertionError(problems())
+
+
+class OptionOfItsOwn(bibench.Operator):
+    """A constructor as one writes it first: it knows nothing of profiles."""
+
+    def __init__(self, spec, init=1.0):
+        super().__init__(spec)
+        self.factor = nn.Parameter(torch.full((spec.out_channels,), init))
+
+    def scale(self, w):
+        return self.factor
+
+
+class PassesOn(OptionOfItsOwn):
+    def __init__(self, spec, *, more=2, **options):
+        super().__init__(spec, **options)
+
+
+def test_the_options_are_those_that_the_constructor_takes(enter) -> None:
+    enter(OptionOfItsOwn)
+    assert OptionOfItsOwn.options() == {"init": 1.0}
+    assert PassesOn.options() == {"init": 1.0, "more": 2}
+    assert OPERATORS["recu"].options() == {"profile": "default", "scale_init": "paper"}
+    assert problems() == ""
+    model = nn.Sequential(nn.Linear(4, 4))
+    bibench.binarize(model, "broken[init=0.5]", example_inputs=torch.zeros(1, 4), keep=())
+    assert model[0].operator.factor.tolist() == [0.5] * 4
+    with pytest.raises(BiBenchError, match=r"has no option 'profile'; it has: init=1.0"):
+        bibench.binarize(nn.Linear(4, 4), "broken[profile=original]", example_inputs=torch.zeros(1, 4), keep=())

@@ -80,6 +80,12 @@ def test_operators_are_compared_on_the_cells_that_both_have() -> None:
     assert found[X].note == "1 of 2 tasks"
 
 
+def test_one_seed_of_several_is_said_to_be_one() -> None:
+    found = by_operator(ranks(full(2) + cell(B, 0.5, 0.6) + cell(X, 0.4, None), LT))
+    assert (found[X].low, found[X].note) == (None, "1 of 2 cells; no interval over seeds: no cell has two")
+    assert found[B].note == ""
+
+
 def test_less_is_better_for_the_mean_corruption_error() -> None:
     records = []
     for seed in range(3):

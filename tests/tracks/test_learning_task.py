@@ -105,6 +105,25 @@ def test_one_seed_has_no_error() -> None:
     assert score(scored({("t", "m", FP, 0): 1.0, ("t", "m", B, 0): 0.5}))[B, "t"].std_error is None
 
 
+def test_the_error_is_over_seeds_and_not_over_tasks() -> None:
+    """Group g of two tasks, of which one has a single seed: that seeds differ is no spread."""
+    table = {("t", "m", FP, s): 1.0 for s in range(3)} | {("u", "m", FP, s): 1.0 for s in range(3)}
+    table |= {("t", "m", B, s): 0.9 + 0.01 * s for s in range(3)} | {("u", "m", B, 0): 0.1}
+    row = score(scored(table, group="g"))[B, "g"]
+    assert (row.value, row.std_error) == (pytest.approx(50.5), None)
+    table |= {("u", "m", B, 1): 0.11, ("u", "m", B, 2): 0.12}
+    assert score(scored(table, group="g"))[B, "g"].std_error == pytest.approx(1 / 3**0.5)
+    del table["u", "m", B, 2]
+    assert score(scored(table, group="g"))[B, "g"].std_error == pytest.approx(0.5)  # of seeds 0 and 1
+
+
+def test_an_overall_metric_over_incomplete_cells_says_so() -> None:
+    table = {(t, "m", o, s): 0.5 for t in "tu" for o in (FP, B, X) for s in (0, 1)} | {("t", "m", X, 1): None}
+    found = score(scored(table))
+    assert (found[X, "om"].cells, found[X, "om"].note) == (2, "3 of 4 cells")
+    assert found[B, "om"].note == ""
+
+
 def test_missing_cells_are_noted() -> None:
     table = {(t, m, FP, 0): 1.0 for t in "tu" for m in "mn"}
     table |= {(t, m, B, 0): 0.5 for t in "tu" for m in "mn"}

@@ -7,6 +7,7 @@ broken contract or data is not usable; 2 a user's error;
 
 from __future__ import annotations
 
+import io
 import sys
 
 from bibench.errors import BiBenchError
@@ -26,6 +27,9 @@ def main() -> None:
         sys.exit(USER_ERROR)
     from bibench.cli.commands import app
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without ± or ─ must not cost the output
+            stream.reconfigure(errors="replace")
     try:
         app()
     except BiBenchError as error:

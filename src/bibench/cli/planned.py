@@ -32,7 +32,7 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
             for row in make_plan(_cells(folder, wanted), folder, data_root=find_data_root(data_root))
         ]
     except UnknownNameError as error:
-        sys.stderr.write(f"note: {error}. Coverage is told by the records alone; --load the file that defines it\n")
+        sys.stderr.write(f"note: {error} Coverage is told by the records alone; --load the file that defines it\n")
         return None
     return found if found and len(folders) == len(runs) else None
 

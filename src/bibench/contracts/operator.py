@@ -43,8 +43,10 @@ class Holder(nn.Module):
         return self.layer(x)
 
 
-def build(name: str, layer: str, **options: Any) -> tuple[Holder, Tensor]:
+def build(name: str, layer: str, profile: str = "default", **options: Any) -> tuple[Holder, Tensor]:
     """A fresh converted layer and an input of two examples."""
+    if profile != "default":  # an operator without profiles need not know of them
+        options["profile"] = profile
     module, shape = LAYERS[layer]
     module = copy.deepcopy(module)
     for parameter in module.parameters():

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from bibench.errors import BiBenchError
-from bibench.registry import Registry
+from bibench.registry import Registry, check_name
 
 MODELS: Registry[ModelEntry] = Registry("model", "bibench.models")
 
@@ -51,6 +51,7 @@ class ModelEntry:
 
 def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Callable[[Builder], Builder]:
     """Decorator: enter a builder function into the catalogue as `name`."""
+    check_name("model", name)
 
     def enter(builder: Builder) -> Builder:
         MODELS.register(name, ModelEntry(name, builder, family, paper, answer), where=builder)

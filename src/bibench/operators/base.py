@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.errors import BiBenchError, UnsupportedError
-from bibench.registry import Registry
+from bibench.registry import Registry, check_name
 from bibench.rows import Rectified, as_rows, mean_magnitudes, multiply_pixels, rescale, shifted
 from bibench.spec import LayerSpec
 from bibench.surrogate import STE, Surrogate, binarize, sign
@@ -86,14 +86,25 @@ class Method:
 
     @classmethod
     def options(cls) -> dict[str, Any]:
-        """Names and defaults of the options its constructor takes."""
-        found: dict[str, Any] = {}
-        for base in reversed(cls.__mro__):
-            if issubclass(base, Method) and "__init__" in vars(base):
-                for p in inspect.signature(base.__init__).parameters.values():
-                    if p.kind is p.KEYWORD_ONLY:
-                        found[p.name] = None if p.default is p.empty else p.default
-        return found
+        """Names and defaults of the options its constructor takes.
+
+        Those of the classes it is derived from are among them if it passes them on (``**options``).
+        """
+        found: list[dict[str, Any]] = []
+        for base in cls.__mro__:
+            if not (issubclass(base, Method) and "__init__" in vars(base)):
+                continue
+            parameters = inspect.signature(base.__init__).parameters.values()
+            found.append(
+                {
+                    p.name: None if p.default is p.empty else p.default
+                    for p in parameters
+                    if p.kind is p.KEYWORD_ONLY or (p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty)
+                }
+            )
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return {name: default for options in reversed(found) for name, default in options.items()}
 
     @classmethod
     def check_options(cls, options: dict[str, Any]) -> None:
@@ -101,7 +112,7 @@ class Method:
         known = cls.options()
         unknown = [name for name in options if name not in known]
         if unknown:
-            has = ", ".join(f"{k}={v!r}" for k, v in known.items())
+            has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
             raise BiBenchError(f"operator {cls.name!r} has no option {unknown[0]!r}; it has: {has}")
 
 
@@ -247,6 +258,7 @@ Class = TypeVar("Class", bound=type[Operator])
 
 def operator(name: str) -> Any:
     """Class decorator: enter an `Operator` subclass into the catalogue as `name`."""
+    check_name("operator", name)
 
     def enter(cls: Class) -> Class:
         if not (inspect.isclass(cls) and issubclass(cls, Operator)):

@@ -74,7 +74,7 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
         if score.value is not None:
             problem = mismatch(score.value, float(point[o]))
             bounds = None if problem else draws.of(o, score.value, level)
-            problem = problem or ("" if bounds else nothing_varies(layout, draws.over))
+            problem = problem or ("" if bounds else nothing_varies(layout, draws.over, o))
         notes = [score.note, problem, some_vary(layout, draws.over, o) if bounds else ""]
         rows.append(
             Interval(
@@ -112,11 +112,12 @@ def mismatch(value: float, own: float) -> str:
     return f"no interval: the score is not the mean of its cells ({value:.6g} against {own:.6g})"
 
 
-def nothing_varies(layout: Layout, over: str) -> str:
-    """Why there is no interval."""
+def nothing_varies(layout: Layout, over: str, operator: int) -> str:
+    """Why there is no interval of an operator."""
     if over == "tasks":
         return "no interval over tasks: there is one" if len(set(layout.clusters)) < 2 else "tasks do not differ"
-    return "no interval over seeds: no cell has two" if replicates(layout).max(initial=0) < 2 else "seeds do not differ"
+    most = replicates(layout)[:, operator].max(initial=0)
+    return "no interval over seeds: no cell has two" if most < 2 else "seeds do not differ"
 
 
 def some_vary(layout: Layout, over: str, operator: int) -> str:

@@ -18,7 +18,7 @@ from bibench.distillation import soft_cross_entropy
 from bibench.errors import BiBenchError, DataError
 from bibench.models import create
 from bibench.recipe import Recipe
-from bibench.registry import Registry
+from bibench.registry import Registry, check_name
 
 TASKS: Registry[type[Task]] = Registry("task", "bibench.tasks")
 
@@ -170,7 +170,7 @@ class Task:
     def recipe(cls, name: str, model: str = "") -> Recipe:
         """A recipe by name, the one of `model` if it has its own; an error lists the known ones."""
         if name not in cls.recipes:
-            raise BiBenchError(f"task {cls.name!r} has no recipe {name!r}; it has: {', '.join(cls.recipes)}")
+            raise BiBenchError(f"task {cls.name!r} has no recipe {name!r}; it has: {', '.join(cls.recipes) or 'none'}")
         return cls.model_recipes.get(model, {}).get(name, cls.recipes[name])
 
 
@@ -179,8 +179,11 @@ Class = TypeVar("Class", bound=type[Task])
 
 def task(name: str) -> Any:
     """Class decorator: enter a `Task` subclass into the catalogue as `name`."""
+    check_name("task", name)
 
     def enter(cls: Class) -> Class:
+        if not (isinstance(cls, type) and issubclass(cls, Task)):
+            raise BiBenchError(f"@task({name!r}) decorates a subclass of Task, got {cls!r}")
         cls.name = name
         cls.title = cls.title or name
         TASKS.register(name, cls)

@@ -60,8 +60,8 @@ def check_protocol(name: str) -> str:
 class Score:
     """One score of one operator under one recipe; `value` in its track's unit, None when nothing can be said.
 
-    `std_error` is over seeds (None for fewer than two); `cells` of `expected` entered the value, of which
-    `collapsed` give a constant answer or score no better than one. `note` says what is missing or odd.
+    `std_error` is over the seeds that have all cells (None for fewer than two); `cells` of `expected` entered the
+    value, of which `collapsed` give a constant answer or score no better than one. `note` says what is missing or odd.
     `part` is set on rows that are no summary: what they are restricted to (a device), or how they are corrected.
     `source` is the published set that all numbers are from, empty for runs.
     """
@@ -279,7 +279,9 @@ def relative_scores(
         ]
         values = [row.value for row in own]
         count = sum(value is not None for value in values)
-        note = "" if count == len(groups) else f"{count} of {len(groups)} {of}"
+        note = f"{count} of {len(groups)} {of}"
+        if count == len(groups):
+            note = _counted(sum(row.cells for row in own), sum(row.expected for row in own))
         collapsed = collapsed_cells[operator]
         om = Score(track, "om", operator, quadratic_mean(values), None, count, len(groups), note, collapsed=collapsed)
         rows += [*own, om]
@@ -314,7 +316,7 @@ def _by_operator(group: Sequence[Ratio]) -> dict[str, list[Ratio]]:
 def _average(track: str, name: str, operator: str, own: Sequence[Ratio], expected: int, joined: Joined) -> Score:
     """Average in percent, its standard error over seeds, and what is missing."""
     valid = [r for r in own if r.value is not None]
-    counted = "no cells" if not expected else "" if len(valid) == expected else f"{len(valid)} of {expected} cells"
+    counted = _counted(len(valid), expected) if expected else "no cells"
     note = joined_notes(counted, *_few([r.problem for r in own if r.problem]))
     collapsed = sum(r.collapsed for r in own)
     note = joined_notes(note, f"{collapsed} collapsed" if collapsed else "")
@@ -323,9 +325,16 @@ def _average(track: str, name: str, operator: str, own: Sequence[Ratio], expecte
     of_seed: dict[int, list[Ratio]] = defaultdict(list)
     for r in valid:
         of_seed[r.seed].append(r)
-    seeds = [joined(of_seed[seed]) for seed in sorted(of_seed)] if len(of_seed) > 1 else []
-    error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if seeds else None
+    cells = {(r.task, r.model) for r in valid}
+    # A seed that lacks a cell differs from the others by what the cell is, not by chance.
+    seeds = [joined(own) for _, own in sorted(of_seed.items()) if len(own) == len(cells)]
+    error = 100 * stdev(seeds) / math.sqrt(len(seeds)) if len(seeds) > 1 else None
     return Score(track, name, operator, 100 * joined(valid), error, len(valid), expected, note, collapsed=collapsed)
+
+
+def _counted(cells: int, expected: int) -> str:
+    """What to say of an average over incomplete cells, or an empty string."""
+    return "" if cells == expected else f"{cells} of {expected} cells"
 
 
 def _few(problems: Sequence[str], most: int = 3) -> list[str]:
