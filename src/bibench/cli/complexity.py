@@ -10,7 +10,6 @@ import torch
 import typer
 
 from bibench.choice import Choice, choice
-from bibench.cli.app import FAILED
 from bibench.cli.options import (
     RUNS,
     Format,
@@ -25,7 +24,7 @@ from bibench.cli.options import (
     flat,
     load_files,
 )
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
 from bibench.compressor import method
@@ -262,14 +261,8 @@ def measure(
     found = list(dict.fromkeys(cell for text in what for cell in _cells(text, wanted)))
     news = console(stderr=True)
     records = measure_complexity(found, runs, lambda text: news.print(text, markup=False))
-    if format == "json":
-        print_json([vars(record) for record in records])
-    elif format == "csv":
-        print_csv([vars(record) for record in records])
-    else:
-        _print_records(records)
-    if any(record.status == "failed" for record in records):
-        raise typer.Exit(FAILED)
+    print_records(records, format, lambda: _print_measured(records))
+    require_measured(records)
 
 
 def _cells(text: str, wanted: Filters) -> list[Any]:
@@ -299,7 +292,7 @@ def _places(text: str) -> list[tuple[str, str]]:
     return [(text[:i], text[i + 1 :]) for i in reversed(at)]
 
 
-def _print_records(records: Sequence[Record]) -> None:
+def _print_measured(records: Sequence[Record]) -> None:
     by_row: dict[tuple[str, str, str], dict[str, Record]] = {}
     for record in records:
         by_row.setdefault((record.task, record.model, record.operator), {})[record.metric] = record

@@ -10,8 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
-from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.options import RUNS, Format, Load, check_format, counts, flat, load_files
+from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.errors import BiBenchError, require
 from bibench.records import Record
 
@@ -94,8 +94,8 @@ def measure(
     request = latency.Request(
         contenders=tuple(contenders(models, baseline, flat(engines))),
         device=device,
-        threads=tuple(_counts("--threads", threads)) or None,
-        batches=tuple(_counts("--batch", batch)) or (1,),
+        threads=tuple(counts("--threads", threads)) or None,
+        batches=tuple(counts("--batch", batch)) or (1,),
         precision=precision,
         max_seconds=max_seconds,
         shapes=dict(_shape(text) for text in shape or ()),
@@ -110,12 +110,12 @@ def measure(
     news = console(stderr=True)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)
-    _show(measured.records, format)
+    print_records(measured.records, format, lambda: _print_table(measured.records))
     news.print(f"records: {place}", markup=False)
     if measured.problem:
         news.print(f"error: {measured.problem}; what was measured before is kept", markup=False)
-    if measured.problem or any(record.status == "failed" for record in measured.records):
         raise typer.Exit(FAILED)
+    require_measured(measured.records)
 
 
 @app.command("import")
@@ -147,14 +147,6 @@ def import_(
     console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
 
 
-def _counts(option: str, texts: Sequence[str] | None) -> list[int]:
-    found = flat(texts)
-    for text in found:
-        if not text.isdecimal() or not 0 < int(text) < 1_000_000:
-            raise BiBenchError(f"{option}: {text!r} is no positive number; expected as in: 1,2")
-    return list(dict.fromkeys(int(text) for text in found))
-
-
 def _shape(text: str) -> tuple[str, list[int]]:
     name, equals, sizes = text.rpartition("=")
     if not equals or not name or not all(size.isdecimal() and int(size) > 0 for size in sizes.split("x")):
@@ -177,16 +169,9 @@ def _file(option: str, file: Path) -> Path:
     return file.resolve()
 
 
-def _show(records: Sequence[Record], format: str) -> None:
-    if format == "json":
-        print_json([vars(record) for record in records])
-    elif format == "csv":
-        print_csv([vars(record) for record in records])
-    elif records:
-        _print_table(records)
-
-
 def _print_table(records: Sequence[Record]) -> None:
+    if not records:
+        return
     rows: dict[tuple[Any, ...], dict[str, Record]] = {}
     sizes: dict[tuple[Any, ...], Record] = {}
     theory: dict[tuple[Any, ...], Record] = {}
