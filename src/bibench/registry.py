@@ -16,7 +16,7 @@ import inspect
 import pkgutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -138,6 +138,3 @@ def _source(entry: object) -> str:
         return f"{Path(file).resolve()}:{inspect.getsourcelines(entry)[1]}"
     except (OSError, TypeError):
         return f"{getattr(entry, '__module__', '?')}:0"
-
-
-Decorator = Callable[[T], T]
