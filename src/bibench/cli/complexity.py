@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich.console import RenderableType
 
 from bibench.choice import Choice, choice
 from bibench.cli.options import (
@@ -170,58 +171,33 @@ def _print_layers(asked: str, counted: dict[str, Complexity | str], convention: 
     if format == "json":
         found = {name: own.to_dict(convention) for name, own in counted.items() if isinstance(own, Complexity)}
         print_json(found | {name: {"reason": own} for name, own in counted.items() if isinstance(own, str)})
-        return
-    if format == "csv":
+    elif format == "csv":
         print_csv([row for name, own in counted.items() for row in _flat(name, own, convention)])
-        return
-    columns = (
-        "layer",
-        "kind",
-        "bits",
-        "parameters",
-        "bytes",
-        "leftovers",
-        "MACs",
-        "BOPs",
-        "operations",
-        "kept because",
-    )
-    for name, own in counted.items():
-        if isinstance(own, str):
-            console().print(f"{name}: {own}")
-            continue
-        lines = [
-            [
-                row.name,
-                row.kind,
-                row.precision,
-                f"{row.parameters:,}",
-                f"{row.storage_bytes:,}",
-                ", ".join(f"{what.replace('_', ' ')} {n:,}" for what, n in row.leftovers.items()),
-                f"{row.macs:,}",
-                f"{row.bops:,}",
-                f"{own.row_operations(row, convention):,.0f}",
-                row.reason,
-            ]
-            for row in own.rows
+    else:
+        for name, own in counted.items():
+            if isinstance(own, str):
+                console().print(f"{name}: {own}")
+            else:
+                console().print(_layer_table(f"{name}: {asked}; convention {convention.name}", own, convention))
+        console().print(_stated(convention))
+
+
+def _layer_table(title: str, own: Complexity, convention: Convention) -> RenderableType:
+    numbers = ("parameters", "bytes", "MACs", "BOPs", "operations")
+    columns = ("layer", "kind", "bits", *numbers[:2], "leftovers", *numbers[2:], "kept because")
+    lines = [
+        [
+            *(row.name, row.kind, row.precision),
+            *(f"{row.parameters:,}", f"{row.storage_bytes:,}"),
+            ", ".join(f"{what.replace('_', ' ')} {n:,}" for what, n in row.leftovers.items()),
+            *(f"{row.macs:,}", f"{row.bops:,}", f"{own.row_operations(row, convention):,.0f}"),
+            row.reason,
         ]
-        lines.append(
-            [
-                "total",
-                "",
-                "",
-                f"{own.parameters:,}",
-                f"{own.storage_bytes:,}",
-                "",
-                f"{own.macs:,}",
-                f"{own.bops:,}",
-                f"{own.operations(convention):,.0f}",
-                "",
-            ]
-        )
-        right = [c for c in columns if c not in ("layer", "kind", "bits", "leftovers", "kept because")]
-        console().print(table(f"{name}: {asked}; convention {convention.name}", columns, lines, numeric=right))
-    console().print(_stated(convention))
+        for row in own.rows
+    ]
+    total = ["total", "", "", f"{own.parameters:,}", f"{own.storage_bytes:,}", ""]
+    total += [f"{own.macs:,}", f"{own.bops:,}", f"{own.operations(convention):,.0f}", ""]
+    return table(title, columns, [*lines, total], numeric=numbers)
 
 
 def _flat(operator: str, own: Complexity | str, convention: Convention) -> list[dict[str, Any]]:

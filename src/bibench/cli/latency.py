@@ -39,40 +39,46 @@ DevicesFile = Annotated[
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder, or a .jsonl file to append the records to.")]
 
 
+Engines = Annotated[
+    list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
+]
+Threads = Annotated[
+    list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
+]
+Precision = Annotated[
+    float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
+]
+MaxSeconds = Annotated[
+    float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
+]
+Shape = Annotated[list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")]
+Library = Annotated[Path | None, typer.Option("--library", help="Our operators' library, built for the device.")]
+Program = Annotated[
+    list[str] | None,
+    typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
+]
+ProgramArgument = Annotated[
+    list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
+]
+
+
 @app.command(MEASURE)
 def measure(
     models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The full-precision model, measured in the same process.")
     ] = None,
-    engines: Annotated[
-        list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
-    ] = None,
-    threads: Annotated[
-        list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
-    ] = None,
+    engines: Engines = None,
+    threads: Threads = None,
     batch: Annotated[list[str] | None, typer.Option("--batch", help="Batch sizes, as in: 1,8 (default: 1).")] = None,
     device: Annotated[str, typer.Option("--device", help="A device; see: bibench list devices")] = "local",
     devices: DevicesFile = None,
-    precision: Annotated[
-        float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
-    ] = 0.02,
-    max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
-    ] = 60.0,
-    shape: Annotated[
-        list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")
-    ] = None,
-    library: Annotated[
-        Path | None, typer.Option("--library", help="Our operators' library, built for the device.")
-    ] = None,
-    program: Annotated[
-        list[str] | None,
-        typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
-    ] = None,
-    argument: Annotated[
-        list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
-    ] = None,
+    precision: Precision = 0.02,
+    max_seconds: MaxSeconds = 60.0,
+    shape: Shape = None,
+    library: Library = None,
+    program: Program = None,
+    argument: ProgramArgument = None,
     name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
     profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,

@@ -119,8 +119,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     directory = CellDirectory(settings.runs, cell)
     started, recipe = time.perf_counter(), cell.resolved_recipe()
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    task = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
-    task = task.for_model(cell.model.name)
+    task = _task(cell, settings)
     fabric = _fabric(settings, recipe, directory)
     peak = PeakMemory(fabric.device)
     code = code_of(cell)
@@ -158,29 +157,25 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         directory.file(MODEL),
         {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
     )
-    facts = (
-        identity_fields(cell)
-        | environment(fabric.device)
-        | {
-            "precision": precision_of(recipe, fabric.device),
-            "started": began,
-            "code": "-".join(code.values()),
-            "data": task.checksum()[:16],
-            "initial_weights": initial,
-            "data_order": _combined(position.digests),
-            "seconds": round(time.perf_counter() - started, 3),
-            "flags": ",".join(_flags(position, judged)),
-        }
-    )
+    seconds = round(time.perf_counter() - started, 3)
+    facts = _facts(cell, task, recipe, fabric.device) | {
+        "started": began,
+        "seconds": seconds,
+        "code": "-".join(code.values()),
+        "initial_weights": initial,
+        "data_order": _combined(position.digests),
+        "flags": ",".join(_flags(position, judged)),
+    }
     directory.write_records(_records(facts, task, position, judged, audited, peak.read()))
-    directory.finish(
-        {
-            "weights": digest(model),
-            "score": judged.metrics[task.metric],
-            "train_seconds": sum(row.seconds for row in position.curve),
-            "seconds": facts["seconds"],
-        }
-    )
+    trained_for = sum(row.seconds for row in position.curve)
+    score = judged.metrics[task.metric]
+    directory.finish({"weights": digest(model), "score": score, "train_seconds": trained_for, "seconds": seconds})
+
+
+def _task(cell: Cell, settings: Settings) -> Task:
+    """The task of a cell, as its model takes it."""
+    found = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
+    return found.for_model(cell.model.name)
 
 
 def _fabric(settings: Settings, recipe: Recipe, directory: CellDirectory) -> Fabric:
@@ -281,6 +276,12 @@ def identity_fields(cell: Cell) -> dict[str, Any]:
         "study": str(cell.study or ""),
         "seed": cell.seed,
     }
+
+
+def _facts(cell: Cell, task: Task, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """The record fields that say with what a cell is trained: itself, machine, software, precision and data."""
+    made = {"precision": precision_of(recipe, device), "data": task.checksum()[:16]}
+    return identity_fields(cell) | environment(device) | made
 
 
 def failure_record(cell: Cell, status: str, reason: str) -> Record:
