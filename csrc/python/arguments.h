@@ -93,7 +93,7 @@ template <class A>
 auto matrix_data(const A& a, Matrix m, const char* name) {
   check(a.ndim() == 2 && static_cast<int64_t>(a.shape(0)) == m.rows && static_cast<int64_t>(a.shape(1)) == m.n,
         std::string(name) + " has the wrong shape " + shape_of(a));
-  check((m.n <= 1 || a.stride(1) == 1) && (m.rows <= 1 || a.stride(0) == m.n), std::string(name) + " must be contiguous");
+  check(is_empty(a) || is_contiguous(a), std::string(name) + " must be contiguous");
   return a.data();
 }
 

@@ -13,7 +13,7 @@ from bibench.cli.app import FAILED
 from bibench.cli.options import RUNS, Format, Load, check_format, counts, flat, load_files
 from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.errors import BiBenchError, require
-from bibench.records import Record
+from bibench.records import Record, write_file
 
 MEASURE = "measure"
 
@@ -136,8 +136,7 @@ def import_(
 
     from bibench.deploy.devices import load_devices
     from bibench.deploy.imported import read_measurements
-    from bibench.deploy.storing import append, lines, new_folder
-    from bibench.files import write_text
+    from bibench.deploy.storing import append, new_folder
     from bibench.store import RECORDS
 
     load_files(load)
@@ -149,7 +148,7 @@ def import_(
         append(records, output)
     else:
         place = new_folder(output, "imported", datetime.datetime.now(datetime.UTC))
-        write_text(place / RECORDS, lines(records))
+        write_file(place / RECORDS, records)
     console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
 
 
