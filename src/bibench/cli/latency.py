@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
-from bibench.cli.options import RUNS, Format, Load, check_format, counts, flat, load_files
+from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.errors import BiBenchError, require
 from bibench.records import Record, write_file
@@ -100,8 +100,8 @@ def measure(
     request = latency.Request(
         contenders=tuple(contenders(models, baseline, flat(engines))),
         device=device,
-        threads=tuple(counts("--threads", threads)) or None,
-        batches=tuple(counts("--batch", batch)) or (1,),
+        threads=tuple(positive_numbers("--threads", threads)) or None,
+        batches=tuple(positive_numbers("--batch", batch)) or (1,),
         precision=precision,
         max_seconds=max_seconds,
         shapes=dict(_shape(text) for text in shape or ()),

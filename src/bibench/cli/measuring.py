@@ -18,9 +18,9 @@ from bibench.cli.options import (
     Operators,
     Runs,
     check_format,
-    counts,
     flat,
     load_files,
+    positive_numbers,
     resolve_device,
 )
 from bibench.cli.output import console, print_records, require_measured, table
@@ -70,7 +70,7 @@ def training_cost(
     from bibench.measure.training_cost import baseline_first, measure_training_cost
 
     check_format(format)
-    counted = counts("--threads", threads) or [available_cores()]
+    counted = positive_numbers("--threads", threads) or [available_cores()]
     device = resolve_device(device)
     loaded = load_files(load)
     root = find_data_root(data_root)

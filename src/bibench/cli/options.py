@@ -135,7 +135,7 @@ def records_of(given: Sequence[Path] | None) -> list[Path]:
     return list(given) if given else [RUNS]
 
 
-def counts(option: str, texts: Sequence[str] | None, example: str = "1,2") -> list[int]:
+def positive_numbers(option: str, texts: Sequence[str] | None, example: str = "1,2") -> list[int]:
     """The positive numbers that an option lists, each once; `BiBenchError` for anything else."""
     found = flat(texts)
     for text in found:

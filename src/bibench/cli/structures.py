@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bibench.choice import choice
-from bibench.cli.options import Format, Load, Operators, check_format, counts, flat, load_files
+from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import OPERATORS, known_operators
@@ -53,8 +53,8 @@ def structures(
             STRUCTURES[name],
             chosen,
             seeds=range(seeds),
-            sizes=counts("--sizes", sizes, "64,128") or None,
-            dimensions=counts("--dims", dims, "64,128") or DIMENSIONS,
+            sizes=positive_numbers("--sizes", sizes, "64,128") or None,
+            dimensions=positive_numbers("--dims", dims, "64,128") or DIMENSIONS,
             normalized=not bare,
             keep_first=keep_first,
             note=lambda text: news.print(text, markup=False),
