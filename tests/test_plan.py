@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +23,12 @@ from bibench.tasks.base import task
 from bibench.train.cell import convert, identity_fields
 from bibench.train.code import code_of
 
-from .worlds import cell, tiny_world
+from .worlds import cell
 
 FP, BNN, RECU = cell("fp32"), cell("bnn"), cell("recu")
 
 
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 @pytest.fixture(autouse=True)
