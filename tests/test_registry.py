@@ -68,6 +68,10 @@ def test_two_files_cannot_share_a_name(fresh: Registry, tmp_path: Path) -> None:
         ("import sys\nsys.exit(3)\n", r"line 3: SystemExit: 3"),
         ("import does_not_exist\n", r"line 2: ModuleNotFoundError"),
         ("@bibench.operator('f')\ndef f(): pass\n", r"decorates a subclass of bibench.Operator"),
+        (
+            "from bibench.tasks.base import task\n@task('f')\ndef f(): pass\n",
+            r"decorates a subclass of bibench.tasks.Task, got <function f",
+        ),
     ],
 )
 def test_files_that_fail_on_import(fresh: Registry, tmp_path: Path, text: str, message: str) -> None:

@@ -17,6 +17,7 @@ from bibench import native
 from bibench.auditing import Audit, audit
 from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
+from bibench.data.batches import Batches
 from bibench.data.location import checksum
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint, save_checkpoint
@@ -232,7 +233,7 @@ def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
         checkpoint.unlink()
 
 
-def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Any:
+def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Batches:
     return task.batches(split, batch_size=max(recipe.batch_size, 128))
 
 
