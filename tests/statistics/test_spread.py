@@ -7,7 +7,7 @@ import pytest
 
 from bibench.statistics.spread import Spread
 
-from .worlds import B, FP
+from .worlds import FP, B
 
 FULL, OWN = [0.9, 0.8, 0.7, 0.86], [0.5, 0.7, 0.62]
 

@@ -52,15 +52,16 @@ def _samples(found: Sequence[Candidate], scored: Sequence[Record], seed: int) ->
             wider = math.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else 1.0
             accuracy[:, n] = values.mean() + wider * (values[draws[names]].mean(1) - values.mean())
         if c.latency_ms is not None:
-            latency[:, n] = c.latency_ms + _median_error(c) * random.standard_normal(SAMPLES)
+            error = median_error(c.latency_low, c.latency_high, c.latency_samples)
+            latency[:, n] = c.latency_ms + error * random.standard_normal(SAMPLES)
     return accuracy, latency
 
 
-def _median_error(c: Candidate) -> float:
-    """Standard error of a median from its quartiles; 0 where they are not known."""
-    if c.latency_low is None or c.latency_high is None or not c.latency_samples:
+def median_error(low: float | None, high: float | None, samples: int | None) -> float:
+    """Standard error of the median of so many normal samples with these quartiles; 0 where they are not known."""
+    if low is None or high is None or not samples:
         return 0.0
-    return 1.2533 * (c.latency_high - c.latency_low) / 1.349 / math.sqrt(c.latency_samples)
+    return 1.2533 * (high - low) / 1.349 / math.sqrt(samples)
 
 
 def _fits(accuracy: Floats, latency: Floats, sizes: Floats, wishes: Wishes) -> NDArray[np.bool_]:
