@@ -82,6 +82,22 @@ def test_files_that_fail_on_import(fresh: Registry, tmp_path: Path, text: str, m
         load_file(file)
 
 
+def test_what_is_defined_again_in_its_own_file_takes_its_place() -> None:
+    registry: Registry[type] = Registry("gadget", "bibench.operators")
+    first, second = type("First", (), {}), type("Second", (), {})
+
+    def one_line() -> None: ...
+
+    def another_line() -> None: ...
+
+    registry.register("gadget", first, where=one_line)
+    registry.register("gadget", second, where=another_line)
+    assert registry["gadget"] is second
+    assert registry.names_from(__file__) == ["gadget"]
+    with pytest.raises(BiBenchError, match=r"gadget 'gadget' is defined twice: in .*test_registry.py"):
+        registry.register("gadget", first, where=Registry)
+
+
 @pytest.mark.parametrize("name", ["missing.py", "folder", "text.txt"])
 def test_what_is_not_a_python_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
