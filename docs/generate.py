@@ -19,12 +19,13 @@ import task_pages
 from plot import line_plot
 
 from bibench.operators import OPERATORS, Operator, known_operators
-from bibench.spec import LayerSpec
+from bibench.spec import LayerSpec, of_layer
 from bibench.surrogate import Surrogate
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 SPEC = LayerSpec(kind="linear", in_channels=64, out_channels=64, input_shape=(64,), output_shape=(64,))
+CONVOLUTION = of_layer(torch.nn.Conv2d(64, 64, 3, padding=1), input_shape=(64, 8, 8), output_shape=(64, 8, 8))
 PAPER_OPERATORS = [name for name in known_operators() if OPERATORS[name].__module__.startswith("bibench.operators")]
 
 
@@ -106,7 +107,7 @@ def operator_page(name: str) -> str:
             lines += [f"- {what}: {estimator.label}, $`{estimator.formula}`$"]
         lines += ["", "## Techniques", "", "| technique | |", "|---|---|"]
         lines += [f"| {f.name.replace('_', ' ')} | {getattr(cls.techniques, f.name)} |" for f in fields(cls.techniques)]
-        lines += ["", "## At inference", "", leftovers(instance), ""]
+        lines += ["", "## At inference", "", leftovers(cls), ""]
     lines += ["## Profiles", "", "- `default`: as described here"]
     lines += [f"- `{profile}`: {text}" for profile, text in cls.profiles.items()]
     options = {k: v for k, v in cls.options().items() if k != "profile"}
@@ -134,15 +135,15 @@ def estimators(op: Operator) -> list[tuple[str, Surrogate]]:
     return [("activations", op.activation_estimator), ("weights", op.weight_estimator)]
 
 
-def leftovers(op: Operator) -> str:
-    """What `inference_form` says is left, in words."""
-    form = op.inference_form(torch.randn(64, 64))
+def leftovers(cls: type[Operator]) -> str:
+    """What `inference_form` says is left of a convolution, in words."""
+    form = cls(CONVOLUTION).inference_form(torch.randn(64, 64, 3, 3))
     parts = ["1-bit weights"]
     if form.channel_scale is not None:
         parts.append("one scale per output channel, which folds into a following batch norm")
     if form.threshold is not None:
         parts.append("one threshold per input channel")
-    if type(op).__name__ == "XNORPlusPlus":
+    if form.spatial_scale is not None:
         parts.append("in convolutions one scale per row and column of the output map")
     if form.activation_scale is not None:
         parts.append("a scale computed from the input at run time")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from bibench.data.location import CACHE, DATA_ROOT, cache_dir
+from bibench.deploy.devices import DEVICES
+
+from .worlds import tiny_world
 
 LAUNCHER = "CMAKE_CXX_COMPILER_LAUNCHER"
 
@@ -39,6 +43,21 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def in_tiny_world() -> Iterator[None]:
+    """A task, models and operators that train in no time (`tests.worlds`)."""
+    with tiny_world():
+        yield
+
+
+@pytest.fixture
+def devices_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices that a test enters are gone behind it."""
+    len(DEVICES)  # finds those of others first
+    for catalogue in ("_entries", "_sources"):
+        monkeypatch.setattr(DEVICES, catalogue, dict(getattr(DEVICES, catalogue)))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """README and docs are true: their code runs, their commands work, their generated parts are up to date."""
 
+import importlib
 import os
 import re
 import shlex
@@ -113,7 +114,11 @@ def test_example_operator_is_about_ten_lines_and_the_readme_shows_it() -> None:
     assert text in README
 
 
-PAGES = sorted((ROOT / "docs").rglob("*.md")) + [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = sorted((ROOT / "docs").rglob("*.md")) + [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+]
+ENTRY_POINTS = {"bibench.devices", "bibench.transports", "bibench.pages"}
+"""Groups of entry points, which are no modules."""
 TASK_PAGES = sorted((ROOT / "docs" / "tasks").glob("[!R]*.md"))
 
 
@@ -184,6 +189,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert file.exists(), link
         headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE) if section else []
         assert not section or section in {heading.lower().replace(" ", "-") for heading in headings}, link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_code_that_a_page_names_exists(page: Path) -> None:
+    for name in set(re.findall(r"`(bibench(?:\.\w+)+)[`(]", page.read_text(encoding="utf-8"))) - ENTRY_POINTS:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            module, _, attribute = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), attribute), name
 
 
 def test_attention_is_said_to_be_shared() -> None:

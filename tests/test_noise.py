@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bibench import native
 from bibench.noise import WithSine, cosine, noisy_activations, noisy_filters, sine
+from bibench.operators.fda import Noise
 from bibench.spec import LayerSpec, of_layer
 from bibench.surrogate import STE, Fourier
 
@@ -136,3 +137,9 @@ def test_only_x_and_the_hidden_layer_are_kept() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         noisy_activations(x, spec_of(nn.Conv2d(64, 8, 3)), down, up, 0.05, Fourier(9))
     assert sum(sizes.values()) == x.numel() + x.numel() // 64 + down.numel() + up.numel()
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(1, 1), (3, 1), (4, 1), (63, 15), (64, 1), (640, 10)])
+def test_the_hidden_layer_has_a_64th_of_the_width_or_a_quarter_of_a_small_one(width: int, hidden: int) -> None:
+    made = Noise(width, trained=True)
+    assert (made.down.shape, made.up.shape) == ((hidden, width), (width, hidden))

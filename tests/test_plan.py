@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,15 +27,12 @@ from bibench.tasks.base import task
 from bibench.train.cell import convert, identity_fields
 from bibench.train.code import code_of
 
-from .worlds import TINY, cell, tiny_world
+from .worlds import TINY, cell
 
 FP, BNN, RECU = cell("fp32"), cell("bnn"), cell("recu")
 
 
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 @pytest.fixture(autouse=True)

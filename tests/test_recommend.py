@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bibench.errors import BiBenchError
 from bibench.recommend import Advice, Wishes, dominates, recommend
+from bibench.recommend.shares import median_error
 from bibench.records import Record, read
 
 from .test_records import make
@@ -248,3 +250,10 @@ def test_the_papers_own_numbers() -> None:
     assert all(c.model == "vgg_small" for c in (*advice.recommended, *advice.excluded))
     assert {c.model for c in advice.unknown} == {"resnet20", "resnet18", "resnet34", "vgg_small"}
     json.dumps(advice.to_dict(), allow_nan=False)
+
+
+def test_the_error_of_a_median_is_that_of_normal_samples() -> None:
+    samples = np.random.default_rng(0).normal(10, 2, (20_000, 51))
+    found = np.median(samples, 1).std()
+    assert median_error(10 - 2 * 0.6745, 10 + 2 * 0.6745, 51) == pytest.approx(found, rel=0.03)
+    assert median_error(None, 11.0, 51) == median_error(9.0, 11.0, None) == 0.0

@@ -85,10 +85,13 @@ def test_two_files_cannot_share_a_name(fresh: Registry, tmp_path: Path) -> None:
         ),
         ("@bibench.operator('a[b=1]')\nclass A(bibench.Operator): pass\n", r"a name consists of letters, digits and"),
         ("@bibench.operator('a/b')\nclass A(bibench.Operator): pass\n", r"a name consists of letters, digits and"),
-        ("from bibench.tasks import task\n@task('t')\nclass A: pass\n", r"decorates a subclass of Task"),
         (
             "from bibench.models import model\n@model('m m', family='mlp', paper='')\ndef f(): pass\n",
             r"a name consists of",
+        ),
+        (
+            "from bibench.tasks.base import task\n@task('f')\ndef f(): pass\n",
+            r"decorates a subclass of bibench.tasks.Task, got <function f",
         ),
     ],
 )
@@ -98,6 +101,22 @@ def test_files_that_fail_on_import(fresh: Registry, tmp_path: Path, text: str, m
         load_file(file)
     with pytest.raises(BiBenchError, match=message):  # not half-loaded the second time
         load_file(file)
+
+
+def test_what_is_defined_again_in_its_own_file_takes_its_place() -> None:
+    registry: Registry[type] = Registry("gadget", "bibench.operators")
+    first, second = type("First", (), {}), type("Second", (), {})
+
+    def one_line() -> None: ...
+
+    def another_line() -> None: ...
+
+    registry.register("gadget", first, where=one_line)
+    registry.register("gadget", second, where=another_line)
+    assert registry["gadget"] is second
+    assert registry.names_from(__file__) == ["gadget"]
+    with pytest.raises(BiBenchError, match=r"gadget 'gadget' is defined twice: in .*test_registry.py"):
+        registry.register("gadget", first, where=Registry)
 
 
 @pytest.mark.parametrize("name", ["missing.py", "folder", "text.txt"])

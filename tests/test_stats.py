@@ -3,7 +3,7 @@
 import pytest
 
 from bibench.records import Record
-from bibench.stats import accuracies, setting_of, settings
+from bibench.stats import accuracies, is_score, setting_of, settings
 
 from .test_records import make
 
@@ -150,3 +150,8 @@ class TestSettings:
         assert setting_of(record) == "sgd 0.1 step"
         (record,) = study(f"momentum=0.0,{self.SGD}", 0.5, study="sensitivity_release")
         assert setting_of(record) == "sgd 0.1 step momentum=0.0"
+
+
+def test_scores_are_from_minus_one_to_one() -> None:
+    assert is_score(-1.0) and is_score(0.0) and is_score(1.0)
+    assert not is_score(-1.01) and not is_score(1.01) and not is_score(None)

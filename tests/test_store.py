@@ -20,13 +20,9 @@ from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, 
 
 from .test_files import names
 from .test_records import make
-from .worlds import TINY, cell, tiny_world
+from .worlds import TINY, cell
 
-
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@
 //   lookup_test [cases] [seed]
 
 #include "../dispatch.h"
+#include "../testing.h"
 #include "gradients.h"
 
 #include <algorithm>
@@ -21,10 +22,7 @@
 namespace {
 
 using namespace bibench;
-
-std::mt19937_64 random_bits;
-
-int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_bits); }
+using testing::between, testing::random_bits;
 
 struct Values {
   explicit Values(int64_t count) : size(count), data(new float[count]) { std::fill_n(data.get(), count, -7.0f); }

@@ -83,13 +83,27 @@ inline const float* channel_values(const MaybeArray& values, int64_t channels, c
   return values->data();
 }
 
-// A contiguous matrix: rows and columns.
+// Rows of n values, one after the other.
+struct Matrix {
+  int64_t rows, n;
+};
+
+// The data of an array that must be such a matrix.
 template <class A>
-void check_matrix(const A& a, int64_t rows, int64_t columns, const char* name) {
-  check(a.ndim() == 2 && static_cast<int64_t>(a.shape(0)) == rows && static_cast<int64_t>(a.shape(1)) == columns,
+auto matrix_data(const A& a, Matrix m, const char* name) {
+  check(a.ndim() == 2 && static_cast<int64_t>(a.shape(0)) == m.rows && static_cast<int64_t>(a.shape(1)) == m.n,
         std::string(name) + " has the wrong shape " + shape_of(a));
-  check((columns <= 1 || a.stride(1) == 1) && (rows <= 1 || a.stride(0) == columns),
-        std::string(name) + " must be contiguous");
+  check(is_empty(a) || is_contiguous(a), std::string(name) + " must be contiguous");
+  return a.data();
+}
+
+// The sizes of x, which every other argument has to fit.
+template <class A>
+Matrix matrix(const A& x) {
+  check(x.ndim() == 2, "x must be a matrix");
+  const Matrix m = {static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1))};
+  matrix_data(x, m, "x");
+  return m;
 }
 
 // A loop over rows of n values, which runs on one thread where there is little to do.

@@ -7,18 +7,23 @@
 namespace bibench::python {
 namespace {
 
+// x as a matrix whose columns have values to sum.
+template <class A>
+Matrix columns_of(const A& x) {
+  const Matrix m = matrix(x);
+  check(m.rows >= 1, "x must have rows");
+  return m;
+}
+
 // What multiplies (or is added to) every row of a matrix: the gradient of the matrix in `out`, of the row in `total`.
 template <class Values, class Kernel>
 void per_row_backward(const Array& grad, const Values& x, const Array& row, const char* name, const Output& out,
                       const Output& total, int threads, Kernel kernel) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(rows >= 1, "x must have rows");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  check_matrix(row, 1, n, name), check_matrix(total, 1, n, "total");
-  const float *g = grad.data(), *values = row.data();
+  const Matrix m = columns_of(x);
+  const int64_t rows = m.rows, n = m.n;
+  const float *g = matrix_data(grad, m, "grad"), *values = matrix_data(row, {1, n}, name);
   const auto* v = x.data();
-  float *to = out.data(), *sums = total.data();
+  float *to = matrix_data(out, m, "out"), *sums = matrix_data(total, {1, n}, "total");
   // A thread takes rows that follow each other, as the passes before and after do, so that they are in its cache; sums
   // over 2^k such rows are the same for any k. Of these rows, columns that the cache holds are done one after another;
   // the more of them, the longer the stretches of memory that are read.
@@ -57,41 +62,34 @@ void approx_sign_shifted(const Array& grad, const Array& x, const Array& shift, 
 }
 
 void sign_shifted(const Array& x, const Array& shift, const Output& out, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(shift, 1, n, "shift");
+  const Matrix m = matrix(x);
+  const float *from = x.data(), *row = matrix_data(shift, {1, m.n}, "shift");
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  const float *from = x.data(), *row = shift.data();
-  float* to = out.data();
   nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) k.sign_shifted(from + r * n, row, to + r * n, n);
+  over_rows(m.rows, m.n, threads, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) k.sign_shifted(from + r * m.n, row, to + r * m.n, m.n);
   });
 }
 
 // The rows are pixels, the columns channels.
 void sign_shifted_rows(const Array& x, const Array& shift, const Output& out, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  const float *from = x.data(), *values = channel_values(shift, n, "shift");
+  const Matrix m = matrix(x);
+  const float *from = x.data(), *values = channel_values(shift, m.n, "shift");
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  float* to = out.data();
   nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    k.sign_shifted_rows(from + begin * n, values, end - begin, n, to + begin * n);
+  over_rows(m.rows, m.n, threads, [&](int64_t begin, int64_t end) {
+    k.sign_shifted_rows(from + begin * m.n, values, end - begin, m.n, to + begin * m.n);
   });
 }
 
 void approx_sign_shifted_rows(const Array& grad, const Array& x, const Array& shift, const Output& out,
                               const Output& total, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(rows >= 1, "x must have rows");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  check_matrix(total, 1, n, "total");
-  const float *g = grad.data(), *v = x.data(), *values = channel_values(shift, n, "shift");
-  float *to = out.data(), *sums = total.data();
+  const Matrix m = columns_of(x);
+  const int64_t rows = m.rows, n = m.n;
+  const float *g = matrix_data(grad, m, "grad"), *v = x.data(), *values = channel_values(shift, n, "shift");
+  float *to = matrix_data(out, m, "out"), *sums = matrix_data(total, {1, n}, "total");
   const Kernels& k = kernels();
   constexpr int64_t kPart = 1 << 9;  // a power of two: sums over parts, added, are those over all rows in order
   const int64_t parts = (rows + kPart - 1) / kPart;

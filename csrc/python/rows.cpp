@@ -8,11 +8,47 @@
 namespace bibench::python {
 namespace {
 
-Normalization normalization(int64_t n, bool unbiased, float eps, float deviation, bool centre) {
-  return {static_cast<float>(unbiased && n > 1 ? n - 1 : n), eps, deviation, centre};
+constexpr int64_t kStats = 4;
+
+// x as a matrix whose rows have values, as is needed where something is divided by their number.
+Matrix rows_of(const Array& x) {
+  const Matrix m = matrix(x);
+  check(m.n >= 1, "rows must not be empty");
+  return m;
 }
 
-constexpr int64_t kStats = 4;
+template <class A>
+auto stats_of(const A& stats, Matrix m) {
+  return matrix_data(stats, {m.rows, kStats}, "stats");
+}
+
+float* value_per_row(const Output& out, Matrix m, const char* name) {
+  check(out.ndim() == 1 && static_cast<int64_t>(out.shape(0)) == m.rows && (m.rows <= 1 || out.stride(0) == 1),
+        std::string(name) + " must be contiguous with a value for each row");
+  return out.data();
+}
+
+Normalization normalization(Matrix m, float eps, float deviation, bool centre) {
+  return {static_cast<float>(m.n > 1 ? m.n - 1 : m.n), eps, deviation, centre};
+}
+
+// body(first row, how many, where the first begins, scratch) for parts of the rows; each has `scratch` floats of its own.
+template <class Body>
+void each_part(Matrix m, int threads, int64_t scratch, Body&& body) {
+  nb::gil_scoped_release release;
+  over_rows(m.rows, m.n, threads, [&](int64_t begin, int64_t end) {
+    std::vector<float> buffer(scratch);
+    body(begin, end - begin, begin * m.n, buffer.data());
+  });
+}
+
+// body(row, where it begins, scratch) for every row.
+template <class Body>
+void each_row(Matrix m, int threads, int64_t scratch, Body&& body) {
+  each_part(m, threads, scratch, [&](int64_t first, int64_t count, int64_t, float* buffer) {
+    for (int64_t r = first; r < first + count; ++r) body(r, r * m.n, buffer);
+  });
+}
 
 // The sum over rows of the last of their statistics, folded as bibench.rows does.
 float folded_sum(const float* facts, int64_t rows) {
@@ -28,176 +64,117 @@ float folded_sum(const float* facts, int64_t rows) {
 
 float normalize(const Array& x, const Output& out, const Output& stats, float eps, float deviation, bool centre,
                int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(stats, rows, kStats, "stats");
-  const Kernels& k = kernels();
-  const Normalization how = normalization(n, true, eps, deviation, centre);
+  const Matrix m = rows_of(x);
+  float *to = matrix_data(out, m, "out"), *facts = stats_of(stats, m);
   const float* from = x.data();
-  float *to = out.data(), *facts = stats.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n);
-    for (int64_t r = begin; r < end; ++r)
-      k.normalize_row(from + r * n, n, how, to + r * n, buffer.data(), facts + r * kStats);
+  const Kernels& k = kernels();
+  const Normalization how = normalization(m, eps, deviation, centre);
+  each_row(m, threads, m.n, [&](int64_t r, int64_t at, float* scratch) {
+    k.normalize_row(from + at, m.n, how, to + at, scratch, facts + r * kStats);
   });
-  return folded_sum(facts, rows);
+  return folded_sum(facts, m.rows);
 }
 
 // Statistics of filters; returns the bound on what is scaled: the mean magnitude of all of it, times `clip`.
 float describe(const Array& x, const Output& stats, float eps, float deviation, bool centre, float clip, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(x, rows, n, "x"), check_matrix(stats, rows, kStats, "stats");
-  const Kernels& k = kernels();
-  const Normalization how = normalization(n, true, eps, deviation, centre);
+  const Matrix m = rows_of(x);
+  float* facts = stats_of(stats, m);
   const float* from = x.data();
-  float* facts = stats.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n);
-    for (int64_t r = begin; r < end; ++r)
-      k.describe_filter(from + r * n, n, how, buffer.data(), facts + r * kStats);
+  const Kernels& k = kernels();
+  const Normalization how = normalization(m, eps, deviation, centre);
+  each_row(m, threads, m.n, [&](int64_t r, int64_t at, float* scratch) {
+    k.describe_filter(from + at, m.n, how, scratch, facts + r * kStats);
   });
-  return folded_sum(facts, rows) / static_cast<float>(rows * n) * clip;
+  return folded_sum(facts, m.rows) / static_cast<float>(m.rows * m.n) * clip;
 }
 
 void sign_centred(const Array& x, const Array& stats, const Array& scale, const Output& out, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out"), check_matrix(stats, rows, kStats, "stats");
-  const float *from = x.data(), *facts = stats.data(), *factors = channel_values(scale, rows, "scale");
+  const Matrix m = matrix(x);
+  float* to = matrix_data(out, m, "out");
+  const float *from = x.data(), *facts = stats_of(stats, m), *factors = channel_values(scale, m.rows, "scale");
   const Kernels& k = kernels();
-  float* to = out.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) k.sign_centred(from + r * n, facts[r * kStats], factors[r], to + r * n, n);
+  each_row(m, threads, 0, [&](int64_t r, int64_t at, float*) {
+    k.sign_centred(from + at, facts[r * kStats], factors[r], to + at, m.n);
   });
 }
 
 void rectify(const Output& grad, const Array& x, const Array& stats, const Array& scale, const Output& total, float eps,
              float deviation, bool centre, float limit, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(stats, rows, kStats, "stats");
-  const float *v = x.data(), *facts = stats.data(), *factors = channel_values(scale, rows, "scale");
-  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
-        "total must be contiguous with a value for each row");
+  const Matrix m = rows_of(x);
+  float *g = matrix_data(grad, m, "grad"), *sums = value_per_row(total, m, "total");
+  const float *v = x.data(), *facts = stats_of(stats, m), *factors = channel_values(scale, m.rows, "scale");
   const Kernels& k = kernels();
-  const Normalization how = normalization(n, true, eps, deviation, centre);
-  float *g = grad.data(), *sums = total.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n);
-    for (int64_t r = begin; r < end; ++r)
-      sums[r] = k.rectify_row(g + r * n, v + r * n, facts + r * kStats, factors[r], n, how, limit, buffer.data());
+  const Normalization how = normalization(m, eps, deviation, centre);
+  each_row(m, threads, m.n, [&](int64_t r, int64_t at, float* scratch) {
+    sums[r] = k.rectify_row(g + at, v + at, facts + r * kStats, factors[r], m.n, how, limit, scratch);
   });
 }
 
 void normalize_backward(const Array& grad, const Array& x, const Array& stats, const Output& out, float eps,
                         float deviation, bool centre, float limit, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  check_matrix(stats, rows, kStats, "stats");
+  const Matrix m = rows_of(x);
+  const float *g = matrix_data(grad, m, "grad"), *v = x.data(), *facts = stats_of(stats, m);
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  const Normalization how = normalization(n, true, eps, deviation, centre);
-  const float *g = grad.data(), *v = x.data(), *facts = stats.data();
-  float* to = out.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n);
-    for (int64_t r = begin; r < end; ++r)
-      k.normalize_row_backward(g + r * n, v + r * n, facts + r * kStats, n, how, limit, to + r * n, buffer.data());
+  const Normalization how = normalization(m, eps, deviation, centre);
+  each_row(m, threads, m.n, [&](int64_t r, int64_t at, float* scratch) {
+    k.normalize_row_backward(g + at, v + at, facts + r * kStats, m.n, how, limit, to + at, scratch);
   });
 }
 
 void approx_sign_rows(const Array& grad, const Array& x, const Output& out, float eps, float deviation, bool centre,
                       int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
+  const Matrix m = rows_of(x);
+  const float *g = matrix_data(grad, m, "grad"), *v = x.data();
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  const Normalization how = normalization(n, true, eps, deviation, centre);
-  const float *g = grad.data(), *v = x.data();
-  float* to = out.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n);
-    for (int64_t r = begin; r < end; ++r) k.approx_sign_row(g + r * n, v + r * n, n, how, to + r * n, buffer.data());
+  const Normalization how = normalization(m, eps, deviation, centre);
+  each_row(m, threads, m.n, [&](int64_t, int64_t at, float* scratch) {
+    k.approx_sign_row(g + at, v + at, m.n, how, to + at, scratch);
   });
 }
 
 bool sign_scaled(const Array& x, const Array& scale, const Output& out, float limit, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  const float* factors = channel_values(scale, rows, "scale");
+  const Matrix m = matrix(x);
+  const float *from = x.data(), *factors = channel_values(scale, m.rows, "scale");
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  const float* from = x.data();
-  float* to = out.data();
-  nb::gil_scoped_release release;
   std::atomic<bool> within{true};
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
+  each_part(m, threads, 0, [&](int64_t first, int64_t count, int64_t at, float*) {
     bool all = true;
-    for (int64_t r = begin; r < end; ++r) all &= k.sign_scaled(from + r * n, factors[r], to + r * n, n, limit);
+    for (int64_t r = 0; r < count; ++r, at += m.n) all &= k.sign_scaled(from + at, factors[first + r], to + at, m.n, limit);
     if (!all) within.store(false, std::memory_order_relaxed);
   });
   return within.load();
 }
 
 void filter_scale_gradients(const Output& grad, const Array& x, const Array& scale, const Output& total, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(grad, rows, n, "grad"), check_matrix(x, rows, n, "x");
-  const float* factors = channel_values(scale, rows, "scale");
-  check(total.ndim() == 1 && static_cast<int64_t>(total.shape(0)) == rows && (rows <= 1 || total.stride(0) == 1),
-        "total must be contiguous with a value for each row");
+  const Matrix m = rows_of(x);
+  float *g = matrix_data(grad, m, "grad"), *sums = value_per_row(total, m, "total");
+  const float *v = x.data(), *factors = channel_values(scale, m.rows, "scale");
   const Kernels& k = kernels();
-  float *g = grad.data(), *sums = total.data();
-  const float* v = x.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n / 2 + 1);
-    for (int64_t r = begin; r < end; ++r)
-      sums[r] = k.filter_scale_gradient(g + r * n, v + r * n, factors[r], n, buffer.data());
+  each_row(m, threads, m.n / 2 + 1, [&](int64_t r, int64_t at, float* scratch) {
+    sums[r] = k.filter_scale_gradient(g + at, v + at, factors[r], m.n, scratch);
   });
 }
 
 void multiply_rows(const Array& x, const Array& factors, const Output& out, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check_matrix(x, rows, n, "x"), check_matrix(out, rows, n, "out");
-  const float* f = channel_values(factors, rows, "factors");
+  const Matrix m = matrix(x);
+  const float *from = x.data(), *f = channel_values(factors, m.rows, "factors");
+  float* to = matrix_data(out, m, "out");
   const Kernels& k = kernels();
-  const float* from = x.data();
-  float* to = out.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    k.multiply_rows(from + begin * n, f + begin, end - begin, n, to + begin * n);
+  each_part(m, threads, 0, [&](int64_t first, int64_t count, int64_t at, float*) {
+    k.multiply_rows(from + at, f + first, count, m.n, to + at);
   });
 }
 
 void mean_magnitudes(const Array& x, const Output& out, int threads) {
-  check(x.ndim() == 2, "x must be a matrix");
-  const int64_t rows = x.shape(0), n = x.shape(1);
-  check(n >= 1, "rows must not be empty");
-  check_matrix(x, rows, n, "x");
-  check(out.ndim() == 1 && static_cast<int64_t>(out.shape(0)) == rows && (rows <= 1 || out.stride(0) == 1),
-        "out must be contiguous with a value for each row");
-  const Kernels& k = kernels();
+  const Matrix m = rows_of(x);
   const float* from = x.data();
-  float* to = out.data();
-  nb::gil_scoped_release release;
-  over_rows(rows, n, threads, [&](int64_t begin, int64_t end) {
-    std::vector<float> buffer(n / 2 + 1);
-    k.mean_magnitudes(from + begin * n, end - begin, n, to + begin, buffer.data());
+  float* to = value_per_row(out, m, "out");
+  const Kernels& k = kernels();
+  each_part(m, threads, m.n / 2 + 1, [&](int64_t first, int64_t count, int64_t at, float* scratch) {
+    k.mean_magnitudes(from + at, count, m.n, to + first, scratch);
   });
 }
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench import native
-from bibench.spec import without_autocast
+from bibench.spec import exact, without_autocast
 from bibench.surrogate import STE, binarize, sign
 
 CLIP = STE()
@@ -76,19 +76,14 @@ class BinaryAttention(Attention):
 
 def binary_scores(q: Tensor, k: Tensor) -> Tensor:
     """sign(q) sign(k)ᵀ: q (..., T, d), k (..., S, d) → (..., T, S), integers in [-d, d], exact."""
-    scores: Tensor = _Scores.apply(_exact(q), _exact(k))
+    scores: Tensor = _Scores.apply(exact(q), exact(k))
     return scores
 
 
 def binary_context(p: Tensor, v: Tensor) -> Tensor:
     """p sign(v) for p of {0, 1}: p (..., T, S), v (..., S, e) → (..., T, e), integers in [-S, S], exact."""
-    context: Tensor = _Context.apply(_exact(p), _exact(v))
+    context: Tensor = _Context.apply(exact(p), exact(v))
     return context
-
-
-def _exact(x: Tensor) -> Tensor:
-    # Sums of ±1 are exact in float32 up to 2^24 terms, and not in 16 bits.
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:

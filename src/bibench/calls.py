@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,10 +90,8 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
         calls[module] = call
 
     hooks = [m.register_forward_hook(note, with_kwargs=True) for m in weight_layers(model)]
-    training = {m: m.training for m in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             if getattr(model, ON_META, False):
                 _call_on_meta(model, example_inputs)
             else:
@@ -99,9 +99,19 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
     finally:
         for hook in hooks:
             hook.remove()
+    return calls
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; behind it every module has the mode that it had, whatever its parent's."""
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
         for module, flag in training.items():
             module.training = flag
-    return calls
 
 
 def _extremes(x: Tensor) -> tuple[float, float]:

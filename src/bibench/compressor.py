@@ -7,7 +7,7 @@ its own, written in one file with the decorator `compressor`, and named where a 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -94,7 +94,7 @@ def _geometry(module: nn.Module, calls: Mapping[nn.Module, Call]) -> Any:
 Class = TypeVar("Class", bound=type[Compressor])
 
 
-def compressor(name: str) -> Any:
+def compressor(name: str) -> Callable[[Class], Class]:
     """Class decorator: enter a `Compressor` subclass into the catalogue as `name`."""
     check_name("compressor", name)
 

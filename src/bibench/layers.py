@@ -17,9 +17,9 @@ from bibench import native
 from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
 from bibench.operators.base import Operator
-from bibench.products import BACKWARD, SignProduct, exact, scaled_product
+from bibench.products import BACKWARD, SignProduct, scaled_product
 from bibench.rectified import RectifiedProduct
-from bibench.spec import LayerSpec
+from bibench.spec import LayerSpec, exact
 
 
 class BinaryLayer(nn.Module):
@@ -72,7 +72,7 @@ class BinaryLayer(nn.Module):
         if rectified is not None and scale is not None and by_product_rule:
             values = exact(op.activation(x)), exact(self.weight), exact(scale)
             how = (spec, op.activation_estimator, rectified, self.backward_precision)
-            return apply(RectifiedProduct, *values, *how)[0]  # type: ignore[no-any-return]
+            return apply(RectifiedProduct, *values, *how)[0]
         estimators = (op.activation_estimator, op.weight_estimator)
         factors = (op.activation(x), op.weight(self.weight), scale)
         v, u, scale = (None if t is None else exact(t) for t in factors)

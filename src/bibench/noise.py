@@ -20,7 +20,7 @@ from torch import Tensor
 from bibench import native
 from bibench.functions import apply, eager
 from bibench.rows import is_channels_last
-from bibench.spec import LayerSpec, without_autocast
+from bibench.spec import LayerSpec, exact, without_autocast
 from bibench.surrogate import Surrogate, sign
 
 SINE_SHARE = 0.1
@@ -114,7 +114,7 @@ def noisy_activations(
         surrogate: the sign's estimator.
         ternary: whether sign(0) is 0.
     """
-    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    x = exact(x)
     kind = "planes" if spec.spatial_axes else "rows"
     out: Tensor = apply(_NoisySigns, x, down.to(x.dtype), up.to(x.dtype), kind, amount, surrogate, ternary)[0]
     return out

@@ -10,7 +10,7 @@ from torch import Tensor
 from bibench import lookup, native
 from bibench.functions import apply, eager
 from bibench.rows import as_rows, filter_scale_gradients, from_rows, scaled_signs, shifted_signs
-from bibench.spec import LayerSpec, convolve, without_autocast
+from bibench.spec import LayerSpec, convolve, exact, without_autocast
 from bibench.surrogate import Surrogate, binarize, sign, sign_and_pass
 
 BACKWARD: dict[str, torch.dtype | None] = {"float32": None, "bfloat16": torch.bfloat16, lookup.NAME: None}
@@ -254,7 +254,3 @@ def _gradients(
         grad, a, w, None, spec.stride, padding, spec.dilation, False, (0,) * axes, spec.groups, (*needed, False)
     )
     return grad_a, grad_w
-
-
-def exact(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -74,6 +74,11 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def available_cores() -> int:
+    """How many logical processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Everything about software and hardware that a record carries."""
     commit, dirty = git_state()

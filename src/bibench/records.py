@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bibench.errors import StoreError
+from bibench.files import storing, write_text
 
 SCHEMA = 5
 READABLE = (1, 2, 3, 4, 5)
@@ -211,6 +212,13 @@ def read_file(path: Path) -> list[Record]:
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def write_file(path: Path, records: Iterable[Record]) -> None:
+    """Write a file of records in the place of one that may be there, atomically; its folder is made."""
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(record.to_line() + "\n" for record in records))
 
 
 def read(runs: Iterable[Path]) -> list[Record]:

@@ -18,7 +18,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -151,6 +151,3 @@ def _source(entry: object) -> str:
         return f"{Path(file).resolve()}:{inspect.getsourcelines(entry)[1]}"
     except (OSError, TypeError):
         return f"{getattr(entry, '__module__', '?')}:0"
-
-
-Decorator = Callable[[T], T]

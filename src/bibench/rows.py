@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bibench import native
 from bibench.functions import apply, eager
+from bibench.spec import exact
 from bibench.surrogate import Polynomial, Surrogate, sign
 
 
@@ -34,8 +35,7 @@ def mean_magnitudes(rows: Tensor) -> Tensor:
     rows = rows.detach()
     if native.serves(rows) and rows.is_contiguous() and rows.numel():
         return native.mean_magnitudes(rows)
-    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    return (fold(wide.abs())[:, 0] / rows.shape[1]).to(rows.dtype)
+    return (fold(exact(rows).abs())[:, 0] / rows.shape[1]).to(rows.dtype)
 
 
 def scaled_signs(w: Tensor, scale: Tensor, surrogate: Surrogate) -> tuple[Tensor, bool]:

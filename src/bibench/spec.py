@@ -160,6 +160,11 @@ def convolve(
     )
 
 
+def exact(x: Tensor) -> Tensor:
+    """`x`, in float32 if it has 16 bits: sums of ±1 are exact there up to 2^24 terms, and 16 bits hold few levels."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """A context in which operations on the device of `x` keep their dtype; no device without autocast minds."""
     if x.is_cpu and not torch.is_autocast_enabled("cpu"):  # most often so, and asked often

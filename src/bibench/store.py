@@ -26,8 +26,8 @@ from typing import Any
 
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, require
-from bibench.files import read_json, storing, write_json, write_text
-from bibench.records import Record
+from bibench.files import read_json, storing, write_json
+from bibench.records import Record, write_file
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
 RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
@@ -94,7 +94,7 @@ class CellDirectory:
 
     def write_records(self, records: list[Record]) -> None:
         """Write the cell's records."""
-        write_text(self.file(RECORDS), "".join(record.to_line() + "\n" for record in records))
+        write_file(self.file(RECORDS), records)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the cell done; nothing is written afterwards."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from bibench import native
 from bibench.functions import apply, eager
+from bibench.spec import exact
 
 
 def sign(x: Tensor) -> Tensor:
@@ -178,7 +179,7 @@ class Fourier(Surrogate):
 
     def _closed_form(self, x: Tensor) -> Tensor:
         dtype = x.dtype
-        x = x.float() if dtype in (torch.float16, torch.bfloat16) else x
+        x = exact(x)
         steep = 2 * (self.n + 1) * self.omega
         # Below √eps the quotient equals its limit to rounding; subnormal numbers would spoil it.
         near_zero = x.abs() * steep < math.sqrt(torch.finfo(x.dtype).eps)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bibench.deploy.devices import DEVICES
 from bibench.records import read
 
 from ..deploy.devices.test_adb import ADB
@@ -18,11 +17,7 @@ __all__ = ["call"]
 SOON = ("--max-seconds", "1.5", "--no-memory")
 
 
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    len(DEVICES)
-    for catalogue in ("_entries", "_sources"):
-        monkeypatch.setattr(DEVICES, catalogue, dict(getattr(DEVICES, catalogue)))
+pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
 def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bibench.deploy import imported, latency
 from bibench.deploy.bundle import noise
-from bibench.deploy.devices import DEVICES, load_devices
+from bibench.deploy.devices import load_devices
 from bibench.records import read
 
 from ..cli.test_cli import Call, call
@@ -25,11 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    len(DEVICES)
-    for catalogue in ("_entries", "_sources"):
-        monkeypatch.setattr(DEVICES, catalogue, dict(getattr(DEVICES, catalogue)))
+pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
 def test_commands_and_files(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Folding: what is folded gives the same numbers, and what must not be folded stays."""
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
@@ -86,14 +88,15 @@ class TestFolded:
         with torch.no_grad():
             np.testing.assert_allclose(run(graph, X), model(X).numpy(), rtol=1e-6)
 
-    def test_a_shift_before_the_sign(self) -> None:
+    @pytest.mark.parametrize("shifted", [torch.add, torch.sub])
+    def test_a_shift_before_the_sign(self, shifted: Callable[[Tensor, Tensor], Tensor]) -> None:
         class Shifted(Around):
             def __init__(self) -> None:
                 super().__init__(nn.Conv2d(4, 4, 3))
                 self.shift = nn.Parameter(torch.randn(4, 1, 1))
 
             def forward(self, x: Tensor) -> Tensor:
-                return self.layer(x + self.shift)
+                return self.layer(shifted(x, self.shift))
 
         graph = folded(Shifted(), X, "bnn")
         assert kinds(graph) == ["BinaryConv"]
@@ -126,6 +129,18 @@ class TestNotFolded:
 
         graph = folded(Late(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)), X)
         assert kinds(graph) == ["BinaryConv", "BatchNormalization"]
+
+    @pytest.mark.parametrize("flipped", [torch.sub, torch.div])
+    def test_a_constant_that_comes_first(self, flipped: Callable[[Tensor, Tensor], Tensor]) -> None:
+        class Flipped(Around):
+            def __init__(self) -> None:
+                super().__init__(nn.Conv2d(4, 4, 3))
+                self.constant = nn.Parameter(torch.randn(4, 1, 1))
+
+            def forward(self, x: Tensor) -> Tensor:
+                return flipped(self.constant, self.layer(x) + 40.0)  # of which the sum is folded
+
+        assert kinds(folded(Flipped(), X, "bnn")) == ["BinaryConv", flipped.__name__.title()]
 
     def test_a_shortcut_of_another_shape(self) -> None:
         class Broadcast(Around):

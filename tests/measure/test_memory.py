@@ -1,7 +1,5 @@
 """Peak memory against tensors of known size."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import nn
@@ -12,16 +10,12 @@ from bibench.measure.step import TrainingStep
 from bibench.recipe import Recipe
 from bibench.tasks import TASKS
 
-from ..worlds import tiny_world
 from .test_step import CPU, made
 
 MB = 2**20
 
 
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 def test_the_highest_moment_counts_not_the_sum() -> None:

@@ -1,7 +1,6 @@
 """A measured step is the training loop's step, and its phases have no gaps."""
 
 import time
-from collections.abc import Iterator
 from itertools import islice
 
 import pytest
@@ -14,15 +13,12 @@ from bibench.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks import TASKS
 from bibench.train.cell import convert, float_model
 
-from ..worlds import cell, tiny_world
+from ..worlds import cell
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 def made(operator: str = "bnn", memory_format: str = "channels_last", **options: object) -> TrainingStep:

@@ -1,7 +1,6 @@
 """Sessions: turns, the peer, early stopping, and rows for those that fail or die."""
 
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -17,13 +16,9 @@ from bibench.measure.training_cost import FOLDER, SLOWER, baseline_first, measur
 from bibench.records import Record, read
 from bibench.tracks import TRACKS
 
-from ..worlds import TINY, cell, tiny_world
+from ..worlds import TINY, cell
 
-
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 def request(*operators: str, **more: object) -> Request:

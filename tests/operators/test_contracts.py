@@ -72,6 +72,20 @@ class HiddenLeftover(bibench.Operator):
         return 2 * y
 
 
+class OtherThreshold(bibench.Operator):
+    """States the threshold with the wrong sign, which nobody sees at its initial value, 0."""
+
+    def __init__(self, spec, *, profile="default"):
+        super().__init__(spec, profile=profile)
+        self.shift = nn.Parameter(spec.per_input(torch.zeros(spec.in_channels)))
+
+    def activation_shift(self):
+        return self.shift
+
+    def inference_form(self, w):
+        return bibench.InferenceForm(bibench.surrogate.sign(w), threshold=self.shift.flatten())
+
+
 class DividesByZero(bibench.Operator):
     def activation(self, x):
         return x / x.std()
@@ -98,6 +112,7 @@ class Raises(bibench.Operator):
         (Noisy, "evaluation_is_deterministic"),
         (MixesExamples, "evaluation_is_deterministic"),
         (HiddenLeftover, "inference_form_is_complete"),
+        (OtherThreshold, "inference_form_is_complete"),
         (DividesByZero, "degenerate_inputs_stay_finite"),
         (ChangesWeights, "latent_weights_survive_conversion"),
         (Raises, "raised RuntimeError: boom"),

@@ -56,6 +56,15 @@ def test_seeds_that_do_not_pair_are_said() -> None:
     assert (row.pairs, row.note) == (2, "2 pairs only: bnn has 0, 1; xnor has 0, 1, 2")
 
 
+@pytest.mark.parametrize("score", [0.0, -0.2])
+def test_full_precision_that_learned_nothing_is_no_measure(score: float) -> None:
+    records = full(2, value=score) + cell(B, 0.5, 0.6) + cell(X, 0.4, 0.4)
+    records += full(2, "u", value=0.5) + cell(B, 0.3, 0.3, task="u") + cell(X, 0.2, 0.2, task="u")
+    found, (overall,) = rows(records)
+    assert [row.mean for row in found] == [pytest.approx(15), pytest.approx(10)]  # points need no measure
+    assert (overall.mean, overall.cells, overall.note) == (pytest.approx(20), 1, "1 of 2 cells")
+
+
 def test_one_pair_has_no_interval() -> None:
     (row,), (overall,) = rows(full(1) + cell(B, 0.5) + cell(X, 0.4))
     assert (row.mean, row.low, row.note) == (pytest.approx(10), None, "one pair: no spread is known")

@@ -6,7 +6,9 @@ import pytest
 
 from bibench.records import Record
 from bibench.tracks import TRACKS, Score
+from bibench.tracks.base import is_collapsed
 
+from ..test_records import make
 from .records import scored
 
 FP, B, X = "fp32", "bnn", "xnor"
@@ -197,3 +199,10 @@ def test_the_papers_accuracies_of_bnn_give_its_relative_scores() -> None:
     assert found[B, "cifar10"].value == pytest.approx(94.54, abs=0.005)
     assert found[B, "imagenet"].value == pytest.approx(75.81, abs=0.005)
     assert found[B, "om"].value == pytest.approx(math.sqrt((94.543**2 + 75.808**2) / 2), abs=0.005)
+
+
+def test_what_scores_as_a_constant_answer_has_collapsed() -> None:
+    assert is_collapsed(make(value=0.1, chance=0.1))
+    assert is_collapsed(make(value=0.9, chance=0.1, flags="diverged,collapsed"))
+    assert not is_collapsed(make(value=0.1001, chance=0.1))
+    assert not is_collapsed(make(value=None, status="failed", chance=0.1))

@@ -1,7 +1,6 @@
 """One cell from its folder to its done marker: starting weights, records, provenance, stored models."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,11 +36,7 @@ from bibench.worker import Result, run_cell
 
 from ..worlds import cell, tiny_world
 
-
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 def train(runs: Path, *cells: Cell, anew: bool = False, **settings: object) -> Result:

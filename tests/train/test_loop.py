@@ -5,7 +5,7 @@ import csv
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,14 @@ from bibench.train.cell import arrange, convert, float_model
 from bibench.train.seeding import TRAINING, random_state, seed_all, set_random_state
 from bibench.train.weights import digest
 
-from ..worlds import cell, tiny_world
+from ..worlds import cell
 
 RECIPE = Recipe(epochs=3, batch_size=16, lr=1e-2)
 STEPS = 4
 """Steps per epoch of the tiny task at this batch size."""
 
 
-@pytest.fixture(autouse=True)
-def _world() -> Iterator[None]:
-    with tiny_world():
-        yield
+pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 def start(directory: Path, operator: str = "bnn", recipe: Recipe = RECIPE, **more: object) -> loop.Training:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich.console import RenderableType
 
 from bibench.choice import Choice, choice
-from bibench.cli.app import FAILED
 from bibench.cli.options import (
     RUNS,
     Format,
@@ -25,7 +25,7 @@ from bibench.cli.options import (
     flat,
     load_files,
 )
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
 from bibench.compressor import method
@@ -171,58 +171,33 @@ def _print_layers(asked: str, counted: dict[str, Complexity | str], convention: 
     if format == "json":
         found = {name: own.to_dict(convention) for name, own in counted.items() if isinstance(own, Complexity)}
         print_json(found | {name: {"reason": own} for name, own in counted.items() if isinstance(own, str)})
-        return
-    if format == "csv":
+    elif format == "csv":
         print_csv([row for name, own in counted.items() for row in _flat(name, own, convention)])
-        return
-    columns = (
-        "layer",
-        "kind",
-        "bits",
-        "parameters",
-        "bytes",
-        "leftovers",
-        "MACs",
-        "BOPs",
-        "operations",
-        "kept because",
-    )
-    for name, own in counted.items():
-        if isinstance(own, str):
-            console().print(f"{name}: {own}")
-            continue
-        lines = [
-            [
-                row.name,
-                row.kind,
-                row.precision,
-                f"{row.parameters:,}",
-                f"{row.storage_bytes:,}",
-                ", ".join(f"{what.replace('_', ' ')} {n:,}" for what, n in row.leftovers.items()),
-                f"{row.macs:,}",
-                f"{row.bops:,}",
-                f"{own.row_operations(row, convention):,.0f}",
-                row.reason,
-            ]
-            for row in own.rows
+    else:
+        for name, own in counted.items():
+            if isinstance(own, str):
+                console().print(f"{name}: {own}")
+            else:
+                console().print(_layer_table(f"{name}: {asked}; convention {convention.name}", own, convention))
+        console().print(_stated(convention))
+
+
+def _layer_table(title: str, own: Complexity, convention: Convention) -> RenderableType:
+    numbers = ("parameters", "bytes", "MACs", "BOPs", "operations")
+    columns = ("layer", "kind", "bits", *numbers[:2], "leftovers", *numbers[2:], "kept because")
+    lines = [
+        [
+            *(row.name, row.kind, row.precision),
+            *(f"{row.parameters:,}", f"{row.storage_bytes:,}"),
+            ", ".join(f"{what.replace('_', ' ')} {n:,}" for what, n in row.leftovers.items()),
+            *(f"{row.macs:,}", f"{row.bops:,}", f"{own.row_operations(row, convention):,.0f}"),
+            row.reason,
         ]
-        lines.append(
-            [
-                "total",
-                "",
-                "",
-                f"{own.parameters:,}",
-                f"{own.storage_bytes:,}",
-                "",
-                f"{own.macs:,}",
-                f"{own.bops:,}",
-                f"{own.operations(convention):,.0f}",
-                "",
-            ]
-        )
-        right = [c for c in columns if c not in ("layer", "kind", "bits", "leftovers", "kept because")]
-        console().print(table(f"{name}: {asked}; convention {convention.name}", columns, lines, numeric=right))
-    console().print(_stated(convention))
+        for row in own.rows
+    ]
+    total = ["total", "", "", f"{own.parameters:,}", f"{own.storage_bytes:,}", ""]
+    total += [f"{own.macs:,}", f"{own.bops:,}", f"{own.operations(convention):,.0f}", ""]
+    return table(title, columns, [*lines, total], numeric=numbers)
 
 
 def _flat(operator: str, own: Complexity | str, convention: Convention) -> list[dict[str, Any]]:
@@ -262,14 +237,8 @@ def measure(
     found = list(dict.fromkeys(cell for text in what for cell in _cells(text, wanted)))
     news = console(stderr=True)
     records = measure_complexity(found, runs, lambda text: news.print(text, markup=False))
-    if format == "json":
-        print_json([vars(record) for record in records])
-    elif format == "csv":
-        print_csv([vars(record) for record in records])
-    else:
-        _print_records(records)
-    if any(record.status == "failed" for record in records):
-        raise typer.Exit(FAILED)
+    print_records(records, format, lambda: _print_measured(records))
+    require_measured(records)
 
 
 def _cells(text: str, wanted: Filters) -> list[Any]:
@@ -299,7 +268,7 @@ def _places(text: str) -> list[tuple[str, str]]:
     return [(text[:i], text[i + 1 :]) for i in reversed(at)]
 
 
-def _print_records(records: Sequence[Record]) -> None:
+def _print_measured(records: Sequence[Record]) -> None:
     by_row: dict[tuple[str, str, str], dict[str, Record]] = {}
     for record in records:
         by_row.setdefault((record.task, record.model, record.operator), {})[record.metric] = record

@@ -9,30 +9,27 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bibench.cli.app import FAILED
 from bibench.cli.options import (
+    ComputeDevice,
     DataRoot,
     Format,
     Load,
-    Models,
-    Operators,
-    RecipeName,
-    Seeds,
-    Tasks,
     check_format,
-    filters,
+    filtered,
     flat,
     load_files,
     resolve_device,
 )
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import BiBenchError, StoreError
 from bibench.records import Record
+from bibench.suite import Filters
 from bibench.tasks import TASKS
 from bibench.tracks.corruption_robustness import CorruptedAccuracy, by_corruption, by_severity
 
 
+@filtered
 def corruptions(
     runs: Annotated[Path, typer.Argument(help="A run folder with finished cells.")],
     names: Annotated[
@@ -43,13 +40,10 @@ def corruptions(
     ] = "auto",
     seed: Annotated[int, typer.Option("--corruption-seed", min=0, help="Seed of generated corruptions.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Measure anew what has been measured.")] = False,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     data_root: DataRoot = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
+    device: ComputeDevice = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that corrupt images.")] = None,
     load: Load = None,
     format: Format = "table",
@@ -67,22 +61,18 @@ def corruptions(
         check_name(name)
     device = resolve_device(device)
     load_files(load)
-    for task in flat(tasks):
+    for task in wanted.tasks:
         TASKS[task.partition("[")[0]]
     if not runs.is_dir():
         raise StoreError(f"{runs} does not exist; expected a run folder")
-    cells = finished_cells(runs, filters(tasks, models, operators, seeds, recipe))
+    cells = finished_cells(runs, wanted)
     if not cells:
         raise BiBenchError(f"{runs} has no finished cell of an image classification task that the options name")
     news = console(stderr=True)
     request = Request(runs, chosen, source, seed, find_data_root(data_root), device, threads, again)
     records = measure_corruptions(cells, request, news.print)
-    if format == "table":
-        print_corruptions(console(), records)
-    else:
-        (print_json if format == "json" else print_csv)([vars(record) for record in records])
-    if any(record.status == "failed" for record in records):
-        raise typer.Exit(FAILED)
+    print_records(records, format, lambda: print_corruptions(console(), records))
+    require_measured(records)
 
 
 def print_corruptions(out: Console, records: Sequence[Record]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,6 +14,10 @@ from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, l
 from bibench.cli.output import console, print_csv, print_json, table
 from bibench.cli.parity import print_parity
 from bibench.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from bibench.choice import Choice
+    from bibench.deploy.matrix import Deployability
 
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
@@ -165,36 +169,46 @@ def matrix(
 
     chosen = [choice(name) for name in flat(operators) or known_operators()]
     names = flat(engines) or list(ENGINES)
-    form = Format.json if json else form
-    if summary:
-        from bibench.deploy.summary import summary as summarize
-
-        found: list[Any] = list(summarize(chosen, names))
-        columns, lines, title = *_table4(found, names), "Deployability of operators"
-    else:
-        from bibench.deploy.matrix import matrix as combine
-        from bibench.tasks import TASKS
-
-        of = TASKS[task]()
-        picked = [choice(name) for name in flat(models) or of.models]
-        found = list(combine(of, picked, chosen, names, pad_value))
-        columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
-        lines = [
-            (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
-            for r in found
-        ]
-        title = f"Deployability for the shapes of {task}"
-    if form is Format.json:
-        print_json([row.to_dict() for row in found])
+    shown = _of_operators(chosen, names) if summary else _of_models(task, flat(models), chosen, names, pad_value)
+    if json or form is Format.json:
+        print_json(shown.rows)
     elif form is Format.table:
-        console().print(table(title, columns, lines, numeric=("1-bit layers",)))
+        console().print(table(shown.title, shown.columns, shown.lines, numeric=("1-bit layers",)))
     elif form is Format.csv:
-        print_csv([dict(zip(columns, line, strict=True)) for line in lines])
+        print_csv([dict(zip(shown.columns, line, strict=True)) for line in shown.lines])
     else:
-        typer.echo(_markdown(columns, lines), nl=False)
+        typer.echo(_markdown(shown.columns, shown.lines), nl=False)
 
 
-def _table4(rows: list[Any], engines: list[str]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+class _Shown(NamedTuple):
+    """What is printed: plain rows as JSON, lines below columns else."""
+
+    title: str
+    columns: tuple[str, ...]
+    lines: list[tuple[Any, ...]]
+    rows: list[dict[str, Any]]
+
+
+def _of_models(task: str, models: list[str], operators: list[Choice], engines: list[str], pad_value: int) -> _Shown:
+    from bibench.choice import choice
+    from bibench.deploy.matrix import matrix as combine
+    from bibench.tasks import TASKS
+
+    of = TASKS[task]()
+    found = list(combine(of, [choice(name) for name in models or of.models], operators, engines, pad_value))
+    columns = ("operator", "model", "engine", "1-bit layers", "runs", "because")
+    lines = [
+        (r.operator, r.model, r.engine, r.layers, "yes" if r.deployable else "no", r.problem or _because(r))
+        for r in found
+    ]
+    return _Shown(f"Deployability for the shapes of {task}", columns, lines, [row.to_dict() for row in found])
+
+
+def _of_operators(operators: list[Choice], engines: list[str]) -> _Shown:
+    """The paper's Table 4."""
+    from bibench.deploy.summary import summary
+
+    found = list(summary(operators, engines))
     said = {True: "yes", False: "no", None: "-"}
     columns = ("operator", *engines, "scales", "form", "folds into norm", "re-scaling", "mean-shift")
     lines = [
@@ -207,9 +221,9 @@ def _table4(rows: list[Any], engines: list[str]) -> tuple[tuple[str, ...], list[
             said[row.rescaling],
             said[row.mean_shift],
         )
-        for row in rows
+        for row in found
     ]
-    return columns, lines
+    return _Shown("Deployability of operators", columns, lines, [row.to_dict() for row in found])
 
 
 def _markdown(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
@@ -218,5 +232,5 @@ def _markdown(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
-def _because(row: Any) -> str:
+def _because(row: Deployability) -> str:
     return "; ".join(f"{reason} ({len(layers)} layers: {layers[0]} ...)" for reason, layers in row.reasons.items())

@@ -10,10 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
-from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
+from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.errors import BiBenchError, require
-from bibench.records import Record
+from bibench.records import Record, write_file
 
 MEASURE = "measure"
 
@@ -39,40 +39,46 @@ DevicesFile = Annotated[
 Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder, or a .jsonl file to append the records to.")]
 
 
+Engines = Annotated[
+    list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
+]
+Threads = Annotated[
+    list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
+]
+Precision = Annotated[
+    float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
+]
+MaxSeconds = Annotated[
+    float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
+]
+Shape = Annotated[list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")]
+Library = Annotated[Path | None, typer.Option("--library", help="Our operators' library, built for the device.")]
+Program = Annotated[
+    list[str] | None,
+    typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
+]
+ProgramArgument = Annotated[
+    list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
+]
+
+
 @app.command(MEASURE)
 def measure(
     models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The full-precision model, measured in the same process.")
     ] = None,
-    engines: Annotated[
-        list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
-    ] = None,
-    threads: Annotated[
-        list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
-    ] = None,
+    engines: Engines = None,
+    threads: Threads = None,
     batch: Annotated[list[str] | None, typer.Option("--batch", help="Batch sizes, as in: 1,8 (default: 1).")] = None,
     device: Annotated[str, typer.Option("--device", help="A device; see: bibench list devices")] = "local",
     devices: DevicesFile = None,
-    precision: Annotated[
-        float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
-    ] = 0.02,
-    max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
-    ] = 60.0,
-    shape: Annotated[
-        list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")
-    ] = None,
-    library: Annotated[
-        Path | None, typer.Option("--library", help="Our operators' library, built for the device.")
-    ] = None,
-    program: Annotated[
-        list[str] | None,
-        typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
-    ] = None,
-    argument: Annotated[
-        list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
-    ] = None,
+    precision: Precision = 0.02,
+    max_seconds: MaxSeconds = 60.0,
+    shape: Shape = None,
+    library: Library = None,
+    program: Program = None,
+    argument: ProgramArgument = None,
     name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
     profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,
@@ -94,8 +100,8 @@ def measure(
     request = latency.Request(
         contenders=tuple(contenders(models, baseline, flat(engines))),
         device=device,
-        threads=tuple(_counts("--threads", threads)) or None,
-        batches=tuple(_counts("--batch", batch)) or (1,),
+        threads=tuple(positive_numbers("--threads", threads)) or None,
+        batches=tuple(positive_numbers("--batch", batch)) or (1,),
         precision=precision,
         max_seconds=max_seconds,
         shapes=dict(_shape(text) for text in shape or ()),
@@ -110,12 +116,12 @@ def measure(
     news = console(stderr=True)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)
-    _show(measured.records, format)
+    print_records(measured.records, format, lambda: _print_table(measured.records))
     news.print(f"records: {place}", markup=False)
     if measured.problem:
         news.print(f"error: {measured.problem}; what was measured before is kept", markup=False)
-    if measured.problem or any(record.status == "failed" for record in measured.records):
         raise typer.Exit(FAILED)
+    require_measured(measured.records)
 
 
 @app.command("import")
@@ -130,8 +136,7 @@ def import_(
 
     from bibench.deploy.devices import load_devices
     from bibench.deploy.imported import read_measurements
-    from bibench.deploy.storing import append, lines, new_folder
-    from bibench.files import write_text
+    from bibench.deploy.storing import append, new_folder
     from bibench.store import RECORDS
 
     load_files(load)
@@ -143,16 +148,8 @@ def import_(
         append(records, output)
     else:
         place = new_folder(output, "imported", datetime.datetime.now(datetime.UTC))
-        write_text(place / RECORDS, lines(records))
+        write_file(place / RECORDS, records)
     console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
-
-
-def _counts(option: str, texts: Sequence[str] | None) -> list[int]:
-    found = flat(texts)
-    for text in found:
-        if not text.isdecimal() or not 0 < int(text) < 1_000_000:
-            raise BiBenchError(f"{option}: {text!r} is no positive number; expected as in: 1,2")
-    return list(dict.fromkeys(int(text) for text in found))
 
 
 def _shape(text: str) -> tuple[str, list[int]]:
@@ -177,16 +174,9 @@ def _file(option: str, file: Path) -> Path:
     return file.resolve()
 
 
-def _show(records: Sequence[Record], format: str) -> None:
-    if format == "json":
-        print_json([vars(record) for record in records])
-    elif format == "csv":
-        print_csv([vars(record) for record in records])
-    elif records:
-        _print_table(records)
-
-
 def _print_table(records: Sequence[Record]) -> None:
+    if not records:
+        return
     rows: dict[tuple[Any, ...], dict[str, Record]] = {}
     sizes: dict[tuple[Any, ...], Record] = {}
     theory: dict[tuple[Any, ...], Record] = {}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from bibench.choice import Choice, choice
-from bibench.cli.app import FAILED
 from bibench.cli.corrupting import corruptions
 from bibench.cli.options import (
     RUNS,
+    ComputeDevice,
     DataRoot,
     Format,
     Load,
@@ -21,12 +20,14 @@ from bibench.cli.options import (
     check_format,
     flat,
     load_files,
+    positive_numbers,
     resolve_device,
 )
-from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.output import console, print_records, require_measured, table
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, require
+from bibench.errors import require
 from bibench.operators import FULL_PRECISION, known_operators
+from bibench.provenance import available_cores
 from bibench.records import Record
 from bibench.tasks import TASKS
 from bibench.tasks.sensitivity import SENSITIVITY
@@ -58,7 +59,7 @@ def training_cost(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of weights and batches.")] = 0,
     runs: Runs = RUNS,
     data_root: DataRoot = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1")] = "auto",
+    device: ComputeDevice = "auto",
     load: Load = None,
     format: Format = "table",
 ) -> None:
@@ -69,7 +70,7 @@ def training_cost(
     from bibench.measure.training_cost import baseline_first, measure_training_cost
 
     check_format(format)
-    counts = _thread_counts(threads)
+    counted = positive_numbers("--threads", threads) or [available_cores()]
     device = resolve_device(device)
     loaded = load_files(load)
     root = find_data_root(data_root)
@@ -83,37 +84,20 @@ def training_cost(
     TASKS[task](root).prepare()
     news = console(stderr=True)
     records: list[Record] = []
-    for count in counts:
+    for count in counted:
         request = Request(cells, count, batch_size, rounds, tolerance, device, root, loaded)
         said = lambda text, count=count: news.print(f"{count} thread(s): {text}", markup=False)  # noqa: E731
         records += measure_training_cost(request, runs, said)
-    _show(records, format)
-    if any(record.status == "failed" for record in records):
-        raise typer.Exit(FAILED)
+    print_records(records, format, lambda: _print_tables(records))
+    require_measured(records)
 
 
 measure.command("corruptions")(corruptions)
 
 
-def _thread_counts(threads: Sequence[str] | None) -> list[int]:
-    """The counts asked for, or all cores this process may use."""
-    texts = flat(threads)
-    if not texts:
-        return [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
-    for text in texts:
-        if not text.isdecimal() or int(text) < 1:
-            raise BiBenchError(f"--threads: {text!r} is no positive number; expected as in: 1,2")
-    return list(dict.fromkeys(int(text) for text in texts))
-
-
-def _show(records: Sequence[Record], format: str) -> None:
-    if format == "json":
-        print_json([vars(record) for record in records])
-    elif format == "csv":
-        print_csv([vars(record) for record in records])
-    else:
-        for threads in dict.fromkeys(record.threads for record in records):
-            _print_table([record for record in records if record.threads == threads])
+def _print_tables(records: Sequence[Record]) -> None:
+    for threads in dict.fromkeys(record.threads for record in records):
+        _print_table([record for record in records if record.threads == threads])
 
 
 def _print_table(records: Sequence[Record]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +40,9 @@ RecipeName = Annotated[
     str | None,
     typer.Option("--recipe", help="Another recipe, as in: paper\\[epochs=50], or some of several."),
 ]
+_FILTERS = {"tasks": Tasks, "models": Models, "operators": Operators, "seeds": Seeds, "recipe": RecipeName}
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
 Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")
 ]
@@ -46,7 +51,27 @@ Format = Annotated[str, typer.Option("--format", help="table, json or csv")]
 Protocol = Annotated[
     str, typer.Option("--protocol", help="How scores are averaged: bibench, or paper as the paper does.")
 ]
+ComputeDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
 Rerun = Annotated[str, typer.Option("--rerun", help="What to train again: missing, failed, stale or all.")]
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as Typer is to see it: in the place of its parameter ``wanted: Filters`` the options of `_FILTERS`.
+
+    Each option may be repeated or hold a list with commas.
+    """
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        command(wanted=filters(*(given.pop(name) for name in _FILTERS)), **given)
+
+    options = [inspect.Parameter(name, _KEYWORD, annotation=of, default=None) for name, of in _FILTERS.items()]
+    signature = inspect.signature(command, eval_str=True)
+    own = signature.parameters.values()
+    shown = [one for given in own for one in (options if given.name == "wanted" else [given])]
+    run.__signature__ = signature.replace(parameters=[one.replace(kind=_KEYWORD) for one in shown])  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    return run
 
 
 def filters(
@@ -99,15 +124,24 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_format(format: str) -> None:
-    """Raise `BiBenchError` for a value of `Format` other than its three."""
-    if format not in ("table", "json", "csv"):
-        raise BiBenchError(f"--format must be table, json or csv; got {format!r}")
+def check_format(format: str, formats: Sequence[str] = ("json", "csv")) -> None:
+    """Raise `BiBenchError` for a ``--format`` other than table and `formats`, by default those of `Format`."""
+    if format not in ("table", *formats):
+        raise BiBenchError(f"--format must be table, {', '.join(formats[:-1])} or {formats[-1]}; got {format!r}")
 
 
 def records_of(given: Sequence[Path] | None) -> list[Path]:
     """What `RecordsOf` names: without anything the folder that ``bibench run`` writes to."""
     return list(given) if given else [RUNS]
+
+
+def positive_numbers(option: str, texts: Sequence[str] | None, example: str = "1,2") -> list[int]:
+    """The positive numbers that an option lists, each once; `BiBenchError` for anything else."""
+    found = flat(texts)
+    for text in found:
+        if not text.isdecimal() or not 0 < int(text) < 1_000_000:
+            raise BiBenchError(f"{option}: {text!r} is no positive number; expected as in: {example}")
+    return list(dict.fromkeys(int(text) for text in found))
 
 
 def flat(values: Sequence[str] | None) -> list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import typer
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from bibench.cli.app import FAILED
+from bibench.records import Record
 from bibench.report.tables import to_csv
 
 UNBROKEN = 10_000
@@ -32,6 +35,20 @@ def print_json(data: Any) -> None:
 def print_csv(rows: Sequence[dict[str, Any]]) -> None:
     """CSV on standard output, with the names of the first row's fields."""
     sys.stdout.write(to_csv(rows))
+
+
+def print_records(records: Sequence[Record], format: str, show: Callable[[], None]) -> None:
+    """Records in the format of ``--format``: whole as JSON or CSV, or what `show` prints of them for people."""
+    if format == "table":
+        show()
+    else:
+        (print_json if format == "json" else print_csv)([vars(record) for record in records])
+
+
+def require_measured(records: Sequence[Record]) -> None:
+    """End with the exit code of failures if one of the measurements failed."""
+    if any(record.status == "failed" for record in records):
+        raise typer.Exit(FAILED)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Group:

@@ -14,32 +14,25 @@ from bibench.cli.options import (
     DataRoot,
     Json,
     Load,
-    Models,
-    Operators,
-    RecipeName,
     Rerun,
     Runs,
-    Seeds,
     SuiteName,
-    Tasks,
-    filters,
+    filtered,
     load_files,
 )
 from bibench.cli.output import console, duration, print_json, table
 from bibench.data.location import data_root as find_data_root
 from bibench.plan import PlanRow, make_plan
-from bibench.suite import SUITES, cells
+from bibench.suite import SUITES, Filters, cells
 
 
+@filtered
 def plan(
     suite: SuiteName,
     runs: Runs = RUNS,
     data_root: DataRoot = None,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     load: Load = None,
     rerun: Rerun = "missing",
     probe: Annotated[bool, typer.Option("--probe", help="Time a few steps where no record tells.")] = False,
@@ -47,7 +40,7 @@ def plan(
 ) -> None:
     """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
     load_files(load)
-    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    chosen = cells(SUITES[suite], wanted)
     rows = make_plan(chosen, runs, data_root=find_data_root(data_root), rerun=rerun, probe=probe)
     if json:
         print_json([row.to_dict() for row in rows])
@@ -65,21 +58,19 @@ def plan(
         )
 
 
+@filtered
 def status(
     suite: SuiteName,
     runs: Runs = RUNS,
     data_root: DataRoot = None,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     load: Load = None,
     json: Json = False,
 ) -> None:
     """Show how far a suite is, and why cells failed, are stale or cannot run."""
     load_files(load)
-    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    chosen = cells(SUITES[suite], wanted)
     rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
     if json:
         print_json([row.to_dict() for row in rows])

@@ -12,21 +12,17 @@ import typer
 from bibench.cli.options import (
     DataRoot,
     Load,
-    Models,
-    Operators,
     Protocol,
-    RecipeName,
     RecordsOf,
-    Seeds,
-    Tasks,
-    filters,
+    check_format,
+    filtered,
     flat,
     load_files,
     records_of,
 )
 from bibench.cli.output import console, number, print_json, table
 from bibench.cli.planned import plan_of
-from bibench.cli.scoring import read_runs, select
+from bibench.cli.scoring import read_runs, select, some
 from bibench.errors import BiBenchError
 from bibench.plan import PlanRow
 from bibench.records import Record
@@ -49,6 +45,7 @@ PLANNED = ("learning_task", "neural_architecture", "corruption_robustness")
 """Tracks whose coverage is that of trained cells; the others measure without training, or study settings."""
 
 
+@filtered
 def rank(
     runs: RecordsOf = None,
     track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
@@ -59,24 +56,20 @@ def rank(
     samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
     random_seed: Annotated[int, typer.Option("--random-seed", min=0, help="Seed of the bootstrap.")] = 0,
     suite: OfSuite = None,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     data_root: DataRoot = None,
     load: Load = None,
     format: Format = "table",
 ) -> None:
     """Rank operators with intervals, ties and the ranking without each task; coverage comes first."""
-    _check_format(format)
+    check_format(format, FORMATS)
     load_files(load)
     check_protocol(protocol)
     names = flat(track) or [name for name in TRACKS if not TRACKS[name].comparators]
     for name in names:
         if TRACKS[name].comparators:
             raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
-    wanted = filters(tasks, models, operators, seeds, recipe)
     runs = records_of(runs)
     records = _records(runs, wanted)
     plan = plan_of(runs, suite, wanted, data_root)
@@ -100,22 +93,19 @@ def rank(
         _show(format, shown)
 
 
+@filtered
 def cover(
     runs: RecordsOf = None,
     suite: OfSuite = None,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     data_root: DataRoot = None,
     load: Load = None,
     format: Format = "table",
 ) -> None:
     """Show which cells are done, failed, cannot work, are stale or never ran."""
-    _check_format(format)
+    check_format(format, FORMATS)
     load_files(load)
-    wanted = filters(tasks, models, operators, seeds, recipe)
     runs = records_of(runs)
     found = coverage(_records(runs, wanted, empty=suite is not None), plan_of(runs, suite, wanted, data_root))
     if format == "json":
@@ -128,11 +118,6 @@ def cover(
         columns = list(rows[0]) if rows else []
         lines = [[row[name] if row[name] != 0 else "" for name in columns] for row in rows]
         _show(format, [Table(f"{found.line} ({found.basis})", columns, lines)])
-
-
-def _check_format(format: str) -> None:
-    if format not in ("table", *FORMATS):
-        raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
 
 
 def _show(format: str, tables: Sequence[Table]) -> None:
@@ -149,9 +134,7 @@ def _show(format: str, tables: Sequence[Table]) -> None:
 
 def _records(runs: Sequence[Path], wanted: Filters, *, empty: bool = False) -> list[Record]:
     records = read_runs(runs)
-    if not records and not empty:
-        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
-    return select(records, wanted) if records else []
+    return select(some(records, runs), wanted) if records or not empty else []
 
 
 def _coverage_of(track: str, records: Sequence[Record], plan: Sequence[PlanRow] | None) -> list[Coverage]:

@@ -9,22 +9,18 @@ import typer
 
 from bibench.cli.options import (
     Load,
-    Models,
-    Operators,
     Protocol,
-    RecipeName,
     RecordsOf,
-    Seeds,
-    Tasks,
-    filters,
+    filtered,
     load_files,
     records_of,
 )
 from bibench.cli.output import console
-from bibench.errors import BiBenchError
+from bibench.suite import Filters
 from bibench.tracks.base import BIBENCH, check_protocol
 
 
+@filtered
 def report(
     runs: RecordsOf = None,
     out: Annotated[
@@ -37,16 +33,13 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures", help="Also write every figure as SVG and PNG (takes Chrome or Chromium).")
     ] = False,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     load: Load = None,
 ) -> None:
     """Build the report of some records: a folder of pages to open in a browser."""
     from bibench.cli.planned import plan_of
-    from bibench.cli.scoring import select
+    from bibench.cli.scoring import select, some
     from bibench.records import read
     from bibench.report.build import build, check_target
     from bibench.report.material import Material
@@ -55,10 +48,7 @@ def report(
     check_protocol(protocol)
     check_target(out)
     runs = records_of(runs)
-    records = read(runs)
-    if not records:
-        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
-    wanted = filters(tasks, models, operators, seeds, recipe)
+    records = some(read(runs), runs)
     material = Material(
         select(records, wanted),
         runs=[run for run in runs if run.is_dir()],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +12,16 @@ from bibench.cli.app import FAILED
 from bibench.cli.display import make_display
 from bibench.cli.options import (
     RUNS,
+    ComputeDevice,
     DataRoot,
     Download,
     Json,
     Load,
-    Models,
-    Operators,
-    RecipeName,
     Rerun,
     Runs,
-    Seeds,
     SuiteName,
-    Tasks,
     check_device,
-    filters,
+    filtered,
     load_files,
 )
 from bibench.cli.output import console, duration, print_json
@@ -35,30 +30,29 @@ from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import require
 from bibench.plan import PlanRow, make_plan
+from bibench.provenance import available_cores
 from bibench.records import Record, read_file
 from bibench.run import Outcome, Runner, prepare_data
 from bibench.store import RECORDS, CellDirectory
-from bibench.suite import SUITES, cells
+from bibench.suite import SUITES, Filters, cells
 from bibench.train.cell import Settings
 
 
+@filtered
 def run(
     suite: SuiteName,
     runs: Runs = RUNS,
     data_root: DataRoot = None,
     download: Download = False,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     load: Load = None,
     rerun: Rerun = "missing",
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Cells trained at once (default: one per core, or per GPU).")
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads per worker.")] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")] = "auto",
+    device: ComputeDevice = "auto",
     data_workers: Annotated[int, typer.Option("--data-workers", min=0, help="Processes reading data, per cell.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
     json: Json = False,
@@ -84,7 +78,7 @@ def run(
         discard_stale=rerun != "missing",
         load=loaded,
     )
-    chosen = cells(SUITES[suite], filters(tasks, models, operators, seeds, recipe))
+    chosen = cells(SUITES[suite], wanted)
     rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun)
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))
     todo = sum(row.todo for row in rows)
@@ -110,7 +104,7 @@ def _default_workers(device: str) -> int:
 
     if device.startswith("cuda") or (device == "auto" and torch.cuda.is_available()):
         return torch.cuda.device_count()
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return available_cores()
 
 
 def _records(rows: list[PlanRow], runs: Path) -> list[Record]:

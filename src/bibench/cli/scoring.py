@@ -14,14 +14,10 @@ from rich.console import Console
 from bibench.choice import choice, recorded
 from bibench.cli.options import (
     Load,
-    Models,
-    Operators,
     Protocol,
-    RecipeName,
     RecordsOf,
-    Seeds,
-    Tasks,
-    filters,
+    check_format,
+    filtered,
     load_files,
     records_of,
 )
@@ -40,6 +36,7 @@ from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
 
+@filtered
 def score(
     runs: RecordsOf = None,
     protocol: Protocol = BIBENCH,
@@ -54,23 +51,16 @@ def score(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Also draw the accuracies of a sensitivity study (.svg, .html).")
     ] = None,
-    tasks: Tasks = None,
-    models: Models = None,
-    operators: Operators = None,
-    seeds: Seeds = None,
-    recipe: RecipeName = None,
+    *,
+    wanted: Filters,
     load: Load = None,
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
-    if format not in ("table", *FORMATS):
-        raise BiBenchError(f"--format must be table, {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; got {format!r}")
+    check_format(format, FORMATS)
     check_protocol(protocol)
     load_files(load)
     runs = records_of(runs)
-    records = read_runs(runs)
-    if not records:
-        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
-    wanted = filters(tasks, models, operators, seeds, recipe)
+    records = some(read_runs(runs), runs)
     records = select(records, wanted)
     if plot is not None:
         write_distribution(plot, records)
@@ -96,6 +86,13 @@ def read_runs(runs: Sequence[Path]) -> list[Record]:
         records = read(runs)
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
+    return records
+
+
+def some(records: list[Record], runs: Sequence[Path]) -> list[Record]:
+    """The records read from `runs`; a `BiBenchError` where there are none."""
+    if not records:
+        raise BiBenchError(f"no records in {', '.join(map(str, runs))}; run a suite first")
     return records
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bibench.choice import choice
-from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files
+from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.operators import OPERATORS, known_operators
@@ -53,8 +53,8 @@ def structures(
             STRUCTURES[name],
             chosen,
             seeds=range(seeds),
-            sizes=_numbers("--sizes", sizes),
-            dimensions=_numbers("--dims", dims) or DIMENSIONS,
+            sizes=positive_numbers("--sizes", sizes, "64,128") or None,
+            dimensions=positive_numbers("--dims", dims, "64,128") or DIMENSIONS,
             normalized=not bare,
             keep_first=keep_first,
             note=lambda text: news.print(text, markup=False),
@@ -67,14 +67,6 @@ def structures(
         _print_sizes(rows)
     else:
         _print_means(rows)
-
-
-def _numbers(option: str, texts: Sequence[str] | None) -> list[int] | None:
-    parts = flat(texts)
-    for part in parts:
-        if not part.isdecimal() or int(part) < 1:
-            raise BiBenchError(f"{option}: {part!r} is no positive number; expected as in: 64,128")
-    return [int(part) for part in parts] or None
 
 
 def _print_means(rows: Sequence[StructureError]) -> None:

@@ -8,12 +8,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bibench.comparators.uniform import UniformQuantizer, clip, exact, per_layer, to_levels, to_signed_levels
+from bibench.comparators.uniform import UniformQuantizer, clip, per_layer, to_levels, to_signed_levels
 from bibench.operators.base import InferenceForm, Techniques, operator
+from bibench.spec import exact
+
+
+class SquashedWeights(UniformQuantizer):
+    """Weights of quantizers that take DoReFa-Net's (Eq. 9): squeezed by tanh into [-1, 1]."""
+
+    def weight(self, w: Tensor) -> Tensor:
+        return squashed(w)
+
+    def quantize_weight(self, w: Tensor) -> Tensor:
+        return to_signed_levels(self.weight(w), self.steps)
 
 
 @operator("dorefa_k")
-class DoReFaK(UniformQuantizer):
+class DoReFaK(SquashedWeights):
     r"""Weights squeezed by tanh, activations clipped to a fixed range, both to 2^k equally spaced levels.
 
     With quantize_k(r) = round((2^k - 1)·r)/(2^k - 1) and gradient 1 through the rounding (Eq. 5-6):
@@ -33,12 +44,6 @@ class DoReFaK(UniformQuantizer):
     paper = "Zhou et al., DoReFa-Net, 2016 (arXiv:1606.06160)"
     formula = r"w_q = 2\,\mathrm{quantize}_k\left(\tfrac{\tanh w}{2\max|\tanh w|} + \tfrac12\right) - 1"
     techniques = Techniques(weight_redistribution="tanh, divided by its maximum")
-
-    def weight(self, w: Tensor) -> Tensor:
-        return squashed(w)
-
-    def quantize_weight(self, w: Tensor) -> Tensor:
-        return to_signed_levels(self.weight(w), self.steps)
 
     def quantize_activation(self, x: Tensor) -> Tensor:
         x = exact(x)

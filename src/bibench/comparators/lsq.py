@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bibench.comparators.first_batch import FirstBatch
-from bibench.comparators.uniform import LOWEST, UniformQuantizer, exact, per_layer
+from bibench.comparators.uniform import LOWEST, UniformQuantizer, per_layer
 from bibench.operators.base import InferenceForm, Techniques, operator
-from bibench.spec import LayerSpec
+from bibench.spec import LayerSpec, exact
 
 SMALLEST = 1e-12
 """The least step; what is divided by it stays finite."""

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.comparators.dorefa_k import squashed
+from bibench.comparators.dorefa_k import SquashedWeights
 from bibench.comparators.first_batch import FirstBatch
-from bibench.comparators.uniform import LOWEST, UniformQuantizer, exact, per_layer, to_levels, to_signed_levels
+from bibench.comparators.uniform import LOWEST, per_layer, to_levels, to_signed_levels
 from bibench.errors import BiBenchError
 from bibench.operators.base import InferenceForm, Techniques, operator
-from bibench.spec import LayerSpec
+from bibench.spec import LayerSpec, exact
 
 
 @operator("pact")
-class PACT(UniformQuantizer):
+class PACT(SquashedWeights):
     r"""Activations clipped at a learned α > 0, weights as DoReFa's.
 
         y   = clip(x, -α, α)                                       (Eq. 1: clip(x, 0, α), profile ``original``)
@@ -63,12 +63,6 @@ class PACT(UniformQuantizer):
     def bound(self) -> Tensor:
         """α, kept positive."""
         return self.alpha.abs().clamp_min(torch.finfo(torch.float32).eps)
-
-    def weight(self, w: Tensor) -> Tensor:
-        return squashed(w)
-
-    def quantize_weight(self, w: Tensor) -> Tensor:
-        return to_signed_levels(self.weight(w), self.steps)
 
     def quantize_activation(self, x: Tensor) -> Tensor:
         x = exact(x)

@@ -61,11 +61,6 @@ class UniformQuantizer(Operator):
         return f"{super().extra_repr()}, bits={self.bits}"
 
 
-def exact(x: Tensor) -> Tensor:
-    """`x` in float32 if it has 16 bits, which are too few to tell the levels of 8 apart."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
 class _Round(torch.autograd.Function):
     generate_vmap_rule = True
 

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bibench.attention import Attention
-from bibench.calls import call_with
+from bibench.calls import call_with, evaluating
 
 WATCHED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding, Attention)
 """Layers whose work follows from the shapes of a call, binarized or not. Their insides are not looked at."""
@@ -97,14 +97,12 @@ def trace(model: nn.Module, example_inputs: Any) -> Work:
     One forward in evaluation mode. Works on the meta device, where it costs nothing.
     """
     work, stack = Work(), _Stack(model)
-    training = {m: m.training for m in model.modules()}
-    model.eval()
     fast = torch.backends.mha.get_fastpath_enabled()
     # The fast path of transformers, oneDNN's recurrent layers and fused attention are opaque operations.
     torch.backends.mha.set_fastpath_enabled(False)
     hooks = [h for m in model.modules() for h in stack.watch(m, work)]
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), evaluating(model), torch.no_grad():
             warnings.simplefilter("ignore")  # of backends that are not there
             with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), _Counting(work, stack):
                 call_with(model, one_example(example_inputs))
@@ -112,8 +110,6 @@ def trace(model: nn.Module, example_inputs: Any) -> Work:
         torch.backends.mha.set_fastpath_enabled(fast)
         for hook in hooks:
             hook.remove()
-        for module, flag in training.items():
-            module.training = flag
     return work
 
 

@@ -44,7 +44,10 @@ class Holder(nn.Module):
 
 
 def build(name: str, layer: str, profile: str = "default", **options: Any) -> tuple[Holder, Tensor]:
-    """A fresh converted layer and an input of two examples."""
+    """A converted layer in the midst of training and an input of two examples.
+
+    The operator's own parameters have moved: many start at 0 or 1, where a wrong sign or factor does not show.
+    """
     if profile != "default":  # an operator without profiles need not know of them
         options["profile"] = profile
     module, shape = LAYERS[layer]
@@ -54,6 +57,8 @@ def build(name: str, layer: str, profile: str = "default", **options: Any) -> tu
     holder, x = Holder(module), torch.randn(2, *shape)
     binarize(holder, name, example_inputs=x, keep=(), **options)
     progress(holder, 0.5, 0.1)
+    for parameter in operator_of(holder).parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
     return holder, x
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 from collections import deque
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from bibench.data.location import CACHE, cache_dir
 from bibench.errors import DataError
+from bibench.provenance import available_cores
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]
@@ -34,7 +34,7 @@ def parts(shape: Shape, make: Callable[[int, int], Bytes], threads: int | None =
         threads: how many work on it (None: all processors of this process).
     """
     step = max(1, PART // max(1, math.prod(shape[1:])))
-    workers = threads or _processors()
+    workers = threads or available_cores()
     ahead: deque[Future[Bytes]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -47,10 +47,6 @@ def parts(shape: Shape, make: Callable[[int, int], Bytes], threads: int | None =
         finally:  # an error, or nobody wants the rest
             for future in ahead:
                 future.cancel()
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write(stream: BinaryIO, made: Iterable[Bytes]) -> str:

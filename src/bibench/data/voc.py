@@ -119,8 +119,8 @@ def parse_xml(file: Path) -> Element:
         raise DataError(f"{file} cannot be read ({error.strerror}); unpack the data set again") from error
     builder = TreeBuilder()
     parser = expat.ParserCreate()
-    parser.StartElementHandler = builder.start  # type: ignore[assignment]
-    parser.EndElementHandler = builder.end  # type: ignore[assignment]
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = lambda *_: _refuse(file)
     try:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bibench.choice import choice
+from bibench.choice import Choice, choice
 from bibench.deploy.devices import DEVICES
 from bibench.deploy.engine_names import engine_names
 from bibench.deploy.latency import KIND, LATENCY
@@ -23,6 +23,7 @@ from bibench.models import MODELS
 from bibench.operators import OPERATORS
 from bibench.provenance import versions
 from bibench.records import Record
+from bibench.registry import Registry
 from bibench.tasks import TASKS
 
 REQUIRED = ("device", "threads", "model", "engine", "operator", "latency")
@@ -168,15 +169,18 @@ def _device(text: str) -> str:
     return DEVICES[text].name
 
 
-def _model(text: str) -> Any:
-    asked = choice(text)
-    return asked if MODELS[asked.name] else None
+def _model(text: str) -> Choice:
+    return _known(choice(text), MODELS)
 
 
-def _operator(text: str) -> Any:
-    asked = choice(text)
-    return asked if OPERATORS[asked.name] else None
+def _operator(text: str) -> Choice:
+    return _known(choice(text), OPERATORS)
+
+
+def _known(asked: Choice, catalogue: Registry[Any]) -> Choice:
+    catalogue[asked.name]  # its error has the near misses
+    return asked
 
 
 def _task(text: str) -> str:
-    return text if TASKS[text] else ""
+    return TASKS[text].name

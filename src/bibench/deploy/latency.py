@@ -40,7 +40,7 @@ class Request:
         max_seconds: for one count of threads and batch size, all contenders together.
         shapes: of inputs with free axes, {name: sizes}.
         library: our operators for ONNX Runtime, built for the device.
-        program: benchmark programs of engines, {engine: file}.
+        programs: benchmark programs of engines, {engine: file}.
         arguments: to those programs.
         name: what the device is called in the records.
     """

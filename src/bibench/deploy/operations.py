@@ -74,11 +74,16 @@ def _finish(y: Tensor, x: Tensor, spec: LayerSpec, factor: Tensor | None, form: 
     return y if bias is None else y + spec.per_output(bias)
 
 
-def _operator(name: str, shape: Callable[..., Sequence[int]]) -> Callable[[Callable[..., Tensor]], Any]:
-    """Registers a function as ``torch.ops.bibench.NAME``, whose result has this `shape` for its arguments by name."""
+_NODES: dict[str, tuple[str, inspect.Signature]] = {}
+"""ONNX operator and arguments of each operator, by name."""
+
+
+def _operator(name: str, node: str, shape: Callable[..., Sequence[int]]) -> Callable[[Callable[..., Tensor]], Any]:
+    """Registers a function as ``torch.ops.bibench.NAME``, in ONNX a `node`; `shape` takes the same arguments."""
 
     def register(function: Callable[..., Tensor]) -> Any:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, eval_str=True)
+        _NODES[name] = node, signature
         operator = torch.library.custom_op(f"bibench::{name}", function, mutates_args=())
 
         @operator.register_fake
@@ -115,7 +120,7 @@ def _attention_shape(q: Tensor, v: Tensor, **_: Any) -> Sequence[int]:
     return (*q.shape[:-1], v.shape[-1])
 
 
-@_operator("binary_conv", _conv_shape)
+@_operator("binary_conv", domain.CONV, _conv_shape)
 def binary_conv(
     x: Tensor,
     weight: Tensor,
@@ -144,7 +149,7 @@ def binary_conv(
     return _finish(y, x, spec, factor, activation_scale, bias)
 
 
-@_operator("binary_linear", _linear_shape)
+@_operator("binary_linear", domain.LINEAR, _linear_shape)
 def binary_linear(
     x: Tensor,
     weight: Tensor,
@@ -160,7 +165,7 @@ def binary_linear(
     return _finish(y, x, spec, scale, activation_scale, bias)
 
 
-@_operator("binary_attention", _attention_shape)
+@_operator("binary_attention", domain.ATTENTION, _attention_shape)
 def binary_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, strict: bool, layer: str) -> Tensor:
     attended = booleanize(binary_scores(q, k), strict=strict)  # 1/√d moves no sign
     if mask is not None:
@@ -202,65 +207,21 @@ def stem_conv(
 
 def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     """For `torch.onnx.export`: the ONNX node of each of these operators."""
+    return {getattr(torch.ops.bibench, name).default: _node(*of) for name, of in _NODES.items()}
 
-    def conv(
-        x: Any,
-        weight: Any,
-        scale: Any,
-        bias: Any,
-        threshold: Any,
-        rows: Any,
-        columns: Any,
-        kernel_shape: Sequence[int],
-        strides: Sequence[int],
-        pads: Sequence[int],
-        dilations: Sequence[int],
-        group: int,
-        pad_value: int,
-        channels: int,
-        activation_scale: str,
-        layer: str,
-    ) -> Any:
-        return domain.onnx_operator(domain.CONV)(
-            *(x, weight, scale, bias, threshold, rows, columns),
-            kernel_shape=kernel_shape,
-            strides=strides,
-            pads=pads,
-            dilations=dilations,
-            group=group,
-            pad_value=pad_value,
-            channels=channels,
-            activation_scale=activation_scale,
-            opset=domain.VERSION,
-            layer=layer,
-        )
 
-    def linear(
-        x: Any,
-        weight: Any,
-        scale: Any,
-        bias: Any,
-        threshold: Any,
-        channels: int,
-        activation_scale: str,
-        layer: str,
-    ) -> Any:
-        return domain.onnx_operator(domain.LINEAR)(
-            *(x, weight, scale, bias, threshold),
-            channels=channels,
-            activation_scale=activation_scale,
-            opset=domain.VERSION,
-            layer=layer,
-        )
+def _node(kind: str, signature: inspect.Signature) -> Callable[..., Any]:
+    """Makes nodes of a `kind`: tensors are their inputs, in order, all else attributes of the same names."""
+    tensors = [name for name, one in signature.parameters.items() if one.annotation in (Tensor, Tensor | None)]
 
-    def attention(q: Any, k: Any, v: Any, mask: Any, strict: bool, layer: str) -> Any:
-        return domain.onnx_operator(domain.ATTENTION)(
-            q, k, v, mask, strict=int(strict), opset=domain.VERSION, layer=layer
-        )
+    def node(*arguments: Any, **named: Any) -> Any:
+        attributes = dict(signature.bind(*arguments, **named).arguments)
+        inputs = [attributes.pop(name) for name in tensors]
+        plain = {name: int(value) if isinstance(value, bool) else value for name, value in attributes.items()}
+        return domain.onnx_operator(kind)(*inputs, **plain, opset=domain.VERSION)
 
-    ops = torch.ops.bibench
-    return {
-        ops.binary_conv.default: conv,
-        ops.binary_linear.default: linear,
-        ops.binary_attention.default: attention,
-    }
+    seen = {name: Any if name in tensors else one.annotation for name, one in signature.parameters.items()}
+    parameters = [one.replace(annotation=seen[name]) for name, one in signature.parameters.items()]
+    node.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # which torch.onnx reads
+    node.__annotations__ = seen
+    return node

@@ -23,7 +23,7 @@ from bibench.deploy.contenders import digest
 from bibench.deploy.latency import Measured, Request
 from bibench.errors import BiBenchError
 from bibench.files import storing, write_json, write_text
-from bibench.records import Record, read_file
+from bibench.records import Record, read_file, write_file
 from bibench.store import RECORDS
 
 FOLDER = Path("measurements", "latency")
@@ -51,27 +51,19 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
     for (key, threads, batch), rows in measured.profiles.items():
         write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", _csv(rows))
     write_json(folder / "session.json", _session(measured, request))
-    write_text(folder / RECORDS, lines(measured.records))
+    write_file(folder / RECORDS, measured.records)
     return folder
 
 
 def append(records: Iterable[Record], file: Path) -> None:
     """Add records to a file of records, which is checked first; it gets all of them or stays as it is."""
-    known = _known(file)
-    with storing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, lines([*known, *records]))
+    write_file(file, [*_known(file), *records])
 
 
 def _known(file: Path) -> list[Record]:
     if file.is_dir():
         raise BiBenchError(f"-o {file}: expected a file or a run folder, this folder is named like a file of records")
     return read_file(file) if file.exists() else []
-
-
-def lines(records: Iterable[Record]) -> str:
-    """Records as the text of a file."""
-    return "".join(record.to_line() + "\n" for record in records)
 
 
 def new_folder(runs: Path, name: str, started: datetime.datetime) -> Path:

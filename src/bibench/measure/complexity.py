@@ -26,11 +26,10 @@ from bibench.complexity import (
 )
 from bibench.compressor import Compressor, method
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
-from bibench.files import storing, write_text
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
-from bibench.records import Record
+from bibench.records import Record, write_file
 from bibench.store import RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.cell import identity_fields, load_trained
@@ -50,10 +49,7 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in with_baselines(cells)):
         note(f"{cell.task} {cell.model} {cell.operator}")
         rows = _measure(cell, compared, runs)
-        folder = runs / FOLDER / cell.path.parent
-        with storing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / RECORDS, "".join(row.to_line() + "\n" for row in rows))
+        write_file(runs / FOLDER / cell.path.parent / RECORDS, rows)
         found += rows
     return found
 

@@ -20,9 +20,8 @@ from bibench.data.corruptions.frost import official_folder
 from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
-from bibench.files import storing, write_text
 from bibench.provenance import environment
-from bibench.records import Record, read_file
+from bibench.records import Record, read_file, write_file
 from bibench.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.suite import Filters
 from bibench.tasks import TASKS
@@ -194,9 +193,7 @@ class _Measured:
         self._rows[CLEAN, 0] = _refused(self.cell, self._request, status, reason)
 
     def _store(self) -> None:
-        with storing(self._file):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(self._file, "".join(record.to_line() + "\n" for record in self._rows.values()))
+        write_file(self._file, self._rows.values())
 
     def records(self) -> list[Record]:
         """What was asked for."""

@@ -13,13 +13,12 @@ import torch
 
 from bibench.cell import Cell
 from bibench.choice import Choice
-from bibench.files import storing, write_text
 from bibench.measure.isolation import run_isolated
 from bibench.measure.session import Contender, Request, Result, paired_ratios
 from bibench.measure.step import PHASES
 from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
-from bibench.records import Record
+from bibench.records import Record, write_file
 from bibench.store import RECORDS
 from bibench.train.cell import identity_fields, precision_of
 
@@ -36,10 +35,7 @@ def measure_training_cost(request: Request, runs: Path, note: Callable[[str], No
     first = request.cells[0]
     settings = f"{first.recipe.path_name},batch={result.batch_size},threads={request.threads}"
     place = Path(first.task.path_name, first.model.path_name, settings, began.strftime("%Y%m%dT%H%M%S.%fZ"))
-    folder = runs / FOLDER / place
-    with storing(folder):
-        folder.mkdir(parents=True)
-    write_text(folder / RECORDS, "".join(record.to_line() + "\n" for record in records))
+    write_file(runs / FOLDER / place / RECORDS, records)
     return records
 
 

@@ -14,6 +14,7 @@ A new operator overrides only what differs: most set the two estimators and `sca
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -256,7 +257,7 @@ class Operator(Method, nn.Module):
 Class = TypeVar("Class", bound=type[Operator])
 
 
-def operator(name: str) -> Any:
+def operator(name: str) -> Callable[[Class], Class]:
     """Class decorator: enter an `Operator` subclass into the catalogue as `name`."""
     check_name("operator", name)
 

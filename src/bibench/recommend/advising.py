@@ -7,23 +7,18 @@ and device it was measured with, and for no other; what was not measured is said
 from __future__ import annotations
 
 import difflib
-import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
-import numpy.typing as npt
 
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
+from bibench.recommend.shares import front_shares
 from bibench.records import Record, distinct
 from bibench.statistics import CellMean, cells
 from bibench.stats import is_score
 from bibench.tracks.base import is_ratio, without_comparators
 
-SAMPLES = 1000
 Sizes = Mapping[tuple[str, str, str], tuple[float, str]]
 """(task, model, operator) → bytes, and where the number comes from."""
 
@@ -59,7 +54,7 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     ]
     fitting = [c for c in found if not c.broken and not _lacks(c, wishes)]
     front = [c for c in fitting if not any(dominates(o, c) for o in fitting)]
-    shares = _front_shares(found, scored, wishes, seed)
+    shares = front_shares(found, scored, wishes, seed)
     judged = [replace(c, verdict=_verdict(c, front, wishes), front=shares.get(n)) for n, c in enumerate(found)]
     lists = {v: tuple(c for c in judged if c.verdict == v) for v in ("recommended", "dominated", "excluded", "unknown")}
     recommended = tuple(sorted(lists.pop("recommended"), key=lambda c: -(c.accuracy or 0)))
@@ -174,16 +169,7 @@ def _candidate(
     if cell.mean is None:
         missing.append("accuracy: no seed has a score")
     megabytes = size[0] / 1e6 if size is not None else None
-    limits = [
-        ("latency", "ms", ms, wishes.max_ms, 1),
-        ("size", "MB", megabytes, wishes.max_mb, 1),
-        (cell.metric, "%", cell.mean, wishes.min_accuracy, -1),
-    ]
-    broken, excess = [], 0.0
-    for what, unit, value, limit, sign in limits:
-        if value is not None and limit is not None and sign * (value - limit) > 0:
-            broken.append(f"{what} {value:.3g} {unit} is {'above' if sign > 0 else 'below'} {limit:g} {unit}")
-            excess = max(excess, sign * (value - limit) / limit)
+    broken, excess = _broken(cell, ms, megabytes, wishes)
     return Candidate(
         model=cell.model,
         operator=cell.operator,
@@ -209,6 +195,21 @@ def _candidate(
         caution=tuple(_cautions(cell, own, latency, wishes)),
         source=cell.source,
     )
+
+
+def _broken(cell: CellMean, ms: float | None, megabytes: float | None, wishes: Wishes) -> tuple[list[str], float]:
+    """The limits that are not kept, each a sentence, and by what share of its limit the worst one is missed."""
+    limits = [
+        ("latency", "ms", ms, wishes.max_ms, 1),
+        ("size", "MB", megabytes, wishes.max_mb, 1),
+        (cell.metric, "%", cell.mean, wishes.min_accuracy, -1),
+    ]
+    broken, excess = [], 0.0
+    for what, unit, value, limit, sign in limits:
+        if value is not None and limit is not None and sign * (value - limit) > 0:
+            broken.append(f"{what} {value:.3g} {unit} is {'above' if sign > 0 else 'below'} {limit:g} {unit}")
+            excess = max(excess, sign * (value - limit) / limit)
+    return broken, excess
 
 
 def _accuracy_evidence(cell: CellMean, own: Sequence[Record]) -> str:
@@ -278,62 +279,6 @@ def _verdict(c: Candidate, front: Sequence[Candidate], wishes: Wishes) -> str:
     if _lacks(c, wishes):
         return "unknown"
     return "recommended" if any(c is f for f in front) else "dominated"
-
-
-def _front_shares(found: Sequence[Candidate], scored: Sequence[Record], wishes: Wishes, seed: int) -> dict[int, float]:
-    """By index, the share of samples in which a candidate fulfils the wishes undominated.
-
-    Accuracy: its seeds resampled, deviations widened by √(n / (n - 1)), the same draw for candidates of one model
-    with the same seeds. Latency: normal around the median with its standard error, 1.2533 · IQR / 1.349 / √samples.
-    """
-    random = np.random.default_rng(seed)
-    sizes = np.array([np.nan if c.megabytes is None else c.megabytes for c in found])
-    by_cell: dict[tuple[str, ...], list[tuple[int, float]]] = defaultdict(list)
-    for r in scored:
-        if r.value is not None:
-            by_cell[r.model, r.operator, r.recipe, r.source].append((r.seed, 100 * r.value))
-    draws: dict[tuple[str, str, tuple[int, ...]], npt.NDArray[np.int64]] = {}
-    accuracy, latency = np.full((2, SAMPLES, len(found)), np.nan)
-    for n, c in enumerate(found):
-        own = sorted(by_cell.get((c.model, c.operator, c.recipe, c.source), []))
-        if own:
-            names = c.model, c.recipe, tuple(s for s, _ in own)
-            if names not in draws:
-                draws[names] = random.integers(0, len(own), (SAMPLES, len(own)))
-            values = np.array([v for _, v in own])
-            wider = math.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else 1.0
-            accuracy[:, n] = values.mean() + wider * (values[draws[names]].mean(1) - values.mean())
-        if c.latency_ms is not None:
-            latency[:, n] = c.latency_ms + _median_error(c) * random.standard_normal(SAMPLES)
-    if not any((np.nan_to_num(np.ptp(values, 0)) > 1e-9).any() for values in (accuracy, latency)):
-        return {}
-    fits = ~np.isnan(accuracy)
-    if wishes.device:
-        fits &= ~np.isnan(latency)
-    for values, limit, sign in (
-        (latency, wishes.max_ms, 1),
-        (sizes, wishes.max_mb, 1),
-        (accuracy, wishes.min_accuracy, -1),
-    ):
-        if limit is not None:
-            fits &= sign * values <= sign * limit
-    undominated = np.ones(fits.shape, dtype=bool)
-    goals = [-accuracy, latency, np.broadcast_to(sizes, accuracy.shape)]
-    for n in range(len(found)):
-        worse, less = fits.copy(), np.zeros(fits.shape, dtype=bool)
-        for goal in goals:
-            mine, other = goal[:, n : n + 1], goal
-            worse &= (other <= mine) | (np.isnan(other) & np.isnan(mine))
-            less |= other < mine
-        undominated[:, n] = ~(worse & less).any(1)
-    return {n: float((fits & undominated)[:, n].mean()) for n in range(len(found))}
-
-
-def _median_error(c: Candidate) -> float:
-    """Standard error of a median from its quartiles; 0 where they are not known."""
-    if c.latency_low is None or c.latency_high is None or not c.latency_samples:
-        return 0.0
-    return 1.2533 * (c.latency_high - c.latency_low) / 1.349 / math.sqrt(c.latency_samples)
 
 
 def _said(

@@ -66,6 +66,6 @@ def spreads(records: Sequence[Record], study: str) -> dict[tuple[str, str], Spre
         settings, seeds, operators = (sorted({key[axis] for key in found}) for axis in range(3))
         values = np.full((len(settings), len(seeds), len(operators)), np.nan)
         for (setting, seed, operator), value in found.items():
-            values[settings.index(setting), seeds.index(seed), operators.index(operator)] = value  # type: ignore[arg-type]
+            values[settings.index(setting), seeds.index(seed), operators.index(operator)] = value
         made[place] = Spread([str(o) for o in operators], values)
     return made

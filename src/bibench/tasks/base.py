@@ -6,6 +6,8 @@ must. A new image task subclasses `bibench.tasks.image_classification.ImageClass
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -177,13 +179,13 @@ class Task:
 Class = TypeVar("Class", bound=type[Task])
 
 
-def task(name: str) -> Any:
+def task(name: str) -> Callable[[Class], Class]:
     """Class decorator: enter a `Task` subclass into the catalogue as `name`."""
     check_name("task", name)
 
     def enter(cls: Class) -> Class:
-        if not (isinstance(cls, type) and issubclass(cls, Task)):
-            raise BiBenchError(f"@task({name!r}) decorates a subclass of Task, got {cls!r}")
+        if not (inspect.isclass(cls) and issubclass(cls, Task)):
+            raise BiBenchError(f"@task({name!r}) decorates a subclass of bibench.tasks.Task, got {cls!r}")
         cls.name = name
         cls.title = cls.title or name
         TASKS.register(name, cls)

@@ -17,6 +17,7 @@ from bibench import native
 from bibench.auditing import Audit, audit
 from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
+from bibench.data.batches import Batches
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint, save_checkpoint, write_text
 from bibench.layers import progress, set_backward_precision
@@ -119,8 +120,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     directory = CellDirectory(settings.runs, cell)
     started, recipe = time.perf_counter(), cell.resolved_recipe()
     began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    task = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
-    task = task.for_model(cell.model.name)
+    task = _task(cell, settings)
     fabric = _fabric(settings, recipe, directory)
     peak = PeakMemory(fabric.device)
     code = code_of(cell)
@@ -133,7 +133,8 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
     identity = {"cell": cell.to_dict(), **made_by}
     batches = task.batches("train", batch_size=recipe.batch_size, seed=cell.seed)
     shared = sharing.find(settings.runs, cell, initial, baseline, batches)
-    directory.describe(**made_by, recipe=recipe.to_dict(), trained_as=shared.cell.path.as_posix() if shared else "")
+    origin = shared.cell.path.as_posix() if shared else ""
+    directory.describe(**made_by, recipe=recipe.to_dict(), trained_as=origin)
     if settings.discard_stale:
         _discard_stale(directory, identity)
     if shared is None:
@@ -154,9 +155,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
             stop=hooks.stop,
             checkpoint_seconds=settings.checkpoint_seconds,
         )
-        position = training.run()
-        audited = compressor.finish(model, fabric.to_device(task.example_inputs())) or audited
-        trained = _told(task, recipe, position, audited, peak.read(), fabric.device)
+        trained = _train(training, audited, peak)
     else:
         model = load_weights(shared.weights, shared.cell, task).to(fabric.device)
         write_text(directory.file(CURVE), shared.curve)
@@ -166,31 +165,24 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         directory.file(MODEL),
         {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
     )
-    facts = (
-        identity_fields(cell)
-        | environment(fabric.device)
-        | {
-            "precision": trained.precision,
-            "started": began,
-            "code": "-".join(code.values()),
-            "data": task.checksum()[:16],
-            "initial_weights": initial,
-            "data_order": trained.data_order,
-            "trained_as": shared.cell.path.as_posix() if shared else "",
-            "seconds": round(time.perf_counter() - started, 3),
-            "flags": ",".join(_flags(trained.diverged, judged)),
-        }
-    )
-    rows = [*_judgement(task, judged), *trained.rows]
-    directory.write_records([Record(**facts | row) for row in rows])
-    directory.finish(
-        {
-            "weights": digest(model),
-            "score": judged.metrics[task.metric],
-            "train_seconds": trained.seconds,
-            "seconds": facts["seconds"],
-        }
-    )
+    seconds = round(time.perf_counter() - started, 3)
+    facts = _facts(cell, task, trained, fabric.device) | {
+        "started": began,
+        "seconds": seconds,
+        "code": "-".join(code.values()),
+        "initial_weights": initial,
+        "trained_as": origin,
+        "flags": ",".join(_flags(trained.diverged, judged)),
+    }
+    directory.write_records([Record(**facts | row) for row in (*_judgement(task, judged), *trained.rows)])
+    score = judged.metrics[task.metric]
+    directory.finish({"weights": digest(model), "score": score, "train_seconds": trained.seconds, "seconds": seconds})
+
+
+def _task(cell: Cell, settings: Settings) -> Task:
+    """The task of a cell, as its model takes it."""
+    found = TASKS[cell.task.name](settings.data_root, download=settings.download, workers=settings.data_workers)
+    return found.for_model(cell.model.name)
 
 
 def _fabric(settings: Settings, recipe: Recipe, directory: CellDirectory) -> Fabric:
@@ -247,7 +239,7 @@ def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
         checkpoint.unlink()
 
 
-def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Any:
+def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Batches:
     return task.batches(split, batch_size=max(recipe.batch_size, 128))
 
 
@@ -289,6 +281,12 @@ def identity_fields(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _facts(cell: Cell, task: Task, trained: sharing.Trained, device: torch.device) -> dict[str, Any]:
+    """The record fields that say with what a cell is trained: itself, machine, software, precision and data."""
+    made = {"precision": trained.precision, "data": task.checksum()[:16], "data_order": trained.data_order}
+    return identity_fields(cell) | environment(device) | made
+
+
 def failure_record(cell: Cell, status: str, reason: str) -> Record:
     """The row of a cell that has no number."""
     return Record(
@@ -315,10 +313,11 @@ def _judgement(task: Task, judged: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def _told(
-    task: Task, recipe: Recipe, position: loop.Position, audited: Audit, peak: int | None, device: torch.device
-) -> sharing.Trained:
-    """What there is to tell of a training that was done here."""
+def _train(training: loop.Training, audited: Audit, peak: PeakMemory) -> sharing.Trained:
+    """Do a training, and tell of it."""
+    task, fabric = training.task, training.fabric
+    position = training.run()
+    audited = training.compressor.finish(training.model, fabric.to_device(task.example_inputs())) or audited
     curve = position.curve
     seconds = sum(row.seconds for row in curve)
     share = sum(r.data_seconds for r in curve) / max(seconds, 1e-9)
@@ -328,7 +327,7 @@ def _told(
         *_row("training", "train_seconds", seconds, unit="s"),
         *_row("training", "throughput", sum(r.examples for r in curve) / max(seconds, 1e-9), unit="examples/s"),
         *_row("training", "data_loading_share", share),
-        *_row("training", "peak_memory", peak, unit="B"),
+        *_row("training", "peak_memory", peak.read(), unit="B"),
         *_row("model", "parameters", audited.parameters),
         *_row("model", "binary_parameters", audited.parameters_by_bits().get(1, 0)),
         *_row("model", "macs", sum(audited.macs_by_bits().values())),
@@ -337,6 +336,6 @@ def _told(
     return sharing.Trained(
         tuple(rows),
         data_order=loop.order_of(position.digests),
-        precision=precision_of(recipe, device),
+        precision=precision_of(training.recipe, fabric.device),
         diverged=position.diverged,
     )

@@ -35,5 +35,5 @@ def _training() -> str:
 @cache
 def _fingerprint(kind: str, name: str) -> str:
     found = {"task": TASKS.__getitem__, "model": MODELS.__getitem__, "operator": method}
-    entry: Any = found[kind](name)  # type: ignore[operator]
+    entry: Any = found[kind](name)
     return code_fingerprint(entry.builder if kind == "model" else entry)

@@ -156,3 +156,8 @@ def test_drift_is_a_change_that_noise_does_not_explain() -> None:
     warmer = np.linspace(100, 130, 300) * random.uniform(0.98, 1.02, 300)
     assert drift(list(warmer)) == pytest.approx(0.22, abs=0.04)
     assert drift([1.0, 2.0, 3.0]) == 0
+
+
+def test_what_takes_no_time_or_was_too_short_is_not_known_to_any_width() -> None:
+    assert width([0.0] * 20) == width([1.0] * 5) == width([]) == float("inf")
+    assert width([1.0] * 20) == 0.0

@@ -1,6 +1,5 @@
 """Rows of devices: those of the paper, users' own, and what is wrong with a row."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,7 @@ from bibench.deploy.devices import DEVICES, TRANSPORTS, Device, load_devices, re
 from bibench.deploy.devices.known import KNOWN
 from bibench.errors import BiBenchError, UnknownNameError
 
-
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    len(DEVICES)
-    for catalogue in ("_entries", "_sources"):
-        monkeypatch.setattr(DEVICES, catalogue, dict(getattr(DEVICES, catalogue)))
-    yield
+pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
 def rows(folder: Path, text: str) -> Path:

@@ -1,1 +1,1 @@
-"""Engines that run deployed models: one file each; see `bibench.deploy.engines.base` for what an engine is."""
+"""Engines that run deployed models: one file each; see `bibench.deploy.engine` for what an engine is."""

@@ -93,7 +93,7 @@ def _layer_figure(
                 "orientation": "h",
                 "name": label,
                 "y": [plain(f"{r[0]} ({r[1]})") for r in drawn],
-                "x": [round(100 * float(r[index]) / total, 4) for r in drawn],  # type: ignore[arg-type]
+                "x": [round(100 * float(r[index]) / total, 4) for r in drawn],
                 "marker": {"color": "@1" if place == 0 else "@6"},
                 "hovertemplate": "%{y}: %{x:.1f} % of " + label + "<extra></extra>",
             }
