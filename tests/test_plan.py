@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
 @pytest.fixture(autouse=True)
-def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_data(in_tiny_world: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planning reads no data."""
 
     def read(*arguments: object, **more: object) -> None:
@@ -280,7 +280,7 @@ class TestSharedTraining:
     OTHER = [replace(chosen, task=choice("tiny_twin")) for chosen in (FP, BNN)]
 
     @pytest.fixture(autouse=True)
-    def _twins(self) -> None:
+    def _twins(self, in_tiny_world: None) -> None:
         load_file(TINY.with_name("twins.py"))
 
     def shared(self, runs: Path) -> None:
