@@ -162,6 +162,24 @@ def test_every_operator_shares_the_fixed_forms(operator: str) -> None:
     assert rows(bibench.audit(model))["attention"].macs == 2 * 5 * 5 * 8  # known without another forward
 
 
+class WithoutBatch(nn.Module):
+    """Attention of one sequence, without a batch axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        self.attention = Attention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(self.attention(self.inner(x), x, x))
+
+
+def test_without_a_batch_axis_each_query_is_an_example() -> None:
+    audit = rows(bibench.binarize(WithoutBatch(), "bnn", example_inputs=torch.randn(5, 8)))
+    assert audit["attention"].macs == 2 * 5 * 8
+
+
 def test_full_precision_keeps_softmax_bit_for_bit() -> None:
     model = Small().eval()
     before = model(IDS)

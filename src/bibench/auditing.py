@@ -226,8 +226,11 @@ def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Cal
 
 
 def attention_macs(call: Call) -> int:
-    """Multiply-accumulates of the scores and of the context: T·S·d + T·S·e per head."""
-    *heads, queries, _ = call.output_shape
+    """Multiply-accumulates of the scores and of the context: T·S·d + T·S·e per head.
+
+    Where queries have no batch axis, each is an example.
+    """
+    *heads, queries, _ = (1, *call.output_shape)
     return call.repeat * math.prod(heads) * queries * call.keys * (call.input_shape[-1] + call.output_shape[-1])
 
 

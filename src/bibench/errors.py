@@ -4,6 +4,8 @@ Every message names the argument, what was expected, what came, and the fix. The
 the message alone and exits with status 2; anything else is a bug and shows its traceback.
 """
 
+import signal
+
 
 class BiBenchError(ValueError):
     """Base of all errors that a user can fix."""
@@ -43,6 +45,13 @@ class MissingLibraryError(BiBenchError, ImportError):
 
 class BinarizationWarning(UserWarning):
     """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
+
+
+def ending(code: int | None) -> str:
+    """How a process ended that should not have: ``(exit code 3)``; short memory ends processes by SIGKILL."""
+    if code is None or code >= 0:
+        return f"(exit code {code})"
+    return f"(signal {signal.Signals(-code).name})" + ("; out of memory?" if code == -signal.SIGKILL else "")
 
 
 def require(module: str, *, extra: str, purpose: str) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from bibench.cell import Cell
-from bibench.errors import BiBenchError, StoreError
+from bibench.errors import BiBenchError, StoreError, ending
 from bibench.plan import PlanRow
 from bibench.store import CellDirectory
 from bibench.train.cell import Settings
@@ -219,9 +219,7 @@ class Runner:
         del self._workers[worker.index]
         if cell is None or self._stop.value:
             return
-        killed = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        reason = f"the worker process died ({killed}); out of memory?"
-        self._fail(worker.index, cell, reason, time.monotonic() - worker.began)
+        self._fail(worker.index, cell, f"the worker process died {ending(code)}", time.monotonic() - worker.began)
 
     def _fail(self, index: int, cell: Cell, reason: str, seconds: float) -> None:
         """A cell that no worker can report on becomes a row; an earlier result of it stays."""

@@ -151,6 +151,12 @@ def test_two_folders_with_the_same_cells(call: Call, tmp_path: Path) -> None:
         assert (row["value"], row["note"]) == (pytest.approx(80), "measured twice, the latest counts: 1 cell")
 
 
+def test_records_that_no_track_scores_say_why(call: Call, tmp_path: Path) -> None:
+    alone = make(kind="latency", metric="latency_ms", value=3.0, split="", engine="bibench", device="local")
+    out = call("score", write(tmp_path, alone.to_line())).out
+    assert out.startswith("No track scores these 1 records (latency)\nhardware_inference: ")
+
+
 def test_a_folder_that_links_to_itself_ends(call: Call, tmp_path: Path) -> None:
     runs = write(tmp_path / "runs", make(operator=FP).to_line(), make(operator=B).to_line())
     (runs / "again").symlink_to(runs)

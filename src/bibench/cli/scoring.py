@@ -136,12 +136,23 @@ def print_scores(
     plain = accuracies([r for r in records if not r.study])
     for task, source in dict.fromkeys((a.task, a.source) for a in plain):
         _print_accuracies(out, [a for a in plain if (a.task, a.source) == (task, source)])
-    _print_settings(out, [s for s in settings(records) if s.setting == ALL_SETTINGS])
-    for shown in track_tables(records, protocol, details):
+    studied = [s for s in settings(records) if s.setting == ALL_SETTINGS]
+    _print_settings(out, studied)
+    tables = list(track_tables(records, protocol, details))
+    if not (plain or studied or tables):
+        out.print(_nothing(records, protocol), markup=False, highlight=False)
+    for shown in tables:
         digits = shown.digits if shown.digits is not None else 1
         lines = [[cell if isinstance(cell, str) else number(cell, digits) for cell in row] for row in shown.rows]
         numeric = [column for column in shown.columns[1:] if column != "notes"]
         out.print(table(shown.title, shown.columns, lines, numeric=numeric))
+
+
+def _nothing(records: Sequence[Record], protocol: str) -> str:
+    """Why records have no score."""
+    kinds = ", ".join(sorted({r.kind for r in records}))
+    notes = dict.fromkeys(f"{row.track}: {row.note}" for row in scores(records, protocol) if row.note)
+    return "\n".join([f"No track scores these {len(records)} records ({kinds})", *notes])
 
 
 def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, ending
 from bibench.measure.session import Request, Result, run_session
 from bibench.registry import load_file
 
@@ -24,8 +24,8 @@ def run_isolated(request: Request, note: Callable[[str], None]) -> Result:
         if result is not None:
             return result
         if not culprit or culprit in dict(request.excluded):
-            raise BiBenchError(f"the measuring process died ({cause}) before anything was measured; out of memory?")
-        reason = f"the process died in its turn ({cause}); out of memory?"
+            raise BiBenchError(f"the measuring process died before anything was measured {cause}")
+        reason = f"the process died in its turn {cause}"
         note(f"{culprit}: {reason} Starting again without it")
         request = replace(request, excluded=(*request.excluded, (culprit, reason)))
 
@@ -45,7 +45,7 @@ def _attempt(request: Request, note: Callable[[str], None]) -> tuple[Result | No
                 kind, content = ours.recv()
             except (EOFError, OSError):
                 process.join()
-                return None, culprit, _ending(process.exitcode)
+                return None, culprit, ending(process.exitcode)
             if kind == "at":
                 culprit, news = content
                 if news != said:
@@ -82,10 +82,6 @@ def _main(connection: Connection, request: Request) -> None:
         connection.send(("error", str(error)))
     except Exception:
         connection.send(("bug", traceback.format_exc()))
-
-
-def _ending(code: int | None) -> str:
-    return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,7 +64,8 @@ def _configuration(one: Job, emit: Emit) -> None:
             break
         dead = left if at_work is None else [left[at_work]]
         for contender in dead:
-            reason = f"the process died in its turn ({ending}); out of memory?"
+            hint = "; out of memory?" if ending == f"signal {signal.SIGKILL:d}" else ""
+            reason = f"the process died in its turn ({ending}){hint}"
             emit({**_result(one, contender["name"]), "status": "failed", "reason": reason})
         told = {e["contender"] for e in results}
         left = [c for c in left if c not in dead and c["name"] not in told]
