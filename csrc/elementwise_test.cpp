@@ -237,20 +237,24 @@ void check_rows(const Kernels& k) {
   wanted_stats[0] = mean, wanted_stats[1] = factor, wanted_stats[2] = variance, wanted_stats[3] = folded(terms);
   expect(out, wanted), expect(stats, wanted_stats);
   k.normalize_row_backward(grad.data(), x.data(), stats.data(), n, how, limit, back.data(), buffer.data());
+  const float origin = how.centre ? mean : 0.0f;
   std::vector<float> passed(n);
-  for (int64_t i = 0; i < n; ++i) {
-    passed[i] = grad[i] * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
-    terms[i] = passed[i] * (how.centre ? x[i] - mean : x[i]);
-  }
-  const float spread = folded(terms) * factor / (variance * how.degrees);
-  for (int64_t i = 0; i < n; ++i) {
-    wanted_back[i] = passed[i] * factor - spread * (x[i] - mean);
-    if (how.centre) wanted_back[i] -= folded(passed) * factor / static_cast<float>(n);
-  }
+  // The gradient of x, from that of what the row became, as `passed` holds it.
+  const auto through_the_norm = [&](Floats& result) {
+    for (int64_t i = 0; i < n; ++i) terms[i] = passed[i] * (x[i] - origin);
+    const float spread = folded(terms) * factor / (variance * how.degrees);
+    const float shared = folded(passed) * factor / static_cast<float>(n);
+    for (int64_t i = 0; i < n; ++i) {
+      result[i] = passed[i] * factor - spread * (x[i] - mean);
+      if (how.centre) result[i] -= shared;
+    }
+  };
+  for (int64_t i = 0; i < n; ++i) passed[i] = grad[i] * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
+  through_the_norm(wanted_back);
   expect(back, wanted_back);
 
   current = std::string(k.name) + " describe_filter, sign_centred, rectify_row n=" + text(n);
-  const float scale = value(), origin = how.centre ? mean : 0.0f;
+  const float scale = value();
   Floats facts(4), signs(n), wanted_signs(n), rectified(n), wanted_rectified(n), sum(1), wanted_sum(1);
   k.describe_filter(x.data(), n, how, buffer.data(), facts.data());
   k.sign_centred(x.data(), mean, scale, signs.data(), n);
@@ -261,15 +265,8 @@ void check_rows(const Kernels& k) {
   }
   sum[0] = k.rectify_row(rectified.data(), x.data(), stats.data(), scale, n, how, limit, buffer.data());
   wanted_sum[0] = folded(terms);
-  for (int64_t i = 0; i < n; ++i) {
-    passed[i] = (grad[i] * scale) * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
-    terms[i] = passed[i] * (x[i] - origin);
-  }
-  const float share = folded(terms) * factor / (variance * how.degrees);
-  for (int64_t i = 0; i < n; ++i) {
-    wanted_rectified[i] = passed[i] * factor - share * (x[i] - mean);
-    if (how.centre) wanted_rectified[i] -= folded(passed) * factor / static_cast<float>(n);
-  }
+  for (int64_t i = 0; i < n; ++i) passed[i] = (grad[i] * scale) * (std::fabs(wanted[i]) < limit ? 1.0f : 0.0f);
+  through_the_norm(wanted_rectified);
   expect(facts, wanted_stats), expect(signs, wanted_signs), expect(sum, wanted_sum), expect(rectified, wanted_rectified);
 
   current = std::string(k.name) + " approx_sign_row n=" + text(n);
@@ -277,13 +274,8 @@ void check_rows(const Kernels& k) {
   for (int64_t i = 0; i < n; ++i) {
     const float slope = 2.0f - 2.0f * std::fabs(wanted[i]);
     passed[i] = grad[i] * (slope < 0.0f ? 0.0f : slope);
-    terms[i] = passed[i] * (how.centre ? x[i] - mean : x[i]);
   }
-  const float along = folded(terms) * factor / (variance * how.degrees);
-  for (int64_t i = 0; i < n; ++i) {
-    wanted_back[i] = passed[i] * factor - along * (x[i] - mean);
-    if (how.centre) wanted_back[i] -= folded(passed) * factor / static_cast<float>(n);
-  }
+  through_the_norm(wanted_back);
   expect(back, wanted_back);
 
   const int64_t lines = between(1, 9);

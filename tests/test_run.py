@@ -103,7 +103,7 @@ class TestFailures:
     def test_are_rows_while_the_rest_finishes(self, tmp_path: Path) -> None:
         printed = run(tmp_path, "raises,dies,impossible,bnn", "--workers", 2, expect=1)
         assert "tiny vgg_small[width=2] raises quick seed 0: failed: RuntimeError: boom in forward" in printed
-        death = "the worker process died (signal SIGKILL); out of memory?"
+        death = "the worker process died (signal SIGKILL; out of memory?)"
         assert f"tiny vgg_small[width=2] dies quick seed 0: failed: {death}" in printed
         ending = r"^2 trained, 2 failed \(see failure\.json .*--rerun failed tries again\), 1 unsupported in"
         assert re.search(ending, printed, re.M)

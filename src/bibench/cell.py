@@ -83,7 +83,7 @@ class Cell:
 
     def validate(self) -> None:
         """Raise for unknown names and options, without building anything."""
-        _ = self.trained_as
+        _ = self.trained_as  # looks up the task, and the one it is trained as
         MODELS[self.model.name].check_options(self.model.options)
         method(self.operator.name).check_options(self.operator.options)
         self.resolved_recipe()

@@ -48,10 +48,10 @@ class BinarizationWarning(UserWarning):
 
 
 def ending(code: int | None) -> str:
-    """How a process ended that should not have: ``(exit code 3)``; short memory ends processes by SIGKILL."""
+    """How a process ended that should not have: ``exit code 3``; short memory ends processes by SIGKILL."""
     if code is None or code >= 0:
-        return f"(exit code {code})"
-    return f"(signal {signal.Signals(-code).name})" + ("; out of memory?" if code == -signal.SIGKILL else "")
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name}" + ("; out of memory?" if code == -signal.SIGKILL else "")
 
 
 def require(module: str, *, extra: str, purpose: str) -> None:

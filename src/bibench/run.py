@@ -219,7 +219,7 @@ class Runner:
         del self._workers[worker.index]
         if cell is None or self._stop.value:
             return
-        self._fail(worker.index, cell, f"the worker process died {ending(code)}", time.monotonic() - worker.began)
+        self._fail(worker.index, cell, f"the worker process died ({ending(code)})", time.monotonic() - worker.began)
 
     def _fail(self, index: int, cell: Cell, reason: str, seconds: float) -> None:
         """A cell that no worker can report on becomes a row; an earlier result of it stays."""

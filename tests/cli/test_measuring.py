@@ -114,7 +114,7 @@ def test_in_a_process_of_its_own(call: Call, tmp_path: Path) -> None:
     ended = call(*TASK, "--operators", "dies,bnn", "--threads", "1", "--runs", tmp_path)
     assert ended.code == 1
     assert re.search(
-        r"^dies .* failed: the process died in its turn \(signal SIGKILL\); out of memory\?", ended.out, re.M
+        r"^dies .* failed: the process died in its turn \(signal SIGKILL; out of memory\?\)", ended.out, re.M
     )
     assert re.search(r"^bnn \(channels_last\) .*\d \[", ended.out, re.M)
 

@@ -38,6 +38,14 @@ def kinds(graph: Canonical) -> list[str]:
     return [node.op_type for node in graph.model.graph]
 
 
+class WithConstant(Around):
+    """A layer with a constant for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(4, 4, 3))
+        self.constant = nn.Parameter(torch.randn(4, 1, 1))
+
+
 X = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
@@ -90,13 +98,9 @@ class TestFolded:
 
     @pytest.mark.parametrize("shifted", [torch.add, torch.sub])
     def test_a_shift_before_the_sign(self, shifted: Callable[[Tensor, Tensor], Tensor]) -> None:
-        class Shifted(Around):
-            def __init__(self) -> None:
-                super().__init__(nn.Conv2d(4, 4, 3))
-                self.shift = nn.Parameter(torch.randn(4, 1, 1))
-
+        class Shifted(WithConstant):
             def forward(self, x: Tensor) -> Tensor:
-                return self.layer(shifted(x, self.shift))
+                return self.layer(shifted(x, self.constant))
 
         graph = folded(Shifted(), X, "bnn")
         assert kinds(graph) == ["BinaryConv"]
@@ -132,11 +136,7 @@ class TestNotFolded:
 
     @pytest.mark.parametrize("flipped", [torch.sub, torch.div])
     def test_a_constant_that_comes_first(self, flipped: Callable[[Tensor, Tensor], Tensor]) -> None:
-        class Flipped(Around):
-            def __init__(self) -> None:
-                super().__init__(nn.Conv2d(4, 4, 3))
-                self.constant = nn.Parameter(torch.randn(4, 1, 1))
-
+        class Flipped(WithConstant):
             def forward(self, x: Tensor) -> Tensor:
                 return flipped(self.constant, self.layer(x) + 40.0)  # of which the sum is folded
 

@@ -154,7 +154,7 @@ class TestIsolation:
         news: list[str] = []
         result = run_isolated(request("dies", "bnn"), news.append)
         ends = {str(c.cell.operator): (c.status, c.reason) for c in result.contenders}
-        assert ends["dies"] == ("failed", "the process died in its turn (signal SIGKILL); out of memory?")
+        assert ends["dies"] == ("failed", "the process died in its turn (signal SIGKILL; out of memory?)")
         assert ends["bnn"] == ends["fp32"] == ("ok", "")
         assert any("Starting again without it" in text for text in news)
 

@@ -181,6 +181,9 @@ def test_coverage_of_run_folders_tells_what_is_stale(tmp_path: Path) -> None:
     assert "stale: changed since: operator code" in page
     assert "Expected: the cells of the plan." in page
     assert "Comparators, which are in no average of the tracks: 1 of 1 cells: 1 stale." in page
+    with tiny_world():
+        build(Material(rows, plan=[replace(row, state="stale") for row in plan]), tmp_path / "site")
+    assert "Out of date: 3 of 3 cells: 3 stale." in Html(tmp_path / "site" / "index.html").text
     build(Material(rows), tmp_path / "site")
     alone = Html(tmp_path / "site" / "coverage.html").text
     assert "staleness is unknown" in alone

@@ -24,8 +24,8 @@ def run_isolated(request: Request, note: Callable[[str], None]) -> Result:
         if result is not None:
             return result
         if not culprit or culprit in dict(request.excluded):
-            raise BiBenchError(f"the measuring process died before anything was measured {cause}")
-        reason = f"the process died in its turn {cause}"
+            raise BiBenchError(f"the measuring process died before anything was measured ({cause})")
+        reason = f"the process died in its turn ({cause})"
         note(f"{culprit}: {reason} Starting again without it")
         request = replace(request, excluded=(*request.excluded, (culprit, reason)))
 

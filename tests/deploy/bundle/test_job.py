@@ -71,7 +71,7 @@ def test_a_contender_that_kills_its_process_is_a_row_and_the_others_go_on(tmp_pa
     events = run(tmp_path, contenders)
     found = results(events)
     assert found["good"]["status"] == "ok"
-    assert found["deadly"]["reason"] == "the process died in its turn (signal 9); out of memory?"
+    assert found["deadly"]["reason"] == "the process died in its turn (signal SIGKILL; out of memory?)"
     assert [e["contender"] for e in events if e["event"] == "result"].count("none") == 1
 
 

@@ -64,8 +64,7 @@ def _configuration(one: Job, emit: Emit) -> None:
             break
         dead = left if at_work is None else [left[at_work]]
         for contender in dead:
-            hint = "; out of memory?" if ending == f"signal {signal.SIGKILL:d}" else ""
-            reason = f"the process died in its turn ({ending}){hint}"
+            reason = f"the process died in its turn ({ending})"
             emit({**_result(one, contender["name"]), "status": "failed", "reason": reason})
         told = {e["contender"] for e in results}
         left = [c for c in left if c not in dead and c["name"] not in told]
@@ -100,7 +99,14 @@ def _child(step: str, one: Job, emit: Emit) -> tuple[list[Event], int | None, st
     finally:
         process.kill()
         process.wait()
-    return events, marker.read(turn), "" if code == 0 else f"signal {-code}" if code < 0 else f"exit code {code}"
+    return events, marker.read(turn), _ending(code) if code else ""
+
+
+def _ending(code: int) -> str:
+    """As `bibench.errors.ending`, which is not on the device."""
+    if code >= 0:
+        return f"exit code {code}"
+    return f"signal {signal.Signals(-code).name}" + ("; out of memory?" if code == -signal.SIGKILL else "")
 
 
 def turns_step(one: Job, emit: Emit) -> None:

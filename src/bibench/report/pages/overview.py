@@ -66,7 +66,11 @@ def covered(material: Material) -> str:
         return "No training has a test score among these records."
     found = material.coverage
     text = f"{found.line}."
-    return text if found.complete else f"Incomplete: {text} Averages over incomplete cells say so."
+    if found.complete:
+        return text
+    if found.done == found.expected:  # of an earlier state of the code or of the settings
+        return f"Out of date: {text} To train these cells again: bibench run, with --rerun stale."
+    return f"Incomplete: {text} Averages over incomplete cells say so."
 
 
 def _counts(material: Material) -> list[tuple[str, str]]:
