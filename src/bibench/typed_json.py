@@ -1,0 +1,167 @@
+"""What came out of a JSON file, checked down to its innermost values against the types that its readers rely on.
+
+    class Row(TypedDict):
+        macs: int | None
+        name: NotRequired[str]
+
+    rows = conform(parse_json(text, source, fix), list[Row], source, fix)
+
+A wrong value is one error with the file, the place inside it, what was expected, what came, and what to do:
+``m.json: [3].macs is 'x', expected a whole number or null; export the model again``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import reprlib
+import sys
+import types
+import typing
+from functools import cache
+from typing import Any, Literal, NotRequired, TypeVar
+
+from bibench.errors import BiBenchError, StoreError
+
+T = TypeVar("T")
+
+WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    type(None): "null",
+    list: "a list",
+    dict: "an object",
+}
+LARGEST_INT = 2**64
+"""What is counted, seeds and sizes are below; larger ones overflow in the arithmetic of whoever reads them."""
+
+
+def parse_json(text: str | bytes, source: str, fix: str, error: type[BiBenchError] = StoreError) -> Any:
+    """The value of a JSON text, whose numbers are finite; `error` naming `source` and `fix` for anything else."""
+    try:
+        return _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{source} cannot be read ({problem}); {fix}") from problem
+
+
+def conform(value: Any, kind: type[T], source: str, fix: str, error: type[BiBenchError] = StoreError, at: str = "") -> T:
+    """`value` if it is of `kind`; `error` naming `source`, the place in it, what was expected, what came, and `fix`.
+
+    Args:
+        kind: bool, int (at most 64 bits), float (whole numbers too; finite), str, None, unions and literals of them,
+            ``list[...]``, ``dict[str, ...]``, a `TypedDict` (other keys than its own may be there), `Any`.
+        at: where `value` lies, if it is a part of what `source` holds.
+    """
+    if (problem := _problem(value, kind, at)) is not None:
+        raise error(f"{source}: {problem}; {fix}")
+    return value  # type: ignore[no-any-return]
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether `value` is of `kind`, as for `conform`."""
+    return _problem(value, kind, "") is None
+
+
+def _problem(value: Any, kind: Any, at: str) -> str | None:
+    """What is wrong with `value`, in words; None if it is of `kind`."""
+    if kind is Any:
+        return None
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _of_union(value, kind, inner, at)
+    if origin is Literal:
+        return None if any(value == one and type(value) is type(one) for one in inner) else _unlike(value, kind, at)
+    if typing.is_typeddict(kind):
+        return _of_fields(value, kind, at)
+    base = origin or kind
+    if not _is(value, base):
+        return _unlike(value, kind, at)
+    if base is list and inner:
+        return _first(_problem(item, inner[0], f"{at}[{number}]") for number, item in enumerate(value))
+    if base is dict and inner:
+        return _first(_problem(item, inner[1], _member(at, name)) for name, item in value.items())
+    return None
+
+
+def _is(value: Any, base: Any) -> bool:
+    if base is float:
+        return type(value) is float and math.isfinite(value) or type(value) is int and abs(value) <= sys.float_info.max
+    if base is int:
+        return type(value) is int and abs(value) < LARGEST_INT
+    return type(value) is (type(None) if base is None else base)
+
+
+def _of_union(value: Any, kind: Any, options: tuple[Any, ...], at: str) -> str | None:
+    """Of a list or object that is of the right outer kind, what is wrong inside it says more."""
+    problems = [_problem(value, option, at) for option in options]
+    if None in problems:
+        return None
+    inside = (p for p, o in zip(problems, options, strict=True) if _outer(o) is type(value) and _outer(o) in (list, dict))
+    return next(inside, None) or _unlike(value, kind, at)
+
+
+def _outer(kind: Any) -> Any:
+    return dict if typing.is_typeddict(kind) else typing.get_origin(kind) or kind
+
+
+def _of_fields(value: Any, kind: Any, at: str) -> str | None:
+    if type(value) is not dict:
+        return _unlike(value, kind, at)
+    for name, (of, required) in _fields(kind).items():
+        if name in value:
+            if (problem := _problem(value[name], of, _member(at, name))) is not None:
+                return problem
+        elif required:
+            return f"{_member(at, name)} is missing, expected {_words(of)}"
+    return None
+
+
+@cache
+def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Names of a `TypedDict` with their types, and whether they must be there."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {
+        name: (typing.get_args(of)[0] if typing.get_origin(of) is NotRequired else of, name in kind.__required_keys__)
+        for name, of in hints.items()
+    }
+
+
+def _first(problems: typing.Iterable[str | None]) -> str | None:
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _member(at: str, name: str) -> str:
+    plain = name.isidentifier() and name.isascii()
+    return f"{at}{'.' if at else ''}{name}" if plain else f"{at}[{reprlib.repr(name)}]"
+
+
+def _unlike(value: Any, kind: Any, at: str) -> str:
+    came = WORDS[type(value)] if type(value) in (list, dict) else reprlib.repr(value)
+    return f"{at or 'it'} is {came}, expected {_words(kind)}"
+
+
+def _words(kind: Any) -> str:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_words, inner))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if kind is Any:
+        return "a value"
+    return WORDS[type(None) if kind is None else _outer(kind)]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
