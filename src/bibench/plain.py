@@ -26,6 +26,11 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, np.floating) else value  # a long double is no float even as an item
 
 
+def plain_tuple(value: Any) -> Any:
+    """`plain`, and a list or tuple as the tuple of what is in it."""
+    return tuple(map(plain_tuple, value)) if isinstance(value, list | tuple) else plain(value)
+
+
 def shown(value: Any) -> str:
     """`value` in a few words for an error message, with its type where that does not show."""
     if type(value) in (*PLAIN, list, dict, tuple):
