@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bibench.choice import Choice, choice
 from bibench.compressor import method
@@ -14,6 +14,17 @@ from bibench.operators import FULL_PRECISION
 from bibench.plain import plain, shown
 from bibench.recipe import Recipe, division_of, study_of
 from bibench.tasks import TASKS
+from bibench.typed_json import problem
+
+
+class Described(TypedDict):
+    """A cell in JSON."""
+
+    task: str
+    model: str
+    operator: str
+    recipe: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -106,13 +117,15 @@ class Cell:
         return {**{name: str(getattr(self, name)) for name in names}, "seed": self.seed}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Cell:
-        """The inverse of `to_dict`."""
+    def from_dict(cls, data: Any) -> Cell:
+        """The inverse of `to_dict`; `BiBenchError` for anything else."""
+        if wrong := problem(data, Described, "cell"):
+            raise BiBenchError(f"not the description of a cell: {wrong}")
         try:
             task, model, operator, recipe = (choice(data[name]) for name in ("task", "model", "operator", "recipe"))
-            return cls(task, model, operator, recipe, data["seed"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise BiBenchError(f"not the description of a cell: {data!r} ({error})") from error
+        except BiBenchError as error:
+            raise BiBenchError(f"not the description of a cell: {error}") from error
+        return cls(task, model, operator, recipe, data["seed"])
 
     def __str__(self) -> str:
         return f"{self.task} {self.model} {self.operator} {self.recipe} seed {self.seed}"

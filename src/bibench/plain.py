@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 PLAIN = (bool, int, float, str, type(None))
+
+_EXACT: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    np.floating: float,  # a long double is itself as an item
+}
+"""Of a subclass its value, whatever the subclass makes of ``int(...)`` or ``str(...)``."""
 
 
 def plain(value: Any) -> Any:
@@ -20,10 +29,12 @@ def plain(value: Any) -> Any:
     if type(value) in PLAIN:
         return value
     value = _element(value)
-    for kind in (int, float, str):  # subclasses; bool has none
-        if isinstance(value, kind) and not isinstance(value, bool):
-            return kind.__new__(kind, value) if kind is not str else str.__str__(value)
-    return float(value) if isinstance(value, np.floating) else value  # a long double is no float even as an item
+    if type(value) is bool:
+        return value
+    for kind, exact in _EXACT.items():
+        if isinstance(value, kind):
+            return exact(value)
+    return value
 
 
 def plain_tuple(value: Any) -> Any:

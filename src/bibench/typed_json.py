@@ -18,6 +18,7 @@ import reprlib
 import sys
 import types
 import typing
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal, NotRequired, TypeVar
 
@@ -42,8 +43,8 @@ def parse_json(text: str | bytes, source: str, fix: str, error: type[BiBenchErro
     """The value of a JSON text, whose numbers are finite; `error` naming `source` and `fix` for anything else."""
     try:
         return _DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as problem:
-        raise error(f"{source} cannot be read ({problem}); {fix}") from problem
+    except (ValueError, RecursionError) as damage:
+        raise error(f"{source} cannot be read ({damage}); {fix}") from damage
 
 
 def conform(value: Any, kind: type[T], source: str, fix: str, error: type[BiBenchError] = StoreError, at: str = "") -> T:
@@ -54,51 +55,47 @@ def conform(value: Any, kind: type[T], source: str, fix: str, error: type[BiBenc
             ``list[...]``, ``dict[str, ...]``, a `TypedDict` (other keys than its own may be there), `Any`.
         at: where `value` lies, if it is a part of what `source` holds.
     """
-    if (problem := _problem(value, kind, at)) is not None:
-        raise error(f"{source}: {problem}; {fix}")
+    if wrong := problem(value, kind, at):
+        raise error(f"{source}{' ' if wrong.startswith('holds ') else ': '}{wrong}; {fix}")
     return value  # type: ignore[no-any-return]
 
 
-def fits(value: Any, kind: Any) -> bool:
-    """Whether `value` is of `kind`, as for `conform`."""
-    return _problem(value, kind, "") is None
-
-
-def _problem(value: Any, kind: Any, at: str) -> str | None:
-    """What is wrong with `value`, in words; None if it is of `kind`."""
+def problem(value: Any, kind: Any, at: str = "") -> str:
+    """What is wrong with `value`, in words; "" if it is of `kind`, as for `conform`."""
     if kind is Any:
-        return None
+        return ""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _of_union(value, kind, inner, at)
     if origin is Literal:
-        return None if any(value == one and type(value) is type(one) for one in inner) else _unlike(value, kind, at)
+        return "" if any(value == one and type(value) is type(one) for one in inner) else _unlike(value, kind, at)
     if typing.is_typeddict(kind):
         return _of_fields(value, kind, at)
     base = origin or kind
     if not _is(value, base):
         return _unlike(value, kind, at)
     if base is list and inner:
-        return _first(_problem(item, inner[0], f"{at}[{number}]") for number, item in enumerate(value))
+        return _first(problem(item, inner[0], f"{at}[{number}]") for number, item in enumerate(value))
     if base is dict and inner:
-        return _first(_problem(item, inner[1], _member(at, name)) for name, item in value.items())
-    return None
+        return _first(problem(item, inner[1], _member(at, name)) for name, item in value.items())
+    return ""
 
 
 def _is(value: Any, base: Any) -> bool:
-    if base is float:
-        return type(value) is float and math.isfinite(value) or type(value) is int and abs(value) <= sys.float_info.max
+    if base is float and type(value) in (int, float):
+        return bool(abs(value) <= sys.float_info.max)  # not for NaN and infinity
     if base is int:
         return type(value) is int and abs(value) < LARGEST_INT
     return type(value) is (type(None) if base is None else base)
 
 
-def _of_union(value: Any, kind: Any, options: tuple[Any, ...], at: str) -> str | None:
-    """Of a list or object that is of the right outer kind, what is wrong inside it says more."""
-    problems = [_problem(value, option, at) for option in options]
-    if None in problems:
-        return None
-    inside = (p for p, o in zip(problems, options, strict=True) if _outer(o) is type(value) and _outer(o) in (list, dict))
+def _of_union(value: Any, kind: Any, options: tuple[Any, ...], at: str) -> str:
+    """Of a list or object whose outer kind is right, what is wrong inside it says more."""
+    problems = [problem(value, option, at) for option in options]
+    if "" in problems:
+        return ""
+    outer = type(value) if type(value) in (list, dict) else None
+    inside = (said for said, option in zip(problems, options, strict=True) if _outer(option) is outer)
     return next(inside, None) or _unlike(value, kind, at)
 
 
@@ -106,30 +103,33 @@ def _outer(kind: Any) -> Any:
     return dict if typing.is_typeddict(kind) else typing.get_origin(kind) or kind
 
 
-def _of_fields(value: Any, kind: Any, at: str) -> str | None:
+def _of_fields(value: Any, kind: Any, at: str) -> str:
     if type(value) is not dict:
         return _unlike(value, kind, at)
     for name, (of, required) in _fields(kind).items():
         if name in value:
-            if (problem := _problem(value[name], of, _member(at, name))) is not None:
-                return problem
+            if wrong := problem(value[name], of, _member(at, name)):
+                return wrong
         elif required:
             return f"{_member(at, name)} is missing, expected {_words(of)}"
-    return None
+    return ""
 
 
 @cache
 def _fields(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Names of a `TypedDict` with their types, and whether they must be there."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return {
-        name: (typing.get_args(of)[0] if typing.get_origin(of) is NotRequired else of, name in kind.__required_keys__)
-        for name, of in hints.items()
-    }
+    """Names of a `TypedDict` with their types, and whether they must be there.
+
+    Python's own set of required names knows nothing of `NotRequired` where annotations are strings.
+    """
+    found = {}
+    for name, of in typing.get_type_hints(kind, include_extras=True).items():
+        optional = typing.get_origin(of) is NotRequired
+        found[name] = (typing.get_args(of)[0] if optional else of, kind.__total__ and not optional)
+    return found
 
 
-def _first(problems: typing.Iterable[str | None]) -> str | None:
-    return next((problem for problem in problems if problem is not None), None)
+def _first(problems: Iterable[str]) -> str:
+    return next(filter(None, problems), "")
 
 
 def _member(at: str, name: str) -> str:
@@ -139,7 +139,7 @@ def _member(at: str, name: str) -> str:
 
 def _unlike(value: Any, kind: Any, at: str) -> str:
     came = WORDS[type(value)] if type(value) in (list, dict) else reprlib.repr(value)
-    return f"{at or 'it'} is {came}, expected {_words(kind)}"
+    return f"{f'{at} is' if at else 'holds'} {came}, expected {_words(kind)}"
 
 
 def _words(kind: Any) -> str:
