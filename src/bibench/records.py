@@ -121,7 +121,8 @@ class Record:
             if type(value) not in _EXACT[name] or (type(value) is float and not math.isfinite(value)):
                 object.__setattr__(self, name, self._accepted(name, plain(value)))
         if self.schema not in READABLE:
-            raise StoreError(f"record of {self.cell}: schema {self.schema}, expected one of {', '.join(map(str, READABLE))}")
+            known = ", ".join(map(str, READABLE))
+            raise StoreError(f"record of {self.cell}: schema {self.schema}, expected one of {known}")
         if self.division not in DIVISIONS:
             raise StoreError(f"record of {self.cell}: unknown division {self.division!r}")
         if self.status not in ("ok", "failed", "unsupported"):

@@ -47,21 +47,20 @@ def parse_json(text: str | bytes, source: str, fix: str, error: type[BiBenchErro
         raise error(f"{source} cannot be read ({damage}); {fix}") from damage
 
 
-def conform(value: Any, kind: type[T], source: str, fix: str, error: type[BiBenchError] = StoreError, at: str = "") -> T:
+def conform(value: Any, kind: type[T], source: str, fix: str, error: type[BiBenchError] = StoreError) -> T:
     """`value` if it is of `kind`; `error` naming `source`, the place in it, what was expected, what came, and `fix`.
 
     Args:
         kind: bool, int (at most 64 bits), float (whole numbers too; finite), str, None, unions and literals of them,
             ``list[...]``, ``dict[str, ...]``, a `TypedDict` (other keys than its own may be there), `Any`.
-        at: where `value` lies, if it is a part of what `source` holds.
     """
-    if wrong := problem(value, kind, at):
+    if wrong := problem(value, kind):
         raise error(f"{source}{' ' if wrong.startswith('holds ') else ': '}{wrong}; {fix}")
     return value  # type: ignore[no-any-return]
 
 
 def problem(value: Any, kind: Any, at: str = "") -> str:
-    """What is wrong with `value`, in words; "" if it is of `kind`, as for `conform`."""
+    """What is wrong with `value`, in words, which lies at the place `at`; "" if it is of `kind`, as for `conform`."""
     if kind is Any:
         return ""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
