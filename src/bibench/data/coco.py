@@ -15,7 +15,6 @@ from bibench.data.annotations import Annotations, annotated, file_names
 from bibench.errors import DataError
 from bibench.typed_json import problem
 
-
 LARGEST_SIDE = 1_000_000
 """Pixels; no image that could be read has more."""
 LARGEST_AREA = LARGEST_SIDE**2
