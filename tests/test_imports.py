@@ -14,6 +14,7 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
+    ["plain", "typed_json", "visible"],
     ["registry", "spec", "files", "choice", "distillation", "functions"],
     ["native"],
     ["lookup"],

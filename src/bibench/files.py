@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 import torch
 
 from bibench.errors import CheckpointError, StoreError
+from bibench.typed_json import parse_json
+
+RESTORE = "delete it or restore it"
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -58,11 +61,12 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file; `StoreError` with the path when it is damaged."""
+    """Parse a JSON file; `StoreError` with the path when it is damaged. See `bibench.typed_json` for what is in it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}); delete it or restore it") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error}); {RESTORE}") from error
+    return parse_json(content, str(path), RESTORE)
 
 
 def save_checkpoint(path: Path, data: dict[str, Any]) -> None:

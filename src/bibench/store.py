@@ -22,12 +22,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar
 
-from bibench.cell import Cell
+from bibench.cell import Cell, Described
 from bibench.errors import BiBenchError, StoreError, require
-from bibench.files import read_json, storing, write_json
+from bibench.files import RESTORE, read_json, storing, write_json
 from bibench.records import Record, write_file
+from bibench.typed_json import conform
+
+T = TypeVar("T")
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
 RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
@@ -35,6 +38,40 @@ TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0
 """A lock that was not renewed for so long (its machine died) may be taken over."""
+
+
+class TrainedBy(TypedDict, total=False):
+    """A recipe, as far as it is read again."""
+
+    epochs: int
+
+
+class Description(TypedDict):
+    """cell.json."""
+
+    cell: Described
+    code: NotRequired[dict[str, str]]
+    initial_weights: NotRequired[str]
+    baseline_weights: NotRequired[str]
+    trained_as: NotRequired[str]
+    recipe: NotRequired[TrainedBy]
+
+
+class Failure(TypedDict):
+    """failure.json."""
+
+    status: Literal["failed", "unsupported"]
+    reason: str
+    traceback: NotRequired[str]
+
+
+class Summary(TypedDict, total=False):
+    """done.json."""
+
+    weights: str
+    score: float | None
+    train_seconds: float
+    seconds: float
 
 
 class Busy(StoreError):
@@ -68,16 +105,20 @@ class CellDirectory:
         if self.file(DONE).exists() and self.file(RECORDS).exists():  # without its numbers it is to be made again
             return "done"
         if self.file(FAILURE).exists():
-            return str(self._failure().get("status", "failed"))
+            return self._failure()["status"]
         return "interrupted" if self.file(CHECKPOINT).exists() else "missing"
 
     @property
     def reason(self) -> str:
         """Why it failed or is unsupported, in one line."""
-        return str(self._failure().get("reason", "")) if self.file(FAILURE).exists() else ""
+        return self._failure()["reason"] if self.file(FAILURE).exists() else ""
 
-    def _failure(self) -> dict[str, Any]:
-        return _described(self.file(FAILURE))
+    def _failure(self) -> Failure:
+        return _holds(self.file(FAILURE), Failure)
+
+    def summary(self) -> Summary:
+        """What done.json says."""
+        return _holds(self.file(DONE), Summary)
 
     def description(self) -> dict[str, Any]:
         """What cell.json says ({} when there is none); an error when it describes another cell."""
@@ -86,7 +127,7 @@ class CellDirectory:
         data = read_json(self.file(CELL))
         if not isinstance(data, dict) or data.get("cell") != self.cell.to_dict():
             raise StoreError(f"{self.file(CELL)} does not describe {self.cell}; move the folder away")
-        return data
+        return dict(conform(data, Description, str(self.file(CELL)), RESTORE))
 
     def describe(self, **facts: Any) -> None:
         """Write cell.json."""
@@ -163,20 +204,27 @@ def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
     """The cells that have a directory anywhere below `folder`, in order, with the files that describe them."""
     for file in sorted(folder.rglob(CELL)):
         if SUPERSEDED not in file.relative_to(folder).parts:
-            data = _described(file)
-            try:
-                cell = Cell.from_dict(data.get("cell", {}))
-            except BiBenchError as error:
-                raise StoreError(f"{file}: {error}; move the folder away") from error
-            yield file, cell
+            yield file, described_cell(file)
 
 
-def _described(file: Path) -> dict[str, Any]:
-    """The object in a JSON file of a cell."""
-    data = read_json(file)
-    if not isinstance(data, dict):
-        raise StoreError(f"{file} holds a {type(data).__name__}, expected an object; delete it or restore it")
-    return data
+def described_cell(file: Path) -> Cell:
+    """The cell that a file cell.json describes."""
+    try:
+        return Cell.from_dict(_holds(file, Description)["cell"])
+    except StoreError:
+        raise
+    except BiBenchError as error:
+        raise StoreError(f"{file}: {error}; move the folder away") from error
+
+
+def described_epochs(file: Path) -> int:
+    """The epochs of the recipe in a file cell.json, 0 if it has none."""
+    return _holds(file, Description).get("recipe", {}).get("epochs", 0)
+
+
+def _holds(file: Path, kind: type[T]) -> T:
+    """The object of `kind` in a JSON file of a cell."""
+    return conform(read_json(file), kind, str(file), RESTORE)
 
 
 @cache

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 
 from bibench.errors import BiBenchError
+from bibench.visible import visible_streams
 
 FAILED, USER_ERROR = 1, 2
 
@@ -25,11 +27,16 @@ def main() -> None:
     except ImportError:
         print(f"error: {INSTALL}", file=sys.stderr)
         sys.exit(USER_ERROR)
-    from bibench.cli.commands import app
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale without ± or ─ must not cost the output
             stream.reconfigure(errors="replace")
+    with visible_streams():
+        _run()
+
+
+def _run() -> None:
+    from bibench.cli.commands import app
+
     try:
         app()
     except BiBenchError as error:
@@ -38,3 +45,6 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         sys.exit(0)
+    except Exception:  # a bug; here, where its text cannot act on the terminal
+        traceback.print_exc()
+        sys.exit(FAILED)

@@ -5,6 +5,7 @@ Parsed here rather than by a library, so that every kind of damage gets an error
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,23 +60,35 @@ def centred(mesh: Mesh) -> Mesh:
 def read_off(path: Path) -> Mesh:
     """A mesh in the Object File Format; polygons are split into triangles.
 
-    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it
-    (``OFF490 518 0``). Raises `DataError` for anything damaged.
+    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it (``OFF490 518 0``); and the
+    rest of the text format (Geomview, "OFF Files"): vertices with normals, colours and texture (``STCNOFF``),
+    faces with a colour of whole or broken numbers or an index of a map, comments and blank lines. Only the geometry
+    is kept. Raises `DataError` for anything damaged, and where vertices are not of three numbers (``4OFF``, ``nOFF``).
     """
     try:
-        text = path.read_bytes().decode("ascii")
+        text = path.read_bytes().decode("latin-1")  # comments are in any encoding, all else is ASCII
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error})") from error
-    except UnicodeDecodeError as error:
-        raise _damaged(str(path), "not a text file") from error
-    return checked(_parse_off(text, str(path)), str(path))
+    if "\0" in text and not _BINARY.match(text):
+        raise _damaged(str(path), "not a text file")
+    return checked(_parse_off(text.removeprefix("ï»¿"), str(path)), str(path))
+
+
+_HEADER = re.compile(r"(ST)?C?N?(?P<four>4)?(?P<any>n)?OFF")
+_BINARY = re.compile(r"[STCN4n]*OFF\s+BINARY")
 
 
 def _parse_off(text: str, source: str) -> Mesh:
     lines = [line for line in (raw.partition("#")[0].strip() for raw in text.splitlines()) if line]
-    if not lines or not lines[0].startswith("OFF"):
+    header = _HEADER.match(lines[0]) if lines else None
+    if header is None:
         raise _damaged(source, "it does not start with OFF")
-    lines = [rest, *lines[1:]] if (rest := lines[0][3:].strip()) else lines[1:]
+    if header["four"] or header["any"] or _BINARY.match(lines[0]):
+        raise DataError(
+            f"{source}: {' '.join(lines[0].split()[:2])[:20]!r} is a form of OFF that is not read, expected text with "
+            "three coordinates a vertex; convert it to plain OFF"
+        )
+    lines = [rest, *lines[1:]] if (rest := lines[0][header.end() :].strip()) else lines[1:]
     try:
         vertices, faces = (int(word) for word in lines[0].split()[:2])
     except (ValueError, IndexError):
@@ -86,10 +99,7 @@ def _parse_off(text: str, source: str) -> Mesh:
         )
     try:
         points = np.array([line.split()[:3] for line in lines[1 : 1 + vertices]], dtype=np.float64)
-        polygons = [[int(word) for word in line.split()] for line in lines[1 + vertices : 1 + vertices + faces]]
-        if any(not 0 <= polygon[0] < len(polygon) for polygon in polygons):
-            raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
-        triangles = _triangles([polygon[1 : 1 + polygon[0]] for polygon in polygons])
+        triangles = _triangles([_polygon(line, source) for line in lines[1 + vertices : 1 + vertices + faces]])
     except DataError:  # is a ValueError
         raise
     except (ValueError, OverflowError) as error:
@@ -97,13 +107,22 @@ def _parse_off(text: str, source: str) -> Mesh:
     return Mesh(points.reshape(-1, 3), triangles)
 
 
+def _polygon(line: str, source: str) -> list[int]:
+    """The vertices of a face; what follows them is its colour."""
+    first, *words = line.split()
+    count = int(first)
+    if not 0 <= count <= len(words):
+        raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
+    return [int(word) for word in words[:count]]
+
+
 def parse_obj(text: str, source: str) -> Mesh:
     """The geometry of a Wavefront OBJ file: lines ``v`` and ``f``; materials and groups are ignored."""
     points: list[list[str]] = []
     polygons: list[list[int]] = []
     try:
-        for line in text.splitlines():
-            kind, *words = line.split() or [""]
+        for line in text.replace("\\\n", " ").splitlines():
+            kind, *words = line.partition("#")[0].split() or [""]
             if kind == "v":
                 points.append(words[:3])
             elif kind == "f":

@@ -17,6 +17,7 @@ from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import BiBenchError, StoreError
 from bibench.files import storing
+from bibench.typed_json import problem
 
 
 def export(
@@ -126,9 +127,11 @@ def load(path: str | Path, threads: int = 1) -> Deployed:
 
 def _require_plain(provenance: dict[str, Any] | None) -> None:
     try:
-        json.dumps(provenance, allow_nan=False)
+        written = json.dumps(provenance or {}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BiBenchError(f"provenance goes into a JSON file, which it does not fit: {error}") from error
+    if wrong := problem(json.loads(written), manifest.Provenance, "provenance"):
+        raise BiBenchError(f"provenance does not fit into the manifest, from which it is read again: {wrong}")
 
 
 def _embed(graph: Any, described: Manifest) -> None:

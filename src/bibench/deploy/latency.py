@@ -82,9 +82,12 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
     events: list[dict[str, Any]] = []
+    known = {None, *(one.key for one in request.contenders)}
     told: dict[tuple[Any, Any], float] = {}
     try:
         for event in transport.run(job, files):
+            if event.get("contender") not in known:
+                raise BiBenchError(f"{request.device}: an event is of the unknown contender {event['contender']!r}")
             events.append(event)
             if event["event"] == "at":
                 now, place = time.monotonic(), (event.get("threads"), event.get("batch"))

@@ -7,16 +7,18 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, TypedDict
 
 import numpy as np
 
+from bibench.cell import Described
 from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
 from bibench.files import read_json, write_atomically, write_bytes
 from bibench.provenance import git_state, versions
+from bibench.typed_json import problem
 
 FORMAT = 1
 METADATA = "bibench"
@@ -74,31 +76,96 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: Any, source: str) -> Manifest:
         """The inverse of `to_dict`; `StoreError` for anything else."""
-        try:
-            if data["format"] > FORMAT:
-                raise StoreError(f"{source} was made by a newer bibench (format {data['format']}); upgrade")
-            tensors = {
-                which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
-                for which in ("inputs", "outputs")
-            }
-            return cls(**{**_checked(data), **tensors, "notes": tuple(data["notes"])})
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise StoreError(f"{source} is not a manifest ({error}); export the model again") from error
+        if isinstance(data, dict) and type(data.get("format")) is int and data["format"] > FORMAT:
+            raise StoreError(f"{source} was made by a newer bibench (format {data['format']}); upgrade")
+        if wrong := problem(data, _Json) or _unusable(data):
+            raise StoreError(f"{source} is not a manifest ({wrong}); export the model again")
+        tensors = {
+            which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
+            for which in ("inputs", "outputs")
+        }
+        return cls(**{**data, **tensors, "notes": tuple(data["notes"])})
 
 
-def _checked(data: dict[str, Any]) -> dict[str, Any]:
-    """`data`, whose fields have the types that readers rely on; a `TypeError` else."""
-    wanted = {"engine": str, "file": str, "sha256": str, "bytes": int, "opset": dict, "audit": dict, "folded": dict}
-    for name, kind in {**wanted, "layers": dict, "provenance": dict}.items():
-        if not isinstance(data[name], kind):
-            raise TypeError(f"{name}: expected {kind.__name__}, got {type(data[name]).__name__}")
+class _Tensor(TypedDict):
+    name: str
+    shape: list[int | str]
+    dtype: str
+
+
+class _Layer(TypedDict):
+    inputs: list[str]
+    output: str
+    shift: NotRequired[Any]
+
+
+class _Row(TypedDict, total=False):
+    name: str
+    operator: str
+    weight_bits: int
+    activation_bits: int
+    macs: int | None
+
+
+class _Audit(TypedDict, total=False):
+    rows: list[_Row]
+
+
+class Provenance(TypedDict, total=False):
+    """What a manifest says of where its model is from, as far as it is read again."""
+
+    cell: Described
+    task: str | None
+    model: str | None
+    operator: str | None
+
+
+class _Json(TypedDict):
+    """A manifest in JSON."""
+
+    engine: str
+    file: str
+    sha256: str
+    bytes: int
+    inputs: list[_Tensor]
+    outputs: list[_Tensor]
+    layers: dict[str, _Layer]
+    opset: dict[str, int]
+    audit: _Audit
+    folded: dict[str, int]
+    notes: list[str]
+    provenance: Provenance
+    format: int
+
+
+def _unusable(data: dict[str, Any]) -> str:
+    """What is wrong with values of the right types, in words; "" if nothing is."""
+    if unknown := sorted(data.keys() - _Json.__annotations__.keys()):
+        return f"unknown field {unknown[0]!r}"
     for layer, values in data["layers"].items():
-        if not all(isinstance(name, str) for name in (*values["inputs"], values["output"])):
-            raise TypeError(f"layers: {layer!r} has names that are none")
-        np.asarray(values.get("shift", 0.0), np.float32)
-    for tensor in (*data["inputs"], *data["outputs"]):
-        np.dtype(tensor["dtype"])
-    return data
+        if not _is_array(values.get("shift", 0.0)):
+            return f"layers[{layer!r}].shift is no number or array of numbers"
+    for which in ("inputs", "outputs"):
+        for number, tensor in enumerate(data[which]):
+            if not _is_dtype(tensor["dtype"]):
+                return f"{which}[{number}].dtype is {tensor['dtype']!r}, expected NumPy's name of a type of numbers"
+    return ""
+
+
+def _is_array(value: Any) -> bool:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return False
+    return array.dtype.kind in "iuf" and bool(np.isfinite(array.astype(np.float32)).all())
+
+
+def _is_dtype(name: str) -> bool:
+    try:
+        kind = np.dtype(name)
+    except (TypeError, ValueError, SyntaxError):
+        return False
+    return not kind.hasobject and kind.names is None
 
 
 def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str, Any]) -> Manifest:

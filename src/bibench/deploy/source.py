@@ -14,11 +14,11 @@ from bibench.cell import Cell
 from bibench.choice import choice
 from bibench.compressor import compressor_of
 from bibench.deploy.parts import deployable_part
-from bibench.errors import BiBenchError, CheckpointError
-from bibench.files import load_checkpoint, read_json
+from bibench.errors import BiBenchError, CheckpointError, naming
+from bibench.files import load_checkpoint
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
-from bibench.store import CELL, MODEL
+from bibench.store import CELL, MODEL, described_cell
 from bibench.tasks import TASKS, Task
 
 
@@ -53,19 +53,18 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
             raise BiBenchError(f"{path} is no cell: it has no {CELL}; give the folder of one training in a run folder")
         if not (path / MODEL).exists():
             raise BiBenchError(f"{path} has no {MODEL}: the cell is not trained to its end; run it first")
-        return _of_cell(path / MODEL, read_json(path / CELL).get("cell"), data_root)
+        return _of_cell(path / MODEL, described_cell(path / CELL), data_root)
     checkpoint = load_checkpoint(path)
     if "cell" in checkpoint:
-        return _of_cell(path, checkpoint["cell"], data_root)
+        with naming(path):
+            cell = Cell.from_dict(checkpoint["cell"])
+        return _of_cell(path, cell, data_root)
     return _of_state(path, checkpoint, named or Named(), data_root)
 
 
-def _of_cell(path: Path, description: Any, data_root: Path | None) -> Source:
+def _of_cell(path: Path, cell: Cell, data_root: Path | None) -> Source:
     from bibench.train.cell import load_weights
 
-    if not isinstance(description, dict):
-        raise BiBenchError(f"{path.parent / CELL} does not describe a cell")
-    cell = Cell.from_dict(description)
     task = TASKS[cell.task.name](data_root).for_model(cell.model.name)
     return Source(load_weights(path, cell, task), task, {"cell": cell.to_dict(), "checkpoint": path.name})
 

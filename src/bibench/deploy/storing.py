@@ -8,9 +8,7 @@ measurements/latency/<device>/<time>/records.jsonl   the numbers
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -25,6 +23,7 @@ from bibench.errors import BiBenchError
 from bibench.files import storing, write_json, write_text
 from bibench.records import Record, read_file, write_file
 from bibench.store import RECORDS
+from bibench.visible import csv_text
 
 FOLDER = Path("measurements", "latency")
 
@@ -47,9 +46,9 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
         return target
     device = measured.records[0].device if measured.records else request.device
     folder = new_folder(target, device, measured.started)
-    write_text(folder / "samples.csv", _csv(_samples(measured)))
+    write_text(folder / "samples.csv", csv_text(_samples(measured)))
     for (key, threads, batch), rows in measured.profiles.items():
-        write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", _csv(rows))
+        write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", csv_text(rows))
     write_json(folder / "session.json", _session(measured, request))
     write_file(folder / RECORDS, measured.records)
     return folder
@@ -121,12 +120,3 @@ def _samples(measured: Measured) -> list[dict[str, Any]]:
         for (key, threads, batch), samples in measured.samples.items()
         for number, value in enumerate(samples, 1)
     ]
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()

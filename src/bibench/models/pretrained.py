@@ -6,12 +6,13 @@ import importlib.util
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint
+from bibench.typed_json import conform
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HEADS = ("classifier.", "cls.", "fit_dense", "qa_outputs.")
@@ -25,6 +26,7 @@ CONFIG = {
     "vocab_size": "vocabulary",
 }
 """Names in a checkpoint's config.json, and the options of our models they belong to."""
+AGAIN = "fetch it again"
 
 
 def checkpoint_folder(name: str, roots: tuple[Path | None, ...] = ()) -> Path:
@@ -104,15 +106,28 @@ def _encoder_state(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
     return state, unused
 
 
+class _Config(TypedDict, total=False):
+    """A checkpoint's config.json, as far as it is read."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    vocab_size: int
+    hidden_act: str
+    position_embedding_type: str
+
+
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         return {}
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
-    return config if isinstance(config, dict) else {}
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is damaged ({error}); {AGAIN}") from error
+    return dict(conform(found, _Config, str(file), AGAIN, CheckpointError))
 
 
 def _options(folder: Path) -> str:

@@ -21,6 +21,7 @@ from bibench.report.figures import spec
 from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
 from bibench.report.palette import SCHEMES
+from bibench.visible import visible
 
 MARKER = "report.json"
 """Only a folder with this file is a report and may be replaced by one."""
@@ -228,6 +229,7 @@ def _templates() -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

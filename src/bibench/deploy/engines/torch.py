@@ -89,7 +89,7 @@ def _refuse_pickles(path: Path) -> None:
             for name in archive.namelist():
                 if name.endswith("config.json") and _has_pickle(json.loads(archive.read(name))):
                     raise BiBenchError(f"{path} holds pickled objects, which could run code; it was not opened")
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, RecursionError) as error:
         if isinstance(error, BiBenchError):
             raise
         raise BiBenchError(f"{path} is not a program of torch.export ({error})") from error
