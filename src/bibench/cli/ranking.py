@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +35,7 @@ from bibench.statistics.coverage import Coverage
 from bibench.statistics.critical import criticals_of
 from bibench.statistics.evidence import evidence_of, thin
 from bibench.statistics.intervals import SAMPLES
-from bibench.statistics.layout import KINDS, layouts
+from bibench.statistics.layout import KINDS, Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of, sureness
 from bibench.suite import Filters
@@ -91,21 +91,13 @@ def rank(
     if not any(ranked.values()):
         raise BiBenchError(f"no {', '.join(names)} in these records has the metric {metric!r}; see: bibench score")
     found = [
-        Found(
-            name,
-            _coverage_of(name, records, plan),
-            rows,
-            criticals_of(made[name], level),
-            left_out_of(made[name]),
-        )
+        Found(name, _coverage_of(name, records, plan), rows, criticals_of(made[name], level), left_out_of(made[name]))
         for name, rows in ranked.items()
         if rows
     ]
-    scored = [one for name in names for one in made[name] if any(row.value is not None for row in one.scores)]
-    line = thin((TRACKS[layout.track].title, evidence_of(layout)) for layout in scored)
+    line = _evidence(layout for name in names for layout in made[name])
     if format == "json":
-        pairs = {name: [row.to_dict() for row in comparisons_of(made[name], **drawn)] for name in ranked}
-        print_json([{**one.to_dict(), "evidence": line, "comparisons": pairs[one.track]} for one in found])
+        print_json([one.to_dict() | _more(made[one.track], drawn) for one in found])
     elif format in DATA:
         said = [f"{one.track}: {covered.line}" for one in found for covered in one.covered]
         for text in filter(None, [line, *said]):  # not among the rows, and not lost where they are piped
@@ -113,6 +105,17 @@ def rank(
         sys.stdout.write(render([row.to_dict() for one in found for row in one.ranks], format))
     else:
         _show(format, [t for one in found for t in _tables(one)], line)
+
+
+def _evidence(made: Iterable[Layout]) -> str:
+    """What stands first: how few seeds or tasks there are of what has a score."""
+    scored = [layout for layout in made if any(row.value is not None for row in layout.scores)]
+    return thin((TRACKS[layout.track].title, evidence_of(layout)) for layout in scored)
+
+
+def _more(made: Sequence[Layout], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """What only JSON has room for: every pair of operators."""
+    return {"evidence": _evidence(made), "comparisons": [row.to_dict() for row in comparisons_of(made, **drawn)]}
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,8 @@ def _ranks_table(name: str, rows: Sequence[Rank]) -> Table:
     digits, first = TRACKS[name].digits, rows[0]
     lines = [
         [
-            row.label,
-            row.span or "-",
+            row.label if row.shared else row.rank,
+            row.span.replace("–", "-") or "-",
             row.groups,
             row.operator,
             row.value,
@@ -232,6 +235,8 @@ def _ranks_table(name: str, rows: Sequence[Rank]) -> Table:
 
 
 def _critical_table(found: CriticalDifference) -> Table:
+    if found.difference is None:
+        return Table("Average ranks: none", ("why",), [(found.note,)])
     ranked = zip(found.operators, found.average_ranks, strict=True)
     lines = [[rank, found.letters.get(operator, ""), operator] for operator, rank in ranked]
     title = "; ".join(filter(None, (found.title, found.note)))
