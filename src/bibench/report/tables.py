@@ -97,6 +97,11 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def paragraph(text: str, format: str) -> str:
+    """A line of text before tables in one of the formats for people, or nothing."""
+    return f"{_ESCAPE[format](text)}\n\n" if text else ""
+
+
 DATA: dict[str, Callable[[Sequence[Row]], str]] = {"json": to_json, "csv": to_csv}
 """Formats for programs: every field of every row, numbers in full."""
 DOCUMENTS: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "latex": to_latex}
@@ -166,3 +171,6 @@ def _latex(text: str) -> str:
     if not shown.isprintable():
         shown = "".join(character for character in shown if character.isprintable())
     return shown.translate(_LATEX_TABLE)
+
+
+_ESCAPE: dict[str, Callable[[str], str]] = {"markdown": _markdown, "latex": _latex}
