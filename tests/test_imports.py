@@ -15,7 +15,7 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 ROOMS = [
     ["errors"],
     ["plain", "typed_json", "visible"],
-    ["registry", "spec", "files", "choice", "distillation", "functions"],
+    ["registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bibench import auditing
+from bibench import auditing, latent
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
@@ -66,7 +66,8 @@ def binarize(
         **options: options of the operator, such as ``profile="original"``.
 
     Warns:
-        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU.
+        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU; or many of
+            its weights are exactly 0, as pruning leaves them.
 
     Raises:
         ConversionError: a wrapped or already binarized model, or nothing left to replace.
@@ -84,6 +85,9 @@ def binarize(
     audit = auditing.build(model, calls, reasons)
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
+    signed = [(n, m) for n, m in model.named_modules() if isinstance(m, BinaryLayer | BinaryEmbedding)]
+    if told := latent.zeros_told(signed):
+        warnings.warn(told, BinarizationWarning, stacklevel=2)
     return audit
 
 
@@ -237,14 +241,15 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
     if type(module) in FIXED_FORMS:
-        return "" if module in calls else "not called in the example forward"
+        masked = latent.replaced(module) if isinstance(module, BinarizableEmbedding) else ""
+        return masked or ("" if module in calls else "not called in the example forward")
     base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
     if isinstance(module, nn.modules.lazy.LazyModuleMixin):
         return "lazy layer without weights yet"
     if base is None:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
-        return "its weight is parametrized"
+        return latent.replaced(module) or latent.PARAMETRIZED
     for method in ("forward", "_conv_forward"):
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bibench.latent import require_own
 from bibench.surrogate import STE, sign
 
 
@@ -37,6 +38,8 @@ class BinaryEmbedding(BinarizableEmbedding):
         module.__class__ = cls
 
     def forward(self, input: Tensor) -> Tensor:
+        if "weight" not in self._parameters:
+            require_own(self)
         rows = F.embedding(input, self.weight, self.padding_idx)
         centred = rows - rows.mean(-1, keepdim=True)
         return _ScaledSign.apply(centred, rows.detach().abs().mean(-1, keepdim=True))

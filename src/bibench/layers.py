@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bibench import native
 from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
+from bibench.latent import require_own
 from bibench.operators.base import Operator
 from bibench.products import BACKWARD, SignProduct, scaled_product
 from bibench.rectified import RectifiedProduct
@@ -45,6 +46,8 @@ class BinaryLayer(nn.Module):
         x, op, spec = input, self.operator, self.spec
         if op.full_precision:
             return super().forward(x)
+        if "weight" not in self._parameters:
+            require_own(self)
         if spec.spatial_axes and x.dim() == spec.spatial_axes + 1:  # no batch axis
             return self.forward(x.unsqueeze(0)).squeeze(0)
         if x.shape[-1 - spec.spatial_axes] != spec.in_channels:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from bibench import latent
 from bibench.attention import BinaryAttention
 from bibench.embedding import BinaryEmbedding
 from bibench.layers import BinaryLayer
@@ -42,7 +43,8 @@ def statements(model: nn.Module) -> list[Stated]:
             op = module.operator.name
             found.append(Stated(name, module.spec.kind, module, op, module.spec, form, refusal))
         elif isinstance(module, BinaryAttention | BinaryEmbedding):
-            found.append(Stated(name, module.kind, module, module.operator_name))
+            masked = latent.refusal(module) if isinstance(module, BinaryEmbedding) else ""
+            found.append(Stated(name, module.kind, module, module.operator_name, refusal=masked))
     return found
 
 
@@ -52,4 +54,4 @@ def _refusal(layer: BinaryLayer) -> str:
         return f"operator {op.name!r} has W{op.weight_bits}A{op.activation_bits}; only W1A1 is packed"
     if op.ternary:
         return f"operator {op.name!r}, profile {op.profile!r}: sign(0) = 0 is a third value, which one bit cannot hold"
-    return ""
+    return latent.refusal(layer)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bibench.errors import CheckpointError, require
 from bibench.files import load_checkpoint
+from bibench.state_dicts import fit, misfits, tell_choice
 from bibench.typed_json import conform
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -54,24 +55,17 @@ def load_pretrained(model: nn.Module, name: str) -> list[str]:
     """
     folder = checkpoint_folder(name)
     _check_config(folder, model)
-    state, unused = _encoder_state(_read(folder))
     encoder = model.get_submodule("bert")
     own = encoder.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    foreign = sorted(state.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or foreign or shapes:
-        problems = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for what, names in (("missing", missing), ("unexpected", foreign), ("of another shape", shapes))
-            if names
-        ]
-        fit = len(own) - len(missing) - len(shapes)
+    fitted = fit(_read(folder), own, translate=lambda raw: _encoder_state(raw)[0])
+    if problem := misfits(own, fitted):
         raise CheckpointError(
-            f"{folder} does not cover this encoder: {fit} of {len(own)} tensors fit; {'; '.join(problems)}. "
+            f"{folder} does not cover this encoder: {problem}. "
             f"Choose the model options of its config.json: {_options(folder)}"
         )
-    encoder.load_state_dict(state)
+    tell_choice(fitted, str(folder))
+    encoder.load_state_dict(fitted.state)
+    unused = _encoder_state(fitted.raw)[1]
     if any(key.startswith("classifier.") for key in unused):
         warnings.warn(f"{folder}: its classifier was not loaded; a new one is trained", stacklevel=2)
     return unused

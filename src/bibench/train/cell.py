@@ -221,7 +221,7 @@ def _start_from_baseline(
         return None, ""
     path = CellDirectory(runs, baseline).file(MODEL)
     trained = task.model(cell.model.name, cell.model.options)
-    load_full_precision(trained, load_checkpoint(path).get("model", {}), str(path))
+    load_full_precision(trained, load_checkpoint(path), str(path))
     if recipe.init == "fp32":
         model.load_state_dict(trained.state_dict())
     teacher = trained.eval().requires_grad_(False) if recipe.distillation != "none" else None
