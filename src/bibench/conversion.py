@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bibench import auditing
+from bibench import auditing, fast_paths
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
@@ -20,7 +21,9 @@ from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
+from bibench.proving import Proof, counting, prove_example
 from bibench.spec import LayerSpec, of_layer
+from bibench.undo import Before
 
 OperatorLike = str | type[Operator]
 OperatorChoice = OperatorLike | Mapping[str, OperatorLike | None] | Callable[[str, nn.Module], OperatorLike | None]
@@ -49,6 +52,9 @@ def binarize(
 
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
     layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
+    One more forward, without hooks and gradients, proves that the 1-bit layers are what runs (`bibench.proving`):
+    those that are passed by, or whose weight is read by others, stay as they were. Encoders of PyTorch with
+    1-bit layers are told to call them (`bibench.fast_paths`).
     `bibench.attention.Attention` becomes bi-attention and `bibench.embedding.BinarizableEmbedding` gets
     1-bit rows, the same for every operator (but stay as they are where it is ``fp32`` or a comparator).
 
@@ -69,22 +75,53 @@ def binarize(
         BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU.
 
     Raises:
-        ConversionError: a wrapped or already binarized model, or nothing left to replace.
+        ConversionError: a wrapped or already binarized model, or nothing left to replace, or a model that fails
+            with binarized layers.
         UnknownNameError: no such operator.
         BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
-    calls = trace(model, example_inputs)
+    with counting(weight_layers(model)) as called:
+        calls = trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    for module, op in converted:
-        if op is None:
-            FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
-        else:
-            BINARY_LAYERS[_float_class(module)].convert_(module, op)
-    audit = auditing.build(model, calls, reasons)
+    proof = _convert(model, converted, calls, lambda: prove_example(model, example_inputs, called))
+    audit = auditing.build(model, calls, reasons | proof.failed)
+    audit.unproved = proof.skipped
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
     return audit
+
+
+def _convert(
+    model: nn.Module,
+    converted: list[tuple[nn.Module, Operator | None]],
+    calls: dict[nn.Module, Call],
+    prove: Callable[[], Proof],
+) -> Proof:
+    """Convert in place; what fails the proof goes back. Its reasons, and all of them in the proof that is returned."""
+    before, failed, switched = Before(), dict[nn.Module, str](), fast_paths.Switched()
+    try:
+        for module, op in converted:
+            before.save(module)
+            if op is None:
+                FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
+            else:
+                BINARY_LAYERS[_float_class(module)].convert_(module, op)
+        while before:
+            switched = fast_paths.switch_off(model, before)
+            proof = prove()
+            if not proof.failed:
+                return replace(proof, failed=failed)
+            fast_paths.switch_back(switched)
+            before.restore(proof.failed)
+            failed |= proof.failed
+        raise ConversionError(_nothing(weight_layers(model), failed))
+    except BaseException as error:
+        fast_paths.switch_back(switched)
+        before.restore()
+        if isinstance(error, BiBenchError) or not isinstance(error, Exception):
+            raise
+        raise ConversionError(f"the model fails with binarized layers: {type(error).__name__}: {error}") from error
 
 
 def resolve(
@@ -236,6 +273,9 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
+    own = next((method for method in ("forward", "_conv_forward") if method in vars(module)), "")
+    if own:
+        return f"its instance has a {own} of its own, as hooks of accelerate give it: binarize first, or take them off"
     if type(module) in FIXED_FORMS:
         return "" if module in calls else "not called in the example forward"
     base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
@@ -245,7 +285,7 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
         return "its weight is parametrized"
-    for method in ("forward", "_conv_forward"):
+    for method in ("forward", "_conv_forward", "__call__"):
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"
     if module not in calls:
@@ -269,6 +309,8 @@ def _build(cls: type[Operator], spec: LayerSpec, module: nn.Module, options: dic
     weight = module.weight
     assert isinstance(weight, nn.Parameter)
     op = cls(spec, **options).to(device=weight.device, dtype=weight.dtype)
+    if not weight.requires_grad:
+        op.requires_grad_(False)
     with torch.no_grad():
         op.reset_parameters(weight)
     return op
