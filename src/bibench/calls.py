@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from bibench.attention import Attention
 from bibench.errors import BiBenchError
-from bibench.fast_paths import switched_off
+from bibench.fast_paths import eagerly, switched_off
 
 WEIGHT_LAYERS = (
     nn.modules.conv._ConvNd,
@@ -92,7 +92,7 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
 
     hooks = [m.register_forward_hook(note, with_kwargs=True) for m in weight_layers(model)]
     try:
-        with evaluating(model), switched_off(model), torch.no_grad():
+        with evaluating(model), switched_off(model), eagerly(), torch.no_grad():
             if getattr(model, ON_META, False):
                 _call_on_meta(model, example_inputs)
             else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -84,9 +83,9 @@ def binarize(
     with counting(weight_layers(model)) as called:
         calls = trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    proof = _convert(model, converted, calls, lambda: prove_example(model, example_inputs, called))
-    audit = auditing.build(model, calls, reasons | proof.failed)
-    audit.unproved = proof.skipped
+    unproved = _convert(model, converted, calls, reasons, lambda: prove_example(model, example_inputs, called))
+    audit = auditing.build(model, calls, reasons)
+    audit.unproved = unproved
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
     return audit
@@ -96,10 +95,11 @@ def _convert(
     model: nn.Module,
     converted: list[tuple[nn.Module, Operator | None]],
     calls: dict[nn.Module, Call],
+    reasons: dict[nn.Module, str],
     prove: Callable[[], Proof],
-) -> Proof:
-    """Convert in place; what fails the proof goes back. Its reasons, and all of them in the proof that is returned."""
-    before, failed, switched = Before(), dict[nn.Module, str](), fast_paths.Switched()
+) -> str:
+    """Convert in place; what fails the proof goes back, for `reasons` that are added. Why there is no proof, or ""."""
+    before, switched = Before(), fast_paths.Switched()
     try:
         for module, op in converted:
             before.save(module)
@@ -111,11 +111,11 @@ def _convert(
             switched = fast_paths.switch_off(model, before)
             proof = prove()
             if not proof.failed:
-                return replace(proof, failed=failed)
+                return proof.skipped
             fast_paths.switch_back(switched)
             before.restore(proof.failed)
-            failed |= proof.failed
-        raise ConversionError(_nothing(weight_layers(model), failed))
+            reasons |= proof.failed
+        raise ConversionError(_nothing(weight_layers(model), reasons))
     except BaseException as error:
         fast_paths.switch_back(switched)
         before.restore()

@@ -1,4 +1,4 @@
-"""Fused paths of PyTorch's transformer encoder, which read the weights of its layers in place of calling them.
+"""What computes with the weights of layers in place of calling them: fused paths of PyTorch's transformer encoder.
 
 In evaluation without gradients, `nn.TransformerEncoderLayer` gives its weights to one fused function, and
 `nn.TransformerEncoder` packs the tokens that are not masked into a nested tensor, which only that function takes.
@@ -8,10 +8,12 @@ Both have a switch on the instance.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import nn
 
 SWITCHES: dict[type[nn.Module], tuple[str, Any]] = {
@@ -54,3 +56,9 @@ def switched_off(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         switch_back(switched)
+
+
+def eagerly() -> AbstractContextManager[Any]:
+    """Compiled parts run as what they were compiled from, which hooks and modes can see into."""
+    compiler = "torch._dynamo" in sys.modules  # else nothing is compiled, and to import it takes a second
+    return torch.compiler.set_stance("force_eager") if compiler else nullcontext()

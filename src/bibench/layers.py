@@ -190,6 +190,7 @@ def progress(model: nn.Module, t: float, dt: float) -> None:
 
 @torch.no_grad()
 def constrain_(model: nn.Module) -> None:
-    """Apply every operator's constraint to its latent weight, as after an optimizer step."""
+    """Apply every operator's constraint to its latent weight, as after an optimizer step; frozen weights stay."""
     for _, layer in binary_layers(model):
-        layer.operator.constrain_(layer.weight)
+        if layer.weight.requires_grad:
+            layer.operator.constrain_(layer.weight)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 import random
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ from bibench.attention import BinaryAttention
 from bibench.calls import ON_META, call_with, evaluating, on_meta, with_values
 from bibench.embedding import BinaryEmbedding
 from bibench.errors import ProofError
-from bibench.fast_paths import switched_off
+from bibench.fast_paths import eagerly, switched_off
 from bibench.layers import BinaryLayer
 from bibench.watching import Watch
 
@@ -59,7 +58,7 @@ def prove(model: nn.Module, forward: Callable[[], Any], called: Mapping[nn.Modul
     layers = low_bit_layers(model)
     if not layers:
         return Proof()
-    with evaluating(model), torch.no_grad(), _eagerly():
+    with evaluating(model), torch.no_grad(), eagerly():
         watch = Watch(layers, {module: name for name, module in model.named_modules()})
         torch.clear_autocast_cache()  # a weight cast before would not be read again
         try:
@@ -138,12 +137,6 @@ def _reason(layer: nn.Module, watch: Watch, called: int) -> str:
         return ""
     cause = "its instance has a forward of its own" if "forward" in vars(layer) else "without hooks it is passed by"
     return f"{cause}: {called - entered} of {called} calls compute something else"
-
-
-def _eagerly() -> AbstractContextManager[Any]:
-    """Compiled parts as what they were compiled from, which is what the proof can see into."""
-    compiler = "torch._dynamo" in sys.modules  # else nothing is compiled, and to import it takes a second
-    return torch.compiler.set_stance("force_eager") if compiler else nullcontext()
 
 
 @contextmanager

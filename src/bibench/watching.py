@@ -98,17 +98,26 @@ class Watch(TorchDispatchMode):
         storage, first, last = extent
         owners = [layer for start, end, layer in self._owners[storage] if start <= last and first <= end]
         if owners and not any(layer in self._inside for layer in owners):
+            reader = self._innermost(sys._getframe(2))
             for layer in owners:
-                self.readers.setdefault(layer, f"{self._caller(sys._getframe(2))} ({func})")
+                self.readers.setdefault(layer, f"{self._told(reader, layer)}: {func}")
 
-    def _caller(self, frame: FrameType | None) -> str:
-        """The innermost module at work."""
+    def _innermost(self, frame: FrameType | None) -> nn.Module | None:
+        """The module at work."""
         while frame is not None:
             module = frame.f_locals.get("self")
             if isinstance(module, nn.Module) and module in self.names:
-                return f"{self.names[module] or 'the model itself'!r}, {type(module).__name__}"
+                return module
             frame = frame.f_back
-        return "a function"
+        return None
+
+    def _told(self, reader: nn.Module | None, layer: nn.Module) -> str:
+        if reader is None:
+            return "a function"
+        if reader is layer:
+            return "a forward that was taken from it before the conversion"
+        name = self.names[reader]
+        return f"{repr(name) if name else 'the model itself'} ({type(reader).__name__})"
 
 
 def _latent(layer: nn.Module) -> Iterator[Tensor]:
