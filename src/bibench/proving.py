@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from torch import nn
 from bibench.attention import BinaryAttention
 from bibench.calls import ON_META, call_with, evaluating, on_meta, with_values
 from bibench.embedding import BinaryEmbedding
-from bibench.errors import ProofError
+from bibench.errors import BinarizationWarning, ProofError
 from bibench.fast_paths import eagerly, switched_off
 from bibench.layers import BinaryLayer
 from bibench.watching import Watch
@@ -65,9 +66,9 @@ def prove(model: nn.Module, forward: Callable[[], Any], called: Mapping[nn.Modul
             with _random_numbers_kept(model):
                 watch.run(forward)
         except Exception as error:
-            if not any(p.is_meta for p in model.parameters()):
+            if not _cannot_run_yet(model, layers):
                 with _random_numbers_kept(model):
-                    forward()
+                    forward()  # raises by itself, unless what watches is at fault
             return Proof(skipped=f"the forward that is watched failed: {type(error).__name__}: {error}")
         if called is None or any(watch.entered[layer] < called[layer] for layer in layers):
             # Values may decide which layers are called, as in a mixture of experts.
@@ -90,8 +91,11 @@ def prove_example(model: nn.Module, example_inputs: Any, called: Mapping[nn.Modu
 
 
 def require_proof(model: nn.Module, forward: Callable[[], Any]) -> None:
-    """Raise `ProofError` if a layer of `model` does not run as it is called; see `prove`."""
-    failed = prove(model, forward).failed
+    """Raise `ProofError` if a layer of `model` does not run as called, warn if that cannot be told; see `prove`."""
+    proof = prove(model, forward)
+    failed = proof.failed
+    if proof.skipped:
+        warnings.warn(f"not proved that 1-bit layers are what runs: {proof.skipped}", BinarizationWarning, stacklevel=2)
     if not failed:
         return
     names = {module: name for name, module in model.named_modules()}
@@ -127,6 +131,12 @@ def counting(modules: Iterable[nn.Module]) -> Iterator[Counter[nn.Module]]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _cannot_run_yet(model: nn.Module, layers: list[nn.Module]) -> bool:
+    """Whether values are missing that the forward of an operator may ask for: weights, or the training's progress."""
+    scheduled = any(isinstance(layer, BinaryLayer) and layer.operator.scheduled for layer in layers)
+    return scheduled or any(p.is_meta for p in model.parameters())
 
 
 def _reason(layer: nn.Module, watch: Watch, called: int) -> str:

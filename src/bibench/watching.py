@@ -35,6 +35,10 @@ class Watch(TorchDispatchMode):
 
     supports_higher_order_operators = True
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled while it watches; to make sure, PyTorch would import the compiler
+
     def __init__(self, layers: Iterable[nn.Module], names: Mapping[nn.Module, str]) -> None:
         super().__init__()
         self.layers, self.names = list(layers), names
