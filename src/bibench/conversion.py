@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bibench import auditing, latent
+from bibench import auditing, fast_paths, latent
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
@@ -20,7 +20,9 @@ from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
+from bibench.proving import Proof, counting, prove_example
 from bibench.spec import LayerSpec, of_layer
+from bibench.undo import Before
 
 OperatorLike = str | type[Operator]
 OperatorChoice = OperatorLike | Mapping[str, OperatorLike | None] | Callable[[str, nn.Module], OperatorLike | None]
@@ -49,6 +51,9 @@ def binarize(
 
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
     layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
+    One more forward, without hooks and gradients, proves that the 1-bit layers are what runs (`bibench.proving`):
+    those that are passed by, or whose weight is read by others, stay as they were. Encoders of PyTorch with
+    1-bit layers are told to call them (`bibench.fast_paths`).
     `bibench.attention.Attention` becomes bi-attention and `bibench.embedding.BinarizableEmbedding` gets
     1-bit rows, the same for every operator (but stay as they are where it is ``fp32`` or a comparator).
 
@@ -70,25 +75,57 @@ def binarize(
             its weights are exactly 0, as pruning leaves them.
 
     Raises:
-        ConversionError: a wrapped or already binarized model, or nothing left to replace.
+        ConversionError: a wrapped or already binarized model, or nothing left to replace, or a model that fails
+            with binarized layers.
         UnknownNameError: no such operator.
         BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
-    calls = trace(model, example_inputs)
+    with counting(weight_layers(model)) as called:
+        calls = trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    for module, op in converted:
-        if op is None:
-            FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
-        else:
-            BINARY_LAYERS[_float_class(module)].convert_(module, op)
+    unproved = _convert(model, converted, calls, reasons, lambda: prove_example(model, example_inputs, called))
     audit = auditing.build(model, calls, reasons)
+    audit.unproved = unproved
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
     signed = [(n, m) for n, m in model.named_modules() if isinstance(m, BinaryLayer | BinaryEmbedding)]
     if told := latent.zeros_told(signed):
         warnings.warn(told, BinarizationWarning, stacklevel=2)
     return audit
+
+
+def _convert(
+    model: nn.Module,
+    converted: list[tuple[nn.Module, Operator | None]],
+    calls: dict[nn.Module, Call],
+    reasons: dict[nn.Module, str],
+    prove: Callable[[], Proof],
+) -> str:
+    """Convert in place; what fails the proof goes back, for `reasons` that are added. Why there is no proof, or ""."""
+    before, switched = Before(), fast_paths.Switched()
+    try:
+        for module, op in converted:
+            before.save(module)
+            if op is None:
+                FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
+            else:
+                BINARY_LAYERS[_float_class(module)].convert_(module, op)
+        while before:
+            switched = fast_paths.switch_off(model, before)
+            proof = prove()
+            if not proof.failed:
+                return proof.skipped
+            fast_paths.switch_back(switched)
+            before.restore(proof.failed)
+            reasons |= proof.failed
+        raise ConversionError(_nothing(weight_layers(model), reasons))
+    except BaseException as error:
+        fast_paths.switch_back(switched)
+        before.restore()
+        if isinstance(error, BiBenchError) or not isinstance(error, Exception):
+            raise
+        raise ConversionError(f"the model fails with binarized layers: {type(error).__name__}: {error}") from error
 
 
 def resolve(
@@ -240,6 +277,9 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
+    own = next((method for method in ("forward", "_conv_forward") if method in vars(module)), "")
+    if own:
+        return f"its instance has a {own} of its own, as hooks of accelerate give it: binarize first, or take them off"
     if type(module) in FIXED_FORMS:
         masked = latent.replaced(module) if isinstance(module, BinarizableEmbedding) else ""
         return masked or ("" if module in calls else "not called in the example forward")
@@ -250,7 +290,7 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
         return latent.replaced(module) or latent.PARAMETRIZED
-    for method in ("forward", "_conv_forward"):
+    for method in ("forward", "_conv_forward", "__call__"):
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"
     if module not in calls:
@@ -274,6 +314,8 @@ def _build(cls: type[Operator], spec: LayerSpec, module: nn.Module, options: dic
     weight = module.weight
     assert isinstance(weight, nn.Parameter)
     op = cls(spec, **options).to(device=weight.device, dtype=weight.dtype)
+    if not weight.requires_grad:
+        op.requires_grad_(False)
     with torch.no_grad():
         op.reset_parameters(weight)
     return op

@@ -25,6 +25,10 @@ class ConversionError(BiBenchError):
     """A model that `bibench.binarize` cannot convert as asked."""
 
 
+class ProofError(BiBenchError):
+    """A model whose 1-bit layers are not what computes."""
+
+
 class DataError(BiBenchError):
     """Data that is missing, damaged or not in the expected format."""
 

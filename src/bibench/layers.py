@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bibench import native
 from bibench.functions import apply
 from bibench.fused import FusedSigns, fused_product
+from bibench.fx_leaf import make_leaf
 from bibench.latent import require_own
 from bibench.operators.base import Operator
 from bibench.products import BACKWARD, SignProduct, scaled_product
@@ -41,6 +42,7 @@ class BinaryLayer(nn.Module):
         module.spec = operator.spec  # type: ignore[assignment]
         module._informed = not operator.scheduled  # type: ignore[assignment]
         operator.train(module.training)
+        make_leaf(module)
 
     def forward(self, input: Tensor) -> Tensor:  # the name in the float layers: it may be given by name
         x, op, spec = input, self.operator, self.spec
@@ -57,6 +59,11 @@ class BinaryLayer(nn.Module):
             )
         if self.training and not self._informed:
             self._warn_uninformed()
+        return self._compute(x)
+
+    def _compute(self, x: Tensor) -> Tensor:
+        """The 1-bit forward, whoever asks for it: `bibench.proving` counts how often."""
+        op, spec = self.operator, self.spec
         y = self._fused(x)
         if y is None:
             y = op.output(self._product(x), x)
@@ -186,6 +193,7 @@ def progress(model: nn.Module, t: float, dt: float) -> None:
 
 @torch.no_grad()
 def constrain_(model: nn.Module) -> None:
-    """Apply every operator's constraint to its latent weight, as after an optimizer step."""
+    """Apply every operator's constraint to its latent weight, as after an optimizer step; frozen weights stay."""
     for _, layer in binary_layers(model):
-        layer.operator.constrain_(layer.weight)
+        if layer.weight.requires_grad:
+            layer.operator.constrain_(layer.weight)

@@ -160,7 +160,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         model = load_weights(shared.weights, shared.cell, task).to(fabric.device)
         write_text(directory.file(CURVE), shared.curve)
         trained = shared.trained
-    judged = loop.evaluate(model, task, _evaluation_batches(task, "test", recipe), fabric)
+    judged = loop.evaluate(model, task, _evaluation_batches(task, "test", recipe), fabric, prove=True)
     save_checkpoint(
         directory.file(MODEL),
         {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
