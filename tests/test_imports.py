@@ -14,7 +14,8 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
-    ["registry", "spec", "files", "choice", "distillation", "functions"],
+    ["signals", "registry", "spec", "files", "choice", "distillation", "functions"],
+    ["leases", "locks"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],

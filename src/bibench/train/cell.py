@@ -236,7 +236,7 @@ def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
                 return
         except CheckpointError:
             pass
-        checkpoint.unlink()
+        directory.discard_checkpoint()
 
 
 def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Batches:
