@@ -17,7 +17,6 @@ import torch
 
 from bibench.errors import CheckpointError, StoreError
 
-
 _GUARDS: dict[Path, Callable[[], None]] = {}
 _SCRATCH = re.compile(r"\.(?P<name>.+)-[0-9a-f]{8}")
 

@@ -20,7 +20,7 @@ LEASE_SECONDS = 120.0
 
 @contextmanager
 def exclusive(path: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Inside, no other process is inside for the same `path`, a file or folder that need not exist yet.
+    """Inside, no other process is inside for the same `path`, a file or folder that need not exist yet; its folder is made.
 
     The lock is the file ``.NAME.lock`` beside it, which is gone afterwards. The system lets go of it when its holder
     ends, however that is. Only who is inside writes `path`, so what one that was killed left of writing it is removed.
@@ -31,6 +31,7 @@ def exclusive(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     require("filelock", extra="bench", purpose="writing what other processes may write, too")
     file = path.with_name(f".{path.name}.lock")
     with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock = _acquired(file, patience)
     if lock is None:
         raise StoreError(
@@ -48,7 +49,7 @@ def exclusive(path: Path, patience: float = PATIENCE) -> Iterator[None]:
 
 def _acquired(file: Path, patience: float) -> Any:
     """The lock, or None when it was not to be had."""
-    from filelock import FileLock, SoftFileLease, Timeout
+    from filelock import FileLock, Timeout
 
     try:
         lock = FileLock(str(file))
@@ -58,6 +59,8 @@ def _acquired(file: Path, patience: float) -> Any:
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP):
                 raise
+        from filelock import SoftFileLease
+
         lease = SoftFileLease(str(file), lease_duration=LEASE_SECONDS)  # some network file systems have no locks
         lease.acquire(timeout=patience + LEASE_SECONDS)
         return lease

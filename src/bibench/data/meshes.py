@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -65,7 +66,7 @@ def read_off(path: Path) -> Mesh:
     try:
         text = path.read_bytes().decode("ascii")
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error})") from error
     except UnicodeDecodeError as error:
         raise _damaged(str(path), "not a text file") from error
     return checked(_parse_off(text, str(path)), str(path))

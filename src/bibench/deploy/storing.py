@@ -61,8 +61,6 @@ def append(records: Iterable[Record], file: Path) -> None:
 
     Processes that append at once wait for each other.
     """
-    with storing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
     with exclusive(file):
         write_file(file, [*_known(file), *records])
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint
+from bibench.files import load_checkpoint, unreadable
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HEADS = ("classifier.", "cls.", "fit_dense", "qa_outputs.")
@@ -86,7 +86,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); fetch it again") from error
 
 
 def _encoder_state(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -110,8 +110,8 @@ def _config(folder: Path) -> dict[str, Any]:
         return {}
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); fetch it again") from error
     return config if isinstance(config, dict) else {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,16 +58,15 @@ def build(
     if figures:
         images.check()
     check_target(out)
-    with _writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(out), _writing(out):
-        placing.recover(out)
+    place = Path(os.path.abspath(out))  # "." has no name that it could be given another for
+    with exclusive(place), _writing(out):
+        placing.recover(place)
         check_target(out)
-        scratch = scratch_beside(out)
+        scratch = scratch_beside(place)
         scratch.mkdir()
         try:
             summary = _Site(material, scratch, figures, note).write()
-            _take_place(scratch, out)
+            _take_place(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     summary.folder = out
