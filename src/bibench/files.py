@@ -76,8 +76,8 @@ def leftovers(folder: Path, name: str | None = None) -> list[Path]:
 
     A process that is writing has such a file, too: only who may write alone can tell that nobody does.
     """
-    found = (_SCRATCH.fullmatch(entry) for entry in os.listdir(folder))
-    return sorted(folder / one[0] for one in found if one and name in (None, one["name"]))
+    found = ((entry, _SCRATCH.fullmatch(entry.name)) for entry in folder.iterdir())
+    return sorted(entry for entry, one in found if one and name in (None, one["name"]))
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
@@ -155,18 +155,23 @@ _SYSTEM = {
 
 
 def unreadable(path: Path, error: BaseException) -> str:
-    """That `path` cannot be read and why, where the system says so; "" where what it holds is at fault.
+    """That `path` cannot be read and why, where the system says so; "" where what it holds is at fault."""
+    number = _system_error(error)
+    return "" if number is None else f"{path} cannot be read ({os.strerror(number)}): {_SYSTEM[number]}"
 
-    Libraries hide the system's error behind their own, so what `error` comes from is looked through, too.
-    """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in _SYSTEM:
-            return f"{path} cannot be read ({os.strerror(seen.errno)}): {_SYSTEM[seen.errno]}"
-        if isinstance(seen, MemoryError):
-            return f"{path} cannot be read ({os.strerror(errno.ENOMEM)}): {_SYSTEM[errno.ENOMEM]}"
-        seen = seen.__cause__ or seen.__context__
-    return ""
+
+def _system_error(error: BaseException | None) -> int | None:
+    """The number of the system's error that a library may have hidden behind its own, or named in words alone."""
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number is None and (told := re.search(r"\(os error (\d+)\)", str(error))):  # libraries written in Rust
+            number = int(told[1])
+        if number is None and isinstance(error, MemoryError):
+            number = errno.ENOMEM
+        if number in _SYSTEM:
+            return number
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
 
 
 @contextmanager

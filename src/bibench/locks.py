@@ -20,7 +20,7 @@ LEASE_SECONDS = 120.0
 
 @contextmanager
 def exclusive(path: Path, patience: float = PATIENCE) -> Iterator[None]:
-    """Inside, no other process is inside for the same `path`, a file or folder that need not exist yet; its folder is made.
+    """Inside, no other process is inside for the same `path`, a file or folder that need not exist; its parent is made.
 
     The lock is the file ``.NAME.lock`` beside it, which is gone afterwards. The system lets go of it when its holder
     ends, however that is. Only who is inside writes `path`, so what one that was killed left of writing it is removed.

@@ -43,6 +43,9 @@ def _main() -> None:
     except BiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except PermissionError as error:
+        print(f"error: {error.filename}: {error.strerror}; change its permissions or ask its owner", file=sys.stderr)
+        sys.exit(USER_ERROR)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         sys.exit(0)

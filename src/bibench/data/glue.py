@@ -353,7 +353,8 @@ def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> 
         else:
             _check_columns(file, table.columns, columns)
             return iter(table.select(columns).rows())
-    raise DataError(f"{file} is damaged ({problem}); fetch it again")
+    said = unreadable(file, problem) if problem else ""
+    raise DataError(said or f"{file} is damaged ({problem}); fetch it again")
 
 
 def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

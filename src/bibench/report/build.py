@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ def build(
     if figures:
         images.check()
     check_target(out)
-    place = Path(os.path.abspath(out))  # "." has no name that it could be given another for
+    place = out.resolve()  # "." has no name that it could be given another for
     with exclusive(place), _writing(out):
         placing.recover(place)
         check_target(out)
