@@ -15,7 +15,8 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 ROOMS = [
     ["errors"],
     ["signals", "registry", "spec", "files", "choice", "distillation", "functions"],
-    ["leases", "locks"],
+    ["leases"],
+    ["locks"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],

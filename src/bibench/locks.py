@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bibench import leases
 from bibench.errors import StoreError, require
 from bibench.files import remove_leftovers, storing
 
@@ -23,7 +25,8 @@ def exclusive(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     """Inside, no other process is inside for the same `path`, a file or folder that need not exist; its parent is made.
 
     The lock is the file ``.NAME.lock`` beside it, which is gone afterwards. The system lets go of it when its holder
-    ends, however that is. Only who is inside writes `path`, so what one that was killed left of writing it is removed.
+    ends, however that is; where a file system has no locks, there is a lease instead, ``.NAME.lease``, which runs out.
+    Only who is inside writes `path`, so what one that was killed left of writing it is removed.
 
     Raises:
         StoreError: another is inside for longer than `patience` seconds, or the folder cannot be written.
@@ -51,18 +54,23 @@ def _acquired(file: Path, patience: float) -> Any:
     """The lock, or None when it was not to be had."""
     from filelock import FileLock, Timeout
 
+    lock = FileLock(str(file))
     try:
-        lock = FileLock(str(file))
-        try:
-            lock.acquire(timeout=patience, poll_interval=0.01)
-            return lock
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP):
-                raise
-        from filelock import SoftFileLease
-
-        lease = SoftFileLease(str(file), lease_duration=LEASE_SECONDS)  # some network file systems have no locks
-        lease.acquire(timeout=patience + LEASE_SECONDS)
-        return lease
+        lock.acquire(timeout=patience, poll_interval=0.01)
+        return lock
     except Timeout:
         return None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP):
+            raise
+    file.unlink(missing_ok=True)
+    return _leased(file.with_suffix(".lease"), patience)  # a network file system without locks
+
+
+def _leased(file: Path, patience: float) -> leases.Lease | None:
+    end = time.monotonic() + patience + LEASE_SECONDS
+    while time.monotonic() < end:
+        if (lease := leases.take(file, LEASE_SECONDS)) is not None:
+            return lease
+        time.sleep(0.05)
+    return None
