@@ -54,9 +54,10 @@ def test_who_is_killed_inside_holds_nobody_up_and_leaves_nothing(tmp_path: Path)
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         began = time.monotonic()
-        with pytest.raises(StoreError, match=r"another process has been writing .*a\.txt for 0 s .*; wait until it ended"):
-            with exclusive(file, patience=0.2):
-                pass
+        with pytest.raises(
+            StoreError, match=r"another process has been writing .*a\.txt for 0 s .*; wait until it ended"
+        ), exclusive(file, patience=0.2):
+            pass
         assert time.monotonic() - began < 30
         assert len(names(tmp_path)) == 3  # what a living one writes stays
         process.send_signal(signal.SIGKILL)
@@ -76,7 +77,10 @@ def test_an_error_inside_passes_and_frees_it(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_names_the_fix(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match=r"cannot write .*/file/a \(.*\): check the folder"), exclusive(tmp_path / "file" / "a"):
+    with (
+        pytest.raises(StoreError, match=r"cannot write .*/file/a \(.*\): check the folder"),
+        exclusive(tmp_path / "file" / "a"),
+    ):
         pass
 
 
