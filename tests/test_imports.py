@@ -15,8 +15,10 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 ROOMS = [
     ["errors"],
     ["plain", "typed_json", "visible"],
-    ["registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
+    ["signals", "registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
     ["fx_leaf", "fast_paths", "undo", "watching"],
+    ["leases"],
+    ["locks"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bibench.errors import StoreError
-from bibench.files import storing, write_text
+from bibench.files import storing, unreadable, write_text
 from bibench.plain import plain, shown
 
 SCHEMA = 5
@@ -225,7 +225,7 @@ def read_file(path: Path) -> list[Record]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(unreadable(path, error) or f"{path} cannot be read: {error}") from error
     return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 

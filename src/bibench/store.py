@@ -16,17 +16,26 @@ from __future__ import annotations
 
 import datetime
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict, TypeVar
 
+from bibench import leases
 from bibench.cell import Cell, Described
-from bibench.errors import BiBenchError, StoreError, require
-from bibench.files import RESTORE, read_json, storing, write_json
+from bibench.errors import BiBenchError, StoreError
+from bibench.files import (
+    RESTORE,
+    check_guard,
+    guarding,
+    is_guarded,
+    leftovers,
+    read_json,
+    remove_leftovers,
+    storing,
+    write_json,
+)
 from bibench.records import Record, write_file
 from bibench.typed_json import conform
 
@@ -78,9 +87,17 @@ class Busy(StoreError):
     """Another process works on the cell."""
 
 
+class Lost(Busy):
+    """Another process took the cell over while this one worked on it."""
+
+
 @dataclass(frozen=True)
 class CellDirectory:
-    """The directory of one cell."""
+    """The directory of one cell.
+
+    What writes to it holds its lock: that of `locked` around it, or else one for this write alone. So it raises `Busy`
+    while another process works on the cell, and `Lost` when that took the lock from this one.
+    """
 
     runs: Path
     cell: Cell
@@ -131,73 +148,122 @@ class CellDirectory:
 
     def describe(self, **facts: Any) -> None:
         """Write cell.json."""
-        write_json(self.file(CELL), {"cell": self.cell.to_dict(), **facts})
+        with self._writing():
+            write_json(self.file(CELL), {"cell": self.cell.to_dict(), **facts})
 
     def write_records(self, records: list[Record]) -> None:
         """Write the cell's records."""
-        write_file(self.file(RECORDS), records)
+        with self._writing():
+            write_file(self.file(RECORDS), records)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Mark the cell done; nothing is written afterwards."""
-        write_json(self.file(DONE), summary)
-        with storing(self.path):
-            self.file(CHECKPOINT).unlink(missing_ok=True)
+        with self._writing():
+            write_json(self.file(DONE), summary)
+            self._remove(CHECKPOINT)
 
     def fail(self, status: str, reason: str, traceback: str, records: list[Record]) -> None:
         """Leave the reason and a record with it."""
-        self.create()
-        self.write_records(records)
-        write_json(self.file(FAILURE), {"status": status, "reason": reason, "traceback": traceback})
+        with self._writing():
+            self.write_records(records)
+            write_json(self.file(FAILURE), {"status": status, "reason": reason, "traceback": traceback})
 
     def supersede(self) -> None:
         """Move what an earlier run left out of the way, keeping it."""
-        target = self.file(SUPERSEDED) / datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-        with storing(self.path):
-            target.mkdir(parents=True)
-            for name in (DONE, FAILURE, RECORDS, CURVE, MODEL, CELL, TENSORBOARD):  # the marker first
-                if self.file(name).exists():
-                    shutil.move(str(self.file(name)), target / name)
-            self.file(CHECKPOINT).unlink(missing_ok=True)
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        with self._writing(), storing(self.path):
+            unfinished = self.file(SUPERSEDED) / f".{stamp}"
+            unfinished.mkdir(parents=True)
+            self._supersede_into(unfinished)
+
+    def _supersede_into(self, unfinished: Path) -> None:
+        """The folder is hidden until all is in it: where the process is killed before, who comes next ends this."""
+        for name in (DONE, FAILURE, RECORDS, CURVE, MODEL, CELL, TENSORBOARD):  # the marker first
+            if self.file(name).exists():
+                shutil.move(str(self.file(name)), unfinished / name)
+        self.file(CHECKPOINT).unlink(missing_ok=True)
+        unfinished.rename(unfinished.with_name(unfinished.name[1:]))
 
     def clear_failure(self) -> None:
         """Forget an earlier failure, or a marker without records, so that the cell may be tried again."""
+        with self._writing():
+            self._remove(DONE, FAILURE, RECORDS)
+
+    def discard_checkpoint(self) -> None:
+        """Forget the training in progress."""
+        with self._writing():
+            self._remove(CHECKPOINT)
+
+    def _remove(self, *names: str) -> None:
         with storing(self.path):
-            for name in (DONE, FAILURE, RECORDS):
+            for name in names:
                 self.file(name).unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the cell's lock, which works across hosts on a shared folder; `Busy` if another holds it."""
-        require("filelock", extra="bench", purpose="running cells")
-        from filelock import Timeout
-
-        self.create()
-        lease = _lease(self.file(LOCK))
-        busy = Busy(f"another process works on {self.cell} ({self.file(LOCK)})")
-        if lease.is_locked:  # by this process; the lease itself would count how often
-            raise busy
-        with storing(self.path):
-            try:
-                lease.acquire(timeout=0)
-            except Timeout as error:
-                raise busy from error
-        try:
+    def _writing(self) -> Iterator[None]:
+        if is_guarded(self.path):
+            check_guard(self.file(LOCK))
             yield
+        else:
+            with self.locked():
+                yield
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether a process that was killed left something beside a result, which `locked` removes."""
+        if not self.path.is_dir():
+            return False
+        finished = self.state == "done" and self.file(CHECKPOINT).exists()
+        return finished or bool(leftovers(self.path)) or bool(self._unfinished())
+
+    def _unfinished(self) -> list[Path]:
+        return sorted(self.file(SUPERSEDED).glob(".*Z"))
+
+    def _tidy(self) -> None:
+        """Remove, or bring to its end, what a process that was killed left."""
+        remove_leftovers(self.path)
+        with storing(self.path):
+            for folder in self._unfinished():
+                if next(folder.iterdir(), None) is None:  # killed before anything was moved
+                    folder.rmdir()
+                else:
+                    self._supersede_into(folder)
+        if self.file(DONE).exists() and self.file(RECORDS).exists():
+            self._remove(CHECKPOINT)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the cell's lock, which works across hosts on a shared folder; `Busy` if another holds it.
+
+        Every writing below the folder asks first whether the lock still is this process's, and raises `Lost` if not.
+        """
+        self.create()
+        lock = self.file(LOCK)
+        with storing(lock):
+            lease = leases.take(lock, LEASE_SECONDS)
+        if lease is None:
+            raise Busy(f"another process works on {self.cell} ({lock})")
+
+        def check() -> None:
+            if not lease.is_ours():
+                raise Lost(
+                    f"another process took over {self.cell}: this one did not renew {lock} for {LEASE_SECONDS:.0f} s "
+                    "(was it stopped, or its machine asleep?) and writes nothing more there"
+                )
+
+        try:
+            with guarding(self.path, check):
+                self._tidy()
+                yield
         finally:
-            lease.release()
+            with storing(lock):
+                lease.release()
 
     @property
     def is_locked(self) -> bool:
-        """Whether somebody seems to work on the cell now."""
-        try:
-            if time.time() - self.file(LOCK).stat().st_mtime > LEASE_SECONDS:
-                return False
-            with self.locked():  # the lock of a process of this host that died is free
-                return False
-        except FileNotFoundError:
-            return False
-        except StoreError:
-            return True
+        """Whether somebody works on the cell now, so that `locked` would raise `Busy`."""
+        with storing(self.file(LOCK)):
+            return leases.is_held(self.file(LOCK), LEASE_SECONDS)
 
 
 def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
@@ -225,11 +291,3 @@ def described_epochs(file: Path) -> int:
 def _holds(file: Path, kind: type[T]) -> T:
     """The object of `kind` in a JSON file of a cell."""
     return conform(read_json(file), kind, str(file), RESTORE)
-
-
-@cache
-def _lease(lock: Path) -> Any:
-    """The lock at a path, one object for all attempts: it judges others dead by having watched them."""
-    from filelock import SoftFileLease
-
-    return SoftFileLease(str(lock), lease_duration=LEASE_SECONDS)

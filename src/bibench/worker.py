@@ -14,7 +14,6 @@ from typing import Any
 
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
-from bibench.files import remove_leftovers
 from bibench.registry import load_file
 from bibench.store import Busy, CellDirectory
 from bibench.train.allocator import keep_freed_memory
@@ -39,7 +38,6 @@ def run_cell(cell: Cell, settings: Settings, hooks: Hooks, *, anew: bool) -> Res
     directory = CellDirectory(settings.runs, cell)
     try:
         with directory.locked():
-            remove_leftovers(directory.path)
             if directory.state == "done":
                 if not anew:
                     return Result("done", "by another process")

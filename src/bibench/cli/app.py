@@ -1,8 +1,10 @@
-"""``bibench``: the application object, its exit codes, and how errors are shown.
+"""``bibench``: the entry point, its exit codes, and how errors are shown.
 
 Exit codes: 0 success; 1 some cells failed, a check found a
 broken contract or data is not usable; 2 a user's error;
 130 and 143 stopped by SIGINT and SIGTERM.
+
+Nothing heavy is imported before signals are seen to: that takes seconds, in which Ctrl-C is no traceback either.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 import traceback
 
 from bibench.errors import BiBenchError
+from bibench.signals import stoppable
 from bibench.visible import visible_streams
 
 FAILED, USER_ERROR = 1, 2
@@ -21,6 +24,11 @@ INSTALL = "the command line needs Typer and Rich; install them with: pip install
 
 def main() -> None:
     """Entry point of the ``bibench`` command."""
+    with stoppable():
+        _main()
+
+
+def _main() -> None:
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
@@ -41,6 +49,9 @@ def _run() -> None:
         app()
     except BiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR)
+    except PermissionError as error:
+        print(f"error: {error.filename}: {error.strerror}; change its permissions or ask its owner", file=sys.stderr)
         sys.exit(USER_ERROR)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()

@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 from bibench.data.annotations import Annotations, annotated, file_names
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.typed_json import problem
 
 LARGEST_SIDE = 1_000_000
@@ -71,7 +72,9 @@ def _load(file: Path) -> dict[str, list[Any]]:
     try:
         data = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read ({error}); unpack the annotations again") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} cannot be read ({error}); unpack the annotations again"
+        ) from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise DataError(f"{file} has no list {key!r}; expected COCO's object instances")

@@ -12,6 +12,7 @@ from bibench.data.annotations import AnnotatedImage, Annotations
 from bibench.data.batches import Batch
 from bibench.data.location import checksum
 from bibench.errors import BiBenchError, DataError, require
+from bibench.files import unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,7 +76,9 @@ def _open(item: AnnotatedImage) -> Image:
         with Image.open(item.path) as file:
             image = file.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{item.path} is damaged ({error}); restore this file from the distribution") from error
+        raise DataError(
+            unreadable(item.path, error) or f"{item.path} is damaged ({error}); restore this file from the distribution"
+        ) from error
     if image.size != item.size:
         raise DataError(
             f"{item.path} has {image.size[0]}×{image.size[1]} pixels, but its annotation says "

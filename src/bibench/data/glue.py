@@ -17,6 +17,7 @@ from typing import Any
 
 from bibench.data.text import Example
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 
 VALIDATION_SHARE = 0.05
 """Of the training examples, set aside for validation; the public test split has no labels."""
@@ -244,7 +245,7 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
             for number, line in enumerate(stream, 1):
                 yield number, line.rstrip("\r\n").split("\t")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _example(
@@ -336,7 +337,7 @@ def _csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
             for row in reader:
                 yield tuple(row[c] for c in columns)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -352,7 +353,8 @@ def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> 
         else:
             _check_columns(file, table.columns, columns)
             return iter(table.select(columns).rows())
-    raise DataError(f"{file} is damaged ({problem}); fetch it again")
+    said = unreadable(file, problem) if problem else ""
+    raise DataError(said or f"{file} is damaged ({problem}); fetch it again")
 
 
 def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

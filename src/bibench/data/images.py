@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from bibench.data.location import checksum
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class ImageFolder:
             with Image.open(path) as file:
                 image = file.convert("RGB")
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} is damaged ({error}); restore this file from the distribution") from error
+            problem = f"{path} is damaged ({error}); restore this file from the distribution"
+            raise DataError(unreadable(Path(path), error) or problem) from error
         return self._transform(image), label
 
     def checksum(self) -> str:

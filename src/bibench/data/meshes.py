@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -68,7 +69,7 @@ def read_off(path: Path) -> Mesh:
     try:
         text = path.read_bytes().decode("latin-1")  # comments are in any encoding, all else is ASCII
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error})") from error
     if "\0" in text and not _BINARY.match(text):
         raise _damaged(str(path), "not a text file")
     return checked(_parse_off(text.removeprefix("ï»¿"), str(path)), str(path))

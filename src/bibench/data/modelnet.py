@@ -19,6 +19,7 @@ from bibench.data.batches import mix
 from bibench.data.clouds import Cloud, every_tenth
 from bibench.data.meshes import centred, read_off, sample_surface
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 
 # fmt: off
 CLASSES = (
@@ -132,7 +133,9 @@ def _hdf5_arrays(file: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         with h5py.File(file, "r") as stored:
             points, labels = np.asarray(stored["data"], np.float32), np.asarray(stored["label"], np.int64).reshape(-1)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{file} is damaged ({error}); restore this file from the distribution") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} is damaged ({error}); restore this file from the distribution"
+        ) from error
     if points.ndim != 3 or points.shape[2] != 3 or len(points) != len(labels):
         raise DataError(
             f"{file} is damaged: data has shape {points.shape} and there are {len(labels)} labels, "
@@ -166,7 +169,9 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); unpack the distribution again") from error
+        raise DataError(
+            unreadable(path, error) or f"{path} cannot be read ({error}); unpack the distribution again"
+        ) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -175,7 +180,9 @@ def read_table(path: Path, *, columns: int, delimiter: str | None) -> NDArray[np
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); restore this file from the distribution") from error
+        raise DataError(
+            unreadable(path, error) or f"{path} cannot be read ({error}); restore this file from the distribution"
+        ) from error
     problem = "it is empty"
     if text.strip():
         try:

@@ -20,6 +20,7 @@ from xml.parsers import expat
 
 from bibench.data.annotations import AnnotatedImage, Annotations, annotated, file_names
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -59,7 +60,8 @@ def image_ids(file: Path) -> list[str]:
     try:
         lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); unpack the data set again") from error
+        problem = f"{file} cannot be read ({error}); unpack the data set again"
+        raise DataError(unreadable(file, error) or problem) from error
     found = [line for line in lines if line]
     for line in found:
         if not _IMAGE_ID.fullmatch(line):
@@ -120,7 +122,8 @@ def parse_xml(file: Path) -> Element:
             raise DataError(f"{file} has more than {LARGEST_FILE:,} bytes, too many for an annotation")
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); unpack the data set again") from error
+        problem = f"{file} cannot be read ({error.strerror}); unpack the data set again"
+        raise DataError(unreadable(file, error) or problem) from error
     builder = TreeBuilder()
     parser = expat.ParserCreate()
     parser.StartElementHandler = builder.start

@@ -11,6 +11,7 @@ from bibench.complexity.conventions import PRODUCTS
 from bibench.deploy import domain, manifest
 from bibench.deploy.manifest import Manifest
 from bibench.errors import BiBenchError, naming
+from bibench.files import unreadable
 from bibench.operators import FULL_PRECISION
 
 UNKNOWN: Mapping[str, Any] = {
@@ -90,4 +91,6 @@ def onnx_model(file: Path) -> Any:
     try:
         return onnx.load(str(file), load_external_data=False)
     except Exception as error:  # the parser has several, of a library that has no types
-        raise BiBenchError(f"{file} is no ONNX model, or damaged ({error}); export it again") from error
+        raise BiBenchError(
+            unreadable(file, error) or f"{file} is no ONNX model, or damaged ({error}); export it again"
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NotRequired, TypedDict
@@ -16,7 +17,8 @@ from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
-from bibench.files import read_json, write_atomically, write_bytes
+from bibench.files import leftovers, read_json, remove_leftovers, unreadable, write_atomically, write_bytes
+from bibench.locks import exclusive
 from bibench.provenance import git_state, versions
 from bibench.typed_json import problem
 
@@ -213,7 +215,10 @@ def require_free(model: Path) -> None:
 
 
 def store(manifest: Manifest, model: Path, content: bytes) -> None:
-    """Write a model file and its manifest: both, or where the disk is full neither, and older ones stay."""
+    """Write a model file and its manifest: both, or where the disk is full neither, and older ones stay.
+
+    Where the process is killed between the two, `read` finds the new manifest under the name that it was written by.
+    """
 
     def write(stream: BinaryIO) -> None:
         stream.write(text.encode())
@@ -221,7 +226,9 @@ def store(manifest: Manifest, model: Path, content: bytes) -> None:
         write_bytes(model, content)
 
     text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(path_of(model), write)
+    with exclusive(model):
+        remove_leftovers(model.parent, path_of(model).name)
+        write_atomically(path_of(model), write)
 
 
 def _foreign(path: Path) -> bool:
@@ -241,15 +248,34 @@ def read(model: Path) -> Manifest | None:
     if path == model:
         raise StoreError(f"{model} is where the manifest of a model is; name the model file beside it")
     if not path.exists():
-        return None
+        return _unplaced(path, model)
+    found = _checksum(model)
     manifest = Manifest.from_dict(read_json(path), str(path))
-    found = checksum(model.read_bytes())
     if manifest.sha256 != found:
+        if (unplaced := _unplaced(path, model)) is not None:
+            return unplaced
         raise StoreError(
             f"{model} is not the file that {path.name} describes: its checksum is {found[:12]}..., expected "
             f"{manifest.sha256[:12]}...; it is truncated or was changed. Export it again"
         )
     return manifest
+
+
+def _unplaced(path: Path, model: Path) -> Manifest | None:
+    """The manifest of `model` that an export, killed when the model was in its place, left beside `path`."""
+    for scratch in leftovers(path.parent, path.name):
+        with suppress(StoreError):
+            manifest = Manifest.from_dict(read_json(scratch), str(scratch))
+            if manifest.file == model.name and manifest.sha256 == _checksum(model):
+                return manifest
+    return None
+
+
+def _checksum(model: Path) -> str:
+    try:
+        return checksum(model.read_bytes())
+    except (OSError, MemoryError) as error:
+        raise StoreError(unreadable(model, error) or f"{model} cannot be read ({error})") from error
 
 
 def checksum(content: bytes) -> str:

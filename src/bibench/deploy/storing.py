@@ -21,6 +21,7 @@ from bibench.deploy.contenders import digest
 from bibench.deploy.latency import Measured, Request
 from bibench.errors import BiBenchError
 from bibench.files import storing, write_json, write_text
+from bibench.locks import exclusive
 from bibench.records import Record, read_file, write_file
 from bibench.store import RECORDS
 from bibench.visible import csv_text
@@ -55,8 +56,12 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
 
 
 def append(records: Iterable[Record], file: Path) -> None:
-    """Add records to a file of records, which is checked first; it gets all of them or stays as it is."""
-    write_file(file, [*_known(file), *records])
+    """Add records to a file of records, which is checked first; it gets all of them or stays as it is.
+
+    Processes that append at once wait for each other.
+    """
+    with exclusive(file):
+        write_file(file, [*_known(file), *records])
 
 
 def _known(file: Path) -> list[Record]:

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from torch import Tensor, nn
 
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint
+from bibench.files import load_checkpoint, unreadable
 from bibench.state_dicts import fit, misfits, tell_choice
 from bibench.typed_json import conform
 
@@ -82,7 +82,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); fetch it again") from error
 
 
 def _encoder_state(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -120,7 +120,7 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); {AGAIN}") from error
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); {AGAIN}") from error
     return dict(conform(found, _Config, str(file), AGAIN, CheckpointError))
 
 

@@ -19,7 +19,7 @@ from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
 from bibench.data.batches import Batches
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint, save_checkpoint, write_text
+from bibench.files import load_checkpoint, save_checkpoint, unreadable, write_text
 from bibench.layers import progress, set_backward_precision
 from bibench.models import MODELS
 from bibench.provenance import environment
@@ -234,9 +234,10 @@ def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
         try:
             if load_checkpoint(checkpoint).get("identity") == identity:
                 return
-        except CheckpointError:
-            pass
-        checkpoint.unlink()
+        except CheckpointError as error:
+            if unreadable(checkpoint, error):  # it may be read another day
+                raise
+        directory.discard_checkpoint()
 
 
 def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Batches:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bibench.data.corruptions.random import Float
 from bibench.data.location import checksum
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 Textures = tuple[NDArray[np.uint8], ...]
 
@@ -84,7 +85,8 @@ def _photographs(folder: Path) -> Textures:
                 found.append(np.asarray(file.convert("RGB")))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataError(
-                f"{folder / name} is missing or damaged ({error}); expected {', '.join(OFFICIAL)} there, "
+                unreadable(folder / name, error)
+                or f"{folder / name} is missing or damaged ({error}); expected {', '.join(OFFICIAL)} there, "
                 "or no such folder, to use the drawn textures"
             ) from error
     return tuple(found)
