@@ -19,9 +19,9 @@ from bibench.deploy import domain, operations
 from bibench.deploy.statement import statements
 from bibench.embedding import BinaryEmbedding
 from bibench.errors import BiBenchError, UnsupportedError
+from bibench.input_scale import activation_scale
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import InferenceForm, Operator
-from bibench.operators.xnor import activation_scale
 from bibench.spec import LayerSpec
 
 ROUNDING = 1e-4
