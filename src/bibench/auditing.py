@@ -188,7 +188,7 @@ def _never_negative(module: nn.Module, name: str, call: Call | None) -> str:
     """
     if not isinstance(module, BinaryLayer) or module.operator.activation_bits != 1 or call is None:
         return ""
-    if not (call.low >= 0 and call.high > 0) or module.operator.activation_shift() is not None:
+    if not (call.low >= 0 and call.high > 0) or module.operator.activation_signs().shift is not None:
         return ""
     return f"layer {name!r} takes the signs of inputs between {call.low:.3g} and {call.high:.3g}: all are +1"
 

@@ -13,7 +13,7 @@ from torch import nn
 from bibench.choice import Choice
 from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
-from bibench.layers import BACKWARD_PRECISIONS
+from bibench.layers import BACKWARD_PRECISIONS, binary_layers
 from bibench.plain import PLAIN, plain, plain_tuple, shown
 
 Setting = tuple[tuple[str, Any], ...]
@@ -202,9 +202,10 @@ def learning_rate(t: float, recipe: Recipe) -> float:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over `model`, with weight decay on weight matrices and filters only."""
+    exempt = {id(layer.weight) for _, layer in binary_layers(model) if not layer.operator.decays_filters}
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in trained if decays(name, p)]
-    others = [p for name, p in trained if not decays(name, p)]
+    decayed = [p for name, p in trained if decays(name, p) and id(p) not in exempt]
+    others = [p for name, p in trained if not decays(name, p) or id(p) in exempt]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from bibench.deploy import domain, operations
 from bibench.errors import UnsupportedError
+from bibench.input_scale import activation_scale
 from bibench.operators import InferenceForm
-from bibench.operators.xnor import activation_scale
 from bibench.spec import LayerSpec
 
 
