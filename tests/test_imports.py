@@ -14,7 +14,7 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
-    ["registry", "spec", "files", "choice", "distillation", "functions"],
+    ["registry", "spec", "files", "choice", "distillation", "functions", "finding", "lines", "numbers"],
     ["native"],
     ["lookup"],
     ["surrogate", "provenance"],

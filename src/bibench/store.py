@@ -27,10 +27,11 @@ from typing import Any
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, require
 from bibench.files import read_json, storing, write_json
+from bibench.finding import SUPERSEDED, results, warn_left_out
 from bibench.records import Record, write_file
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
-RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
+RECORDS, FAILURE, DONE, LOCK = "records.jsonl", "failure.json", "done.json", "lock"
 TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0
@@ -160,15 +161,23 @@ class CellDirectory:
 
 
 def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
-    """The cells that have a directory anywhere below `folder`, in order, with the files that describe them."""
-    for file in sorted(folder.rglob(CELL)):
-        if SUPERSEDED not in file.relative_to(folder).parts:
+    """The cells that have a directory anywhere below `folder`, in order, with the files that describe them.
+
+    Links are followed, each real file is read once, and what cannot be read is warned of, as by `records.read`.
+    """
+    for file in results(folder, CELL):
+        try:
             data = _described(file)
-            try:
-                cell = Cell.from_dict(data.get("cell", {}))
-            except BiBenchError as error:
-                raise StoreError(f"{file}: {error}; move the folder away") from error
-            yield file, cell
+        except StoreError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            warn_left_out(str(error))
+            continue
+        try:
+            cell = Cell.from_dict(data.get("cell", {}))
+        except BiBenchError as error:
+            raise StoreError(f"{file}: {error}; move the folder away") from error
+        yield file, cell
 
 
 def _described(file: Path) -> dict[str, Any]:
