@@ -9,9 +9,10 @@ import os
 import stat
 import warnings
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from bibench.errors import DataError
 
@@ -23,10 +24,11 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tree:
-    """The files found below a folder, sorted by path, and a line for each thing that could not be looked at."""
+    """The files found below a folder, sorted by path, a line for each thing that could not be looked at, and bytes."""
 
-    files: list[Path] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    files: list[Path]
+    problems: list[str]
+    size: int
 
 
 def find(root: Path, pattern: str = "*", *, leave_out: str = "", once: bool = False) -> Tree:
@@ -49,7 +51,7 @@ def find(root: Path, pattern: str = "*", *, leave_out: str = "", once: bool = Fa
         inside, behind_links = walk.look_into(place)
         own.extend(inside)
         linked.extend(behind_links)
-    return Tree(sorted(walk.files()), sorted(walk.problems))
+    return walk.tree()
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,27 @@ class _Place:
     above: frozenset[Identity] = frozenset()
 
 
+class _Found(NamedTuple):
+    links: int
+    path: Path
+    identity: Identity
+    size: int
+
+
 class _Walk:
     def __init__(self, root: Path, pattern: str, leave_out: str, once: bool) -> None:
         self.problems: list[str] = []
-        self._found: list[tuple[int, Path, Identity]] = []
+        self._found: list[_Found] = []
         self._root, self._real = root, Path(os.path.realpath(root))
         self._pattern, self._leave_out, self._once = pattern, leave_out, once
         self._entered: set[Identity] = set()
 
-    def files(self) -> list[Path]:
+    def tree(self) -> Tree:
         """What was found; of several names of a file, where it counts once, the one through the fewest links."""
-        if not self._once:
-            return [path for _, path, _ in self._found]
-        return list({key: path for _, path, key in sorted(self._found, reverse=True)}.values())
+        chosen = self._found
+        if self._once:
+            chosen = list({found.identity: found for found in sorted(chosen, reverse=True)}.values())
+        return Tree(sorted(found.path for found in chosen), sorted(self.problems), sum(found.size for found in chosen))
 
     def look_into(self, place: _Place) -> tuple[list[_Place], list[_Place]]:
         """Note the files of a folder; its folders, and its links to folders."""
@@ -91,34 +101,34 @@ class _Walk:
         for entry in found:
             if entry.name == self._leave_out:
                 continue
-            link = entry.is_symlink()
+            path, link = Path(entry.path), entry.is_symlink()
             matches = fnmatchcase(entry.name, self._pattern)
             try:
                 if not (link or matches or entry.is_dir()):
                     continue
-                status = os.stat(entry.path)
+                status = path.stat()
             except OSError as error:
-                self._note_unreachable(entry.path, link, error)
+                self._note_unreachable(path, link, error)
                 continue
             if stat.S_ISDIR(status.st_mode):
                 if entry.name == self._pattern:
-                    self.problems.append(f"{entry.path} is a folder, expected a file")
+                    self.problems.append(f"{path} is a folder, expected a file")
                 if not link:
-                    own.append(_Place(Path(entry.path), place.links, above))
-                elif self._may_follow(entry.path):
-                    linked.append(_Place(Path(entry.path), place.links + 1, above))
+                    own.append(_Place(path, place.links, above))
+                elif self._may_follow(path):
+                    linked.append(_Place(path, place.links + 1, above))
             elif matches and not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
-                self.problems.append(f"{entry.path} is no regular file")
+                self.problems.append(f"{path} is no regular file")
             elif matches:
-                self._found.append((place.links + link, Path(entry.path), _identity(status)))
+                self._found.append(_Found(place.links + link, path, _identity(status), status.st_size))
         return own, linked
 
-    def _note_unreachable(self, path: str, link: bool, error: OSError) -> None:
+    def _note_unreachable(self, path: Path, link: bool, error: OSError) -> None:
         what = "is a link that cannot be followed" if link else "cannot be looked at"
-        if not (link and os.path.basename(path).startswith(".#")):  # an editor's lock, which is a link to no file
+        if not (link and path.name.startswith(".#")):  # an editor's lock, which is a link to no file
             self.problems.append(f"{path} {what} ({error.strerror})")
 
-    def _may_follow(self, link: str) -> bool:
+    def _may_follow(self, link: Path) -> bool:
         target = Path(os.path.realpath(link))
         if target != self._real and self._real.is_relative_to(target):
             self.problems.append(f"{link} leads to {target}, which holds {self._root} itself; it is not followed")
@@ -148,7 +158,7 @@ def warn_left_out(problem: str) -> None:
     warnings.warn(f"{problem}; results there are left out: make it readable, or move it away", stacklevel=3)
 
 
-def data_files(folder: Path, pattern: str = "*") -> list[Path]:
+def data_tree(folder: Path, pattern: str = "*") -> Tree:
     """The files of a data set anywhere below `folder`, as `find` gives them; a `DataError` for its first problem.
 
     A part of a data set is another data set, so nothing is left out.
@@ -157,36 +167,40 @@ def data_files(folder: Path, pattern: str = "*") -> list[Path]:
     if tree.problems:
         more = f" (and {len(tree.problems) - 1} more)" if tree.problems[1:] else ""
         raise DataError(f"{tree.problems[0]}{more}; make it readable, or restore it from the distribution")
-    return tree.files
+    return tree
 
 
 def listed(folder: Path, pattern: str = "*") -> list[Path]:
-    """What lies directly in `folder` and matches, sorted; nothing if there is no such folder.
+    """What lies below `folder` where `pattern` says (``*.wav``, ``*/train/*.off``), in order; nothing if there is none.
+
+    Links are followed.
 
     Raises:
-        DataError: the folder is there but cannot be listed.
+        DataError: a folder on the way cannot be listed, or something that matches is a link that leads nowhere.
     """
+    first, _, rest = pattern.partition("/")
     try:
         with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in entries if fnmatchcase(entry.name, pattern))
+            found = sorted(Path(entry.path) for entry in entries if fnmatchcase(entry.name, first))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DataError(f"{folder} cannot be listed ({error.strerror}); make it readable") from error
-
-
-def folders_in(folder: Path) -> list[Path]:
-    """The folders directly in `folder`, and links to folders, sorted.
-
-    Raises:
-        DataError: it cannot be listed, or a link in it leads nowhere.
-    """
-    found = []
-    for path in listed(folder):
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            raise DataError(f"{path} is a link that cannot be followed ({error.strerror}); restore it") from error
-        if stat.S_ISDIR(mode):
-            found.append(path)
+    if rest:
+        return [path for inner in found if _is_folder(inner) for path in listed(inner, rest)]
+    for path in found:
+        _is_folder(path)
     return found
+
+
+def folders_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """What `listed` gives, if it is a folder or a link to one."""
+    return [path for path in listed(folder, pattern) if _is_folder(path)]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        what = "is a link that cannot be followed" if path.is_symlink() else "cannot be looked at"
+        raise DataError(f"{path} {what} ({error.strerror}); restore it, or remove it") from error

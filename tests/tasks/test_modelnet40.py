@@ -198,7 +198,11 @@ def test_what_is_missing_and_where_to_get_it(root: Path) -> None:
     ("name", "content", "told"),
     [
         ("bed/train/bed_0001.off", "OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "the mesh has no faces"),
-        ("bed/train/bed_0001.off", "OFF\n3 1 0\n0 0 0\n1 nan 0\n0 1 0\n3 0 1 2\n", "a vertex is not a finite number"),
+        (
+            "bed/train/bed_0001.off",
+            "OFF\n3 1 0\n0 0 0\n1 nan 0\n0 1 0\n3 0 1 2\n",
+            "a coordinate of vertex 2 is nan, expected a finite number",
+        ),
         ("bed/train/bed_0001.off", "OFF\n300 1 0\n0 0 0\n1 0 0\n", "truncated?"),
         ("xbox/test/xbox_0002.off", "", "does not start with OFF"),
     ],
@@ -225,7 +229,7 @@ def test_a_class_without_meshes(root: Path) -> None:
         ("1,2,3\n", "3 columns, expected 6"),
         ("1,2,3,4,5,6\n1,2,3", "truncated?"),
         ("1,2,3,4,5,six\n", "truncated?"),
-        ("1,2,3,4,5,6\n1,2,nan,4,5,6\n", "row 2 is not finite"),
+        ("1,2,3,4,5,6\n1,2,nan,4,5,6\n", "a value in line 2 is nan, expected a finite number"),
     ],
 )
 def test_damaged_text(root: Path, content: str, told: str) -> None:
@@ -276,7 +280,10 @@ def rewrite(file: Path, **arrays: object) -> None:
         (lambda file: rewrite(file, data=np.zeros((2, STORED)), label=[0, 1]), "expected (objects, points, 3)"),
         (lambda file: rewrite(file, data=np.zeros((2, STORED, 3)), label=[0]), "there are 1 labels"),
         (lambda file: rewrite(file, data=np.zeros((2, STORED, 3)), label=[0, 40]), "labels range from 0 to 40"),
-        (lambda file: rewrite(file, data=np.full((2, STORED, 3), np.nan), label=[0, 1]), "is not a finite number"),
+        (
+            lambda file: rewrite(file, data=np.full((2, STORED, 3), np.nan), label=[0, 1]),
+            "a coordinate of object 0 is nan, expected a finite number",
+        ),
     ],
 )
 def test_damaged_hdf5(root: Path, damage: Callable[[Path], object], told: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import click
 import typer
 from rich import box
 from rich.console import Console, Group
@@ -25,6 +28,23 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBROKEN
     return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """What is warned of inside becomes notes on standard error, each once in the run of a command."""
+    context = click.get_current_context(silent=True)
+    told: set[str] = set() if context is None else context.meta.setdefault(f"{__name__}.notes", set())
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            if text not in told:
+                told.add(text)
+                sys.stderr.write(f"note: {text}\n")
 
 
 def print_json(data: Any) -> None:

@@ -11,8 +11,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from bibench.data.annotations import Annotations, annotated, file_names
+from bibench.data.annotations import LARGEST_AREA, Annotations, annotated, file_names
 from bibench.errors import DataError
+from bibench.numbers import number
 
 
 def read_coco(file: Path, folder: Path, num_classes: int) -> Annotations:
@@ -101,7 +102,9 @@ def _object(
         raise DataError(f"{where}: bbox must be [x, y, width, height] and area a number, got {box!r} and {area!r}")
     if crowd not in (0, 1):
         raise DataError(f"{where}: iscrowd must be 0 or 1, got {crowd!r}")
-    x, y, width, height = box
+    sides = ("x", "y", "width", "height")
+    x, y, width, height = (number(n, f"{where}: {name} of bbox") for name, n in zip(sides, box, strict=True))
+    area = area if area is None else number(area, f"{where}: area", low=0, high=LARGEST_AREA)
     return [x, y, x + width, y + height], labels[item["category_id"]], crowd == 1, area
 
 
