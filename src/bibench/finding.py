@@ -24,11 +24,10 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tree:
-    """The files found below a folder, sorted by path, a line for each thing that could not be looked at, and bytes."""
+    """The files found below a folder, sorted by path, and a line for each thing that could not be looked at."""
 
     files: list[Path]
     problems: list[str]
-    size: int
 
 
 def find(root: Path, pattern: str = "*", *, leave_out: str = "", once: bool = False) -> Tree:
@@ -66,8 +65,7 @@ class _Place:
 class _Found(NamedTuple):
     links: int
     path: Path
-    identity: Identity
-    size: int
+    identity: Identity | None
 
 
 class _Walk:
@@ -83,7 +81,7 @@ class _Walk:
         chosen = self._found
         if self._once:
             chosen = list({found.identity: found for found in sorted(chosen, reverse=True)}.values())
-        return Tree(sorted(found.path for found in chosen), sorted(self.problems), sum(found.size for found in chosen))
+        return Tree(sorted(found.path for found in chosen), sorted(self.problems))
 
     def look_into(self, place: _Place) -> tuple[list[_Place], list[_Place]]:
         """Note the files of a folder; its folders, and its links to folders."""
@@ -104,23 +102,23 @@ class _Walk:
             path, link = Path(entry.path), entry.is_symlink()
             matches = fnmatchcase(entry.name, self._pattern)
             try:
-                if not (link or matches or entry.is_dir()):
-                    continue
-                status = path.stat()
+                status = path.stat() if link or (matches and self._once) else None
+                is_folder = entry.is_dir()
+                regular = matches and not is_folder and entry.is_file()
             except OSError as error:
                 self._note_unreachable(path, link, error)
                 continue
-            if stat.S_ISDIR(status.st_mode):
+            if is_folder:
                 if entry.name == self._pattern:
                     self.problems.append(f"{path} is a folder, expected a file")
                 if not link:
                     own.append(_Place(path, place.links, above))
                 elif self._may_follow(path):
                     linked.append(_Place(path, place.links + 1, above))
-            elif matches and not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
+            elif regular:
+                self._found.append(_Found(place.links + link, path, _identity(status) if status else None))
+            elif matches:  # a pipe would be waited for, without end
                 self.problems.append(f"{path} is no regular file")
-            elif matches:
-                self._found.append(_Found(place.links + link, path, _identity(status), status.st_size))
         return own, linked
 
     def _note_unreachable(self, path: Path, link: bool, error: OSError) -> None:

@@ -66,23 +66,30 @@ class CellDirectory:
     @property
     def state(self) -> str:
         """``done``, ``failed``, ``unsupported``, ``interrupted`` (a checkpoint waits) or ``missing``."""
-        if self.file(DONE).exists() and self.file(RECORDS).exists():  # without its numbers it is to be made again
+        if self._has(DONE) and self._has(RECORDS):  # without its numbers it is to be made again
             return "done"
-        if self.file(FAILURE).exists():
+        if self._has(FAILURE):
             return str(self._failure().get("status", "failed"))
-        return "interrupted" if self.file(CHECKPOINT).exists() else "missing"
+        return "interrupted" if self._has(CHECKPOINT) else "missing"
 
     @property
     def reason(self) -> str:
         """Why it failed or is unsupported, in one line."""
-        return str(self._failure().get("reason", "")) if self.file(FAILURE).exists() else ""
+        return str(self._failure().get("reason", "")) if self._has(FAILURE) else ""
+
+    def _has(self, name: str) -> bool:
+        """Whether it has a file; a `StoreError` where its folder is closed, which is not to be taken for missing."""
+        try:
+            return self.file(name).exists()
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be looked into ({error.strerror}); make it readable") from error
 
     def _failure(self) -> dict[str, Any]:
         return _described(self.file(FAILURE))
 
     def description(self) -> dict[str, Any]:
         """What cell.json says ({} when there is none); an error when it describes another cell."""
-        if not self.file(CELL).exists():
+        if not self._has(CELL):
             return {}
         data = read_json(self.file(CELL))
         if not isinstance(data, dict) or data.get("cell") != self.cell.to_dict():

@@ -315,9 +315,8 @@ def read_table(file: Path, form: Format) -> list[Example]:
 def _table_label(value: Any, form: Format, check: Callable[..., float] = number_of) -> float:
     if not form.classes:
         return check(value, "the score", low=0, high=5)
-    return check(
-        value, "the class", whole=True, low=0, high=len(form.classes) - 1
-    )  # -1 marks the unlabelled test split
+    # -1 marks the unlabelled test split.
+    return check(value, "the class", whole=True, low=0, high=len(form.classes) - 1)
 
 
 def _csv_label(value: Any, form: Format) -> float:
