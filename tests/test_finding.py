@@ -163,7 +163,9 @@ def test_records_and_cells_agree(runs: Path, close: Close) -> None:
     close(closed)
     records, cells, told = found(runs)
     assert (records, cells) == (["bnn", "fp32"], [cell("bnn"), cell("fp32")])
-    said = f"{closed} cannot be listed (Permission denied); results there are left out: make it readable, or move it away"
+    said = (
+        f"{closed} cannot be listed (Permission denied); results there are left out: make it readable, or move it away"
+    )
     assert told == [said, said]
 
 
