@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from bibench.cell import Cell
+from bibench.cli.planned import plan_of
 from bibench.errors import DataError, StoreError
 from bibench.files import write_json
 from bibench.finding import Tree, data_tree, find, folders_in, listed, results
 from bibench.records import read, write_file
 from bibench.store import CellDirectory, cells_below
+from bibench.suite import Filters
 
 from .test_records import make
 from .worlds import cell
@@ -211,3 +213,13 @@ def test_a_copy_by_links_is_no_second_measurement(runs: Path) -> None:
     (runs / "copy").symlink_to(runs / next(runs.iterdir()).name)
     write_json(runs / "notes.json", {})
     assert found(runs)[0] == ["bnn", "fp32", "recu"]
+
+
+def test_cells_of_a_run_folder_inside_another_have_the_state_of_where_they_are(runs: Path, tmp_path: Path) -> None:
+    directory = CellDirectory(runs, cell("bnn"))
+    directory.finish({"weights": "x"})
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "old").symlink_to(runs)
+    rows = plan_of([tmp_path / "all"], None, Filters(), None)
+    assert rows is not None
+    assert {row.cell: row.state for row in rows}[cell("bnn")] in ("done", "stale")

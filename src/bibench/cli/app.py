@@ -26,7 +26,9 @@ def main() -> None:
         print(f"error: {INSTALL}", file=sys.stderr)
         sys.exit(USER_ERROR)
     from bibench.cli.commands import app
+    from bibench.cli.output import TOLD
 
+    TOLD.clear()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale without ± or ─ must not cost the output
             stream.reconfigure(errors="replace")

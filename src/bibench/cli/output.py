@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import click
 import typer
 from rich import box
 from rich.console import Console, Group
@@ -21,6 +20,8 @@ from bibench.records import Record
 from bibench.report.tables import to_csv
 
 UNBROKEN = 10_000
+TOLD: set[str] = set()
+"""Notes of the command that runs; `bibench.cli.app.main` empties it."""
 
 
 def console(stderr: bool = False) -> Console:
@@ -33,8 +34,6 @@ def console(stderr: bool = False) -> Console:
 @contextmanager
 def notes() -> Iterator[None]:
     """What is warned of inside becomes notes on standard error, each once in the run of a command."""
-    context = click.get_current_context(silent=True)
-    told: set[str] = set() if context is None else context.meta.setdefault(f"{__name__}.notes", set())
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -42,8 +41,8 @@ def notes() -> Iterator[None]:
             yield
     finally:
         for text in dict.fromkeys(str(warning.message) for warning in caught):
-            if text not in told:
-                told.add(text)
+            if text not in TOLD:
+                TOLD.add(text)
                 sys.stderr.write(f"note: {text}\n")
 
 
