@@ -16,6 +16,7 @@ ROOMS = [
     ["errors"],
     ["plain", "typed_json", "visible"],
     ["signals", "registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
+    ["finding", "lines", "numbers"],
     ["fx_leaf", "fast_paths", "undo", "watching"],
     ["leases"],
     ["locks"],

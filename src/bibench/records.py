@@ -26,6 +26,8 @@ from typing import Any
 
 from bibench.errors import StoreError
 from bibench.files import storing, unreadable, write_text
+from bibench.finding import results, warn_left_out
+from bibench.lines import BLANK, read_lines
 from bibench.plain import plain, shown
 
 SCHEMA = 5
@@ -223,10 +225,10 @@ def _fits(value: Any, annotation: Any) -> bool:
 def read_file(path: Path) -> list[Record]:
     """All records of one file."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = list(read_lines(path))
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(unreadable(path, error) or f"{path} cannot be read: {error}") from error
-    return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip(BLANK)]
 
 
 def write_file(path: Path, records: Iterable[Record]) -> None:
@@ -239,16 +241,21 @@ def write_file(path: Path, records: Iterable[Record]) -> None:
 def read(runs: Iterable[Path]) -> list[Record]:
     """All records below the given run folders (or in the given files); ``published`` is the paper's own results.
 
-    Warns when a folder or file named ``published`` is read instead of them.
+    Links are followed, and each real file is read once (`bibench.finding.results`). Warns of files and folders that
+    cannot be read, and when a folder or file named ``published`` is read instead of the paper's results.
     """
     found: list[Record] = []
     for path in runs:
         if path.is_file():
             found += read_file(path)
         elif path.is_dir():
-            for file in sorted(path.rglob("records.jsonl")):
-                if "superseded" not in file.relative_to(path).parts:
+            for file in results(path, "records.jsonl"):
+                try:
                     found += read_file(file)
+                except StoreError as error:
+                    if not isinstance(error.__cause__, OSError):
+                        raise
+                    warn_left_out(str(error))
         elif str(path) == PUBLISHED:
             from bibench import published  # a room above: its readers make records
 

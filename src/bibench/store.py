@@ -36,13 +36,14 @@ from bibench.files import (
     storing,
     write_json,
 )
+from bibench.finding import SUPERSEDED, results, warn_left_out
 from bibench.records import Record, write_file
 from bibench.typed_json import conform
 
 T = TypeVar("T")
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
-RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
+RECORDS, FAILURE, DONE, LOCK = "records.jsonl", "failure.json", "done.json", "lock"
 TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0
@@ -119,16 +120,23 @@ class CellDirectory:
     @property
     def state(self) -> str:
         """``done``, ``failed``, ``unsupported``, ``interrupted`` (a checkpoint waits) or ``missing``."""
-        if self.file(DONE).exists() and self.file(RECORDS).exists():  # without its numbers it is to be made again
+        if self._has(DONE) and self._has(RECORDS):  # without its numbers it is to be made again
             return "done"
-        if self.file(FAILURE).exists():
+        if self._has(FAILURE):
             return self._failure()["status"]
-        return "interrupted" if self.file(CHECKPOINT).exists() else "missing"
+        return "interrupted" if self._has(CHECKPOINT) else "missing"
 
     @property
     def reason(self) -> str:
         """Why it failed or is unsupported, in one line."""
-        return self._failure()["reason"] if self.file(FAILURE).exists() else ""
+        return self._failure()["reason"] if self._has(FAILURE) else ""
+
+    def _has(self, name: str) -> bool:
+        """Whether it has a file; a `StoreError` where its folder is closed, which is not to be taken for missing."""
+        try:
+            return self.file(name).exists()
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be looked into ({error.strerror}); make it readable") from error
 
     def _failure(self) -> Failure:
         return _holds(self.file(FAILURE), Failure)
@@ -139,7 +147,7 @@ class CellDirectory:
 
     def description(self) -> dict[str, Any]:
         """What cell.json says ({} when there is none); an error when it describes another cell."""
-        if not self.file(CELL).exists():
+        if not self._has(CELL):
             return {}
         data = read_json(self.file(CELL))
         if not isinstance(data, dict) or data.get("cell") != self.cell.to_dict():
@@ -267,10 +275,19 @@ class CellDirectory:
 
 
 def cells_below(folder: Path) -> Iterator[tuple[Path, Cell]]:
-    """The cells that have a directory anywhere below `folder`, in order, with the files that describe them."""
-    for file in sorted(folder.rglob(CELL)):
-        if SUPERSEDED not in file.relative_to(folder).parts:
-            yield file, described_cell(file)
+    """The cells that have a directory anywhere below `folder`, in order, with the files that describe them.
+
+    Links are followed, each real file is read once, and what cannot be read is warned of, as by `records.read`.
+    """
+    for file in results(folder, CELL):
+        try:
+            cell = described_cell(file)
+        except StoreError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            warn_left_out(str(error))
+            continue
+        yield file, cell
 
 
 def described_cell(file: Path) -> Cell:

@@ -220,3 +220,29 @@ def test_recommend_says_that_nothing_qualifies(call: Call) -> None:
 def test_errors_of_recommend(call: Call, arguments: list[str], said: str) -> None:
     ended = call("recommend", "published", *arguments)
     assert ended.code == 2 and said in ended.err
+
+
+def test_all_verbs_agree_on_cells_behind_links_and_tell_what_they_leave_out(call: Call, tmp_path: Path) -> None:
+    runs, disk = tmp_path / "runs", tmp_path / "disk"
+    means = {B: {"t": 0.5, "u": 0.6}, X: {"t": 0.7, "u": 0.8}}
+    for operator in ("fp32", B, X):
+        place = disk if operator == X else runs / operator
+        place.mkdir(parents=True)
+        written(place, [r for r in world(means, 3, 0.02) if r.operator == operator])
+    (runs / X).symlink_to(disk)
+    (runs / "gone").symlink_to(tmp_path / "nowhere")
+    verbs = {
+        "score": ("score", runs, "--accuracies", "--format", "json"),
+        "coverage": ("coverage", runs, "--format", "json"),
+        "rank": ("rank", runs, "--track", "learning_task", "--format", "json"),
+        "recommend": ("recommend", runs, "--task", "t", "--no-count-sizes"),
+        "report": ("report", runs, "-o", tmp_path / "site"),
+    }
+    for verb, arguments in verbs.items():
+        ended = call(*arguments)
+        assert ended.code == 0, (verb, ended.err)
+        assert ended.err.count(f"note: {runs / 'gone'} is a link that cannot be followed") == 1, verb
+    assert {row["operator"] for row in call(*verbs["score"]).json} == {"fp32", B, X}
+    assert sum(row["done"] for row in call(*verbs["coverage"]).json["rows"]) == 18
+    assert {row["operator"] for row in call(*verbs["rank"]).json[0]["ranks"]} == {B, X}
+    assert any("XNOR" in page.read_text("utf-8") for page in (tmp_path / "site" / "tracks").glob("*.html"))

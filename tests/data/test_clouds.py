@@ -207,3 +207,8 @@ def test_validation_is_every_tenth_of_each_class() -> None:
     kept_out = every_tenth(labels, kept_out=True)
     assert kept_out == [9, 19, 38]
     assert sorted(kept_out + every_tenth(labels, kept_out=False)) == list(range(39))
+
+
+def test_a_split_without_a_cloud_comes_back_empty(tmp_path: Path) -> None:
+    save_clouds(tmp_path / "validation", [])
+    assert len(load_clouds(tmp_path / "validation")) == 0

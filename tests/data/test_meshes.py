@@ -97,8 +97,14 @@ def test_reads_as_trimesh_does(tmp_path: Path) -> None:
         ("OFF\n4 1 0\n" + SQUARE + "3 0 1\n", "a face names fewer vertices than it announces"),
         ("OFF\n4 1 0\n" + SQUARE + "3 0 1 4\n", "a face refers to a vertex that is not there"),
         ("OFF\n4 1 0\n" + SQUARE + "3 0 1 -1\n", "a face refers to a vertex that is not there"),
-        ("OFF\n4 1 0\n" + SQUARE.replace("1 1 0", "1 nan 0") + "3 0 1 2\n", "a vertex is not a finite number"),
-        ("OFF\n4 1 0\n" + SQUARE.replace("1 1 0", "1 inf 0") + "3 0 1 2\n", "a vertex is not a finite number"),
+        (
+            "OFF\n4 1 0\n" + SQUARE.replace("1 1 0", "1 nan 0") + "3 0 1 2\n",
+            "a coordinate of vertex 3 is nan, expected a finite number",
+        ),
+        (
+            "OFF\n4 1 0\n" + SQUARE.replace("1 1 0", "1 inf 0") + "3 0 1 2\n",
+            "a coordinate of vertex 3 is inf, expected a finite number",
+        ),
         ("OFF\n4 1 0\n" + SQUARE.replace("1 1 0", "1 1") + "3 0 1 2\n", "is damaged"),
         ("OFF\n4 1 0\n" + SQUARE + "3 0 1 x\n", "is damaged"),
         ("OFF\n4 1 0\n" + SQUARE + "-3 0 1 2 3\n", "a face names fewer vertices than it announces"),
@@ -185,3 +191,35 @@ def test_centred() -> None:
     mesh = centred(Mesh(np.array([[10, 10, 10], [14, 10, 10], [10, 12, 10]], dtype=float), np.array([[0, 1, 2]])))
     np.testing.assert_allclose(mesh.vertices.mean(0), 0, atol=1e-12)
     assert np.abs(mesh.vertices).max() == pytest.approx(1)
+
+
+def test_separators_do_not_end_lines(tmp_path: Path) -> None:
+    plain = "OFF\n4 1 0\n" + SQUARE + "3 0 1 2\n"
+    expected = read_off(write(tmp_path, plain)).vertices.tolist()
+    for separator in "\x0b\x0c\x1c":
+        assert (
+            read_off(write(tmp_path, plain.replace("OFF", f"OFF # by{separator}9 9 9"))).vertices.tolist() == expected
+        )
+    obj = "# Mod\x85v 9 9 9\nusemtl a\xa0b\x85f 1 1 1\nv 0 0 0\r\nv 1 0 0\nv 0 1 0\nf 1/1 2/2 3\n"
+    mesh = parse_obj(obj, "a.obj")
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("odd", ["1_0", "1e400", "１"])
+def test_odd_numbers_of_models(odd: str, tmp_path: Path) -> None:
+    text = f"v 0 0 {odd}\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+    with pytest.raises(DataError, match=r"a\.obj is damaged: "):
+        parse_obj(text, "a.obj")
+    with pytest.raises(DataError, match=r"thing\.off is damaged: "):
+        read_off(write(tmp_path, "OFF\n4 1 0\n" + SQUARE.replace("1 1 0", f"1 {odd} 0") + "3 0 1 2\n"))
+
+
+def test_a_colour_of_fractions_is_ignored_too(tmp_path: Path) -> None:
+    mesh = read_off(write(tmp_path, "OFF\n4 1 0\n" + SQUARE + "3 0 1 2 0.5 0.5 1.0\n"))
+    assert mesh.faces.tolist() == [[0, 1, 2]]
+
+
+def test_a_surface_too_large_for_its_area() -> None:
+    with pytest.raises(DataError, match=r"a\.obj is damaged: the surface is too large"):
+        parse_obj("v 0 0 0\nv 1e200 0 0\nv 0 1e200 0\nf 1 2 3\n", "a.obj")

@@ -44,7 +44,9 @@ def _main() -> None:
 
 def _run() -> None:
     from bibench.cli.commands import app
+    from bibench.cli.output import TOLD
 
+    TOLD.clear()
     try:
         app()
     except BiBenchError as error:

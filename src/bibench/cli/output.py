@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from bibench.report.tables import to_csv
 from bibench.visible import visible, visible_streams
 
 UNBROKEN = 10_000
+TOLD: set[str] = set()
+"""Notes of the command that runs; `bibench.cli.app.main` empties it."""
 
 
 class _Console(Console):
@@ -41,6 +44,21 @@ def console(stderr: bool = False) -> Console:
     width = None if stream.isatty() else UNBROKEN
     file = getattr(stream, "rich_proxied_file", stream)
     return _Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """What is warned of inside becomes notes on standard error, each once in the run of a command."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    finally:
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            if text not in TOLD:
+                TOLD.add(text)
+                sys.stderr.write(f"note: {text}\n")
 
 
 def print_json(data: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +20,7 @@ from bibench.cli.options import (
     load_files,
     records_of,
 )
-from bibench.cli.output import console, number, table
+from bibench.cli.output import console, notes, number, table
 from bibench.cli.planned import plan_of
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
@@ -81,12 +80,8 @@ def score(
 
 def read_runs(runs: Sequence[Path]) -> list[Record]:
     """The records of `runs`; what reading them warns of is printed as a note."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        records = read(runs)
-    for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
-    return records
+    with notes():
+        return read(runs)
 
 
 def some(records: list[Record], runs: Sequence[Path]) -> list[Record]:

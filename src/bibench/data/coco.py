@@ -11,14 +11,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
 
-from bibench.data.annotations import Annotations, annotated, file_names
+from bibench.data.annotations import LARGEST_AREA, LARGEST_SIDE, Annotations, annotated, file_names
 from bibench.errors import DataError
 from bibench.files import unreadable
+from bibench.numbers import number
 from bibench.typed_json import problem
-
-LARGEST_SIDE = 1_000_000
-"""Pixels; no image that could be read has more."""
-LARGEST_AREA = LARGEST_SIDE**2
 
 
 class _Named(TypedDict, total=False):
@@ -117,11 +114,11 @@ def _object(
     numbers = [*box, *([] if area is None else [area])] if isinstance(box, list) else []
     if not isinstance(box, list) or len(box) != 4 or any(type(n) not in (int, float) for n in numbers):
         raise DataError(f"{where}: bbox must be [x, y, width, height] and area a number, got {box!r} and {area!r}")
-    if area is not None and not abs(area) <= LARGEST_AREA:
-        raise DataError(f"{where}: area is {str(area)[:40]}, expected a number of pixels; restore this file")
     if type(crowd) is bool or crowd not in (0, 1):
         raise DataError(f"{where}: iscrowd must be 0 or 1, got {crowd!r}")
-    x, y, width, height = box
+    sides = ("x", "y", "width", "height")
+    x, y, width, height = (number(n, f"{where}: {name} of bbox") for name, n in zip(sides, box, strict=True))
+    area = area if area is None else number(area, f"{where}: area", low=0, high=LARGEST_AREA)
     return [x, y, x + width, y + height], labels[item["category_id"]], crowd == 1, area
 
 

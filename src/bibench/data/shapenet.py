@@ -80,7 +80,7 @@ def _listed(root: Path, split: str) -> dict[str, list[str]]:
     """Names of the shapes of a split by synset."""
     path = root / "train_test_split" / f"shuffled_{LISTS[split]}_file_list.json"
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(
             unreadable(path, error) or f"{path} cannot be read ({error}); unpack {FOLDER}.zip again"

@@ -16,6 +16,7 @@ from bibench.data.batches import Batch, Order, _digest
 from bibench.data.location import cached_folder, checksum
 from bibench.errors import DataError, require
 from bibench.files import unreadable
+from bibench.lines import read_lines
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -50,8 +51,8 @@ def published_tokenizer(folder: Path) -> Tokenizer:
     try:
         if file.is_file():
             return tokenizers.Tokenizer.from_file(str(file))
-        words = vocabulary.read_text(encoding="utf-8").splitlines()
-        return _wordpiece({word: number for number, word in enumerate(words)})
+        # As BERT reads it: the number of a line is the entry's id, blank lines and the last of equal ones included.
+        return _wordpiece({word: number for number, word in enumerate(read_lines(vocabulary))})
     except Exception as error:  # the library raises bare exceptions
         read = file if file.is_file() else vocabulary
         raise DataError(unreadable(read, error) or f"{read} is damaged ({error}); fetch it again") from error

@@ -15,17 +15,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
 from bibench.data.annotations import AnnotatedImage, Annotations, annotated, file_names
 from bibench.errors import DataError
 from bibench.files import unreadable
+from bibench.lines import BLANK, read_lines
+from bibench.numbers import parse_number
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
+SIDES = ("width", "height")
+LARGEST_SIDE = 2**31 - 1
 LARGEST_FILE = 10_000_000
 """Bytes; the annotations of VOC have a few thousand."""
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_][\w.-]*")
@@ -58,7 +63,7 @@ def read_voc(devkit: Path, sets: Iterable[tuple[str, str]], classes: Sequence[st
 def image_ids(file: Path) -> list[str]:
     """The images that a list names, one a line; blank lines do not count."""
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        lines = [line.strip(BLANK) for line in read_lines(file)]
     except (OSError, UnicodeDecodeError) as error:
         problem = f"{file} cannot be read ({error}); unpack the data set again"
         raise DataError(unreadable(file, error) or problem) from error
@@ -78,10 +83,8 @@ def _annotation(folder: Path, image_id: str, classes: Sequence[str], counts: Cou
     file = folder / "Annotations" / f"{image_id}.xml"
     root = parse_xml(file)
     try:
-        size = _number(root, "size/width"), _number(root, "size/height")
-        if min(size) < 1 or not all(n.is_integer() for n in size):
-            raise DataError(f"{file}: the image's size is {size[0]:g}×{size[1]:g}")
-        objects = [_object(item, classes) for item in root.iterfind("object")]
+        size = [_number(root, f"size/{side}", file, whole=True, low=1, high=LARGEST_SIDE) for side in SIDES]
+        objects = [_object(item, classes, file) for item in root.iterfind("object")]
         path = folder / "JPEGImages" / f"{image_id}.jpg"
         return annotated(path, (int(size[0]), int(size[1])), objects, counts, str(file))
     except _Wrong as error:
@@ -92,23 +95,19 @@ class _Wrong(ValueError):
     """What is wrong in an annotation, without its file."""
 
 
-def _object(item: Element, classes: Sequence[str]) -> tuple[list[float], int, bool, None]:
+def _object(item: Element, classes: Sequence[str], file: Path) -> tuple[list[float], int, bool, None]:
     name = (item.findtext("name") or "").strip()
     if name not in classes:
         raise _Wrong(f"unknown class {name[:80]!r}; known are: {', '.join(classes)}")
-    left, top, right, bottom = (_number(item, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = _number(item, "difficult") if item.find("difficult") is not None else 0
-    if difficult not in (0, 1):
-        raise _Wrong(f"difficult must be 0 or 1, got {difficult:g}")
+    left, top, right, bottom = (_number(item, f"bndbox/{edge}", file) for edge in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = 0.0
+    if item.find("difficult") is not None:
+        difficult = _number(item, "difficult", file, whole=True, low=0, high=1, expected="0 or 1")
     return [left - 1, top - 1, right, bottom], list(classes).index(name), difficult == 1, None
 
 
-def _number(item: Element, path: str) -> float:
-    text = item.findtext(path)
-    try:
-        return float(text or "")
-    except ValueError:
-        raise _Wrong(f"{path.replace('/', ' ')} must be a number, got {text!r}") from None
+def _number(item: Element, path: str, file: Path, **limits: Any) -> float:
+    return parse_number(item.findtext(path), f"{file}: {path.replace('/', ' ')}", **limits)
 
 
 def parse_xml(file: Path) -> Element:

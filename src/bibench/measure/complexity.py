@@ -26,6 +26,7 @@ from bibench.complexity import (
 )
 from bibench.compressor import Compressor, method
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.finding import listed
 from bibench.locks import exclusive
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
@@ -131,7 +132,8 @@ def _compressed(cell: Cell, comparison: Comparison, runs: Path) -> Complexity:
 
 
 def _trained(cell: Cell, runs: Path) -> Cell | None:
-    seeds = sorted(int(p.name[4:]) for p in (runs / cell.path.parent).glob("seed*") if p.name[4:].isdecimal())
+    names = (path.name[4:] for path in listed(runs / cell.path.parent, "seed*"))
+    seeds = sorted(int(name) for name in names if name.isdecimal())
     cells = (replace(cell, seed=seed) for seed in seeds)
     return next((c for c in cells if CellDirectory(runs, c).state == "done"), None)
 

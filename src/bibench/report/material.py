@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bibench.choice import recorded
 from bibench.compressor import COMPRESSORS, is_comparator, method
@@ -337,10 +337,12 @@ class Material:
 
     def folder_of(self, cell: str) -> Path | None:
         """The folder of a cell below the run folders, if it is one of them and not outside."""
+        place = PurePath(cell)  # of a record, which anyone may have written
+        if place.is_absolute() or ".." in place.parts:
+            return None
         for run in self.runs:
-            folder = (run / cell).resolve()
-            if folder.is_relative_to(run.resolve()) and folder.is_dir():
-                return folder
+            if (run / place).is_dir():  # perhaps behind a link, as its records
+                return run / place
         return None
 
 
