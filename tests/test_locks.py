@@ -54,9 +54,12 @@ def test_who_is_killed_inside_holds_nobody_up_and_leaves_nothing(tmp_path: Path)
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         began = time.monotonic()
-        with pytest.raises(
-            StoreError, match=r"another process has been writing .*a\.txt for 0 s .*; wait until it ended"
-        ), exclusive(file, patience=0.2):
+        with (
+            pytest.raises(
+                StoreError, match=r"another process has been writing .*a\.txt for 0 s .*; wait until it ended"
+            ),
+            exclusive(file, patience=0.2),
+        ):
             pass
         assert time.monotonic() - began < 30
         assert len(names(tmp_path)) == 3  # what a living one writes stays
