@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from bibench.store import CHECKPOINT, CURVE, DONE, LOCK, MODEL, RECORDS, Busy, C
 from bibench.train.cell import Hooks, Settings
 from bibench.worker import Result, record_failure, run_cell
 
+from .killing import killed_at
 from .test_files import names
 from .test_records import make
 from .test_store import another_process  # noqa: F401
@@ -85,15 +85,13 @@ def test_a_writer_without_the_lock_leaves_another_processs_cell_alone(
 
 @pytest.mark.parametrize("write", WRITERS | FILES)
 def test_who_lost_the_lock_writes_nothing(directory: CellDirectory, write: str) -> None:
-    with pytest.raises(Lost, match=r"another process took over tiny .*did not renew .*lock for 120 s"):
-        with directory.locked():
-            directory.file(LOCK).unlink()
-            directory.file(LOCK).write_text("of another")
-            before = content(directory)
-            try:
-                (WRITERS | FILES)[write](directory)
-            finally:
-                assert content(directory) == before
+    with directory.locked():
+        directory.file(LOCK).unlink()
+        directory.file(LOCK).write_text("of another")
+        before = content(directory)
+        with pytest.raises(Lost, match=r"another process took over tiny .*did not renew .*lock for 120 s"):
+            (WRITERS | FILES)[write](directory)
+        assert content(directory) == before
     assert directory.file(LOCK).read_text() == "of another"  # and is not released either
 
 
@@ -134,7 +132,8 @@ def report(event):
         Path(sys.argv[2], "slept").touch()
         print("asleep", flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
-result = run_cell(Cell.from_dict(json.loads(sys.argv[3])), Settings(Path(sys.argv[2]), device="cpu", threads=1), Hooks(report), anew=False)
+settings = Settings(Path(sys.argv[2]), device="cpu", threads=1)
+result = run_cell(Cell.from_dict(json.loads(sys.argv[3])), settings, Hooks(report), anew=False)
 print(result.status, result.reason, flush=True)
 """
 
@@ -228,10 +227,7 @@ class TestLeftovers:
         before = content(directory)
         before.pop(CHECKPOINT)
         for step in range(1, 20):
-            pid = os.fork()
-            if pid == 0:
-                supersede_until(step, directory)
-            if not os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+            if not killed_at(step, directory.supersede, ("os.rename",)):
                 break
             with directory.locked():
                 pass
@@ -245,21 +241,6 @@ class TestLeftovers:
                 file.rename(directory.file(file.name))
             kept.rmdir()
         assert step > 4
-
-
-def supersede_until(step: int, directory: CellDirectory) -> None:
-    """Set the result aside, and die before the nth renaming."""
-    seen = [0]
-
-    def hook(event: str, _: object) -> None:
-        if event == "os.rename":
-            seen[0] += 1
-            if seen[0] == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    directory.supersede()
-    os._exit(0)
 
 
 def test_records_appended_at_once_are_all_kept(tmp_path: Path) -> None:

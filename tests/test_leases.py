@@ -114,7 +114,10 @@ def test_a_look_leaves_a_holder_alone(lock: Path) -> None:
 
 
 def test_of_a_process_of_this_host_that_ended_it_is_free_at_once(lock: Path) -> None:
-    code = "import os, sys; from pathlib import Path; from bibench.leases import take\nlease = take(Path(sys.argv[1]), 1000.0); os._exit(0)"
+    code = (
+        "import os, sys; from pathlib import Path; from bibench.leases import take\n"
+        "lease = take(Path(sys.argv[1]), 1000.0); os._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", code, str(lock)], check=True, timeout=300)
     assert re.search("^duration=1000", lock.read_text(), re.M)
     assert agree(lock)

@@ -1,18 +1,13 @@
 """A report in the place of another: whatever ends the process, there is a whole one, and the next build tidies up."""
 
-import os
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bibench.report import build, placing
 
+from ..killing import killed_at
 from ..test_files import names
-
-EVENTS = ("os.rename", "shutil.rmtree", "os.remove", "os.rmdir")
 
 
 def site(folder: Path, text: str) -> Path:
@@ -26,24 +21,6 @@ def whole(folder: Path) -> str:
     """What all its files say."""
     (said,) = {(folder / name).read_text() for name in ("report.json", "index.html", "pages/a.html")}
     return said
-
-
-def killed_at(step: int, action: Callable[[], None]) -> bool:
-    """Do it in a process that is killed before its nth step on disk; whether it came so far."""
-    pid = os.fork()
-    if pid == 0:
-        seen = [0]
-
-        def hook(event: str, _: object) -> None:
-            if event in EVENTS:
-                seen[0] += 1
-                if seen[0] == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        action()
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
 def test_there_is_a_whole_one_whenever_it_is_killed(tmp_path: Path) -> None:

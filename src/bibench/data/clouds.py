@@ -240,7 +240,7 @@ def load_clouds(folder: Path) -> Clouds:
         return Clouds(points=torch.from_numpy(points), **tensors)
     except Exception as error:  # whatever numpy raises for a damaged file
         problem = f"{folder} is damaged ({error}); delete {folder.parent} to have it made again"
-        raise DataError(unreadable(folder, error) or problem) from error
+        raise DataError(unreadable(Path(getattr(error, "filename", None) or folder), error) or problem) from error
 
 
 VALIDATION_EVERY = 10

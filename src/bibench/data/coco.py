@@ -11,11 +11,14 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
 
-from bibench.data.annotations import LARGEST_AREA, LARGEST_SIDE, Annotations, annotated, file_names
+from bibench.data.annotations import LARGEST_AREA, Annotations, annotated, file_names
 from bibench.errors import DataError
 from bibench.files import unreadable
 from bibench.numbers import number
 from bibench.typed_json import problem
+
+LARGEST_SIDE = 1_000_000
+"""Pixels; no image that could be read has more."""
 
 
 class _Named(TypedDict, total=False):

@@ -80,7 +80,8 @@ def _read(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        with file.open("rb"):  # the library says of a file that may not be read that it does not exist
+            return load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); fetch it again") from error
 
