@@ -69,7 +69,7 @@ def share_of_zeros(layer: Any) -> float:
     Rows of zeros of an embedding do not count: that of the padding is one.
     """
     weight, op = layer.weight.detach(), getattr(layer, "operator", None)
-    if weight.is_meta or (op is not None and (op.weight_bits > 1 or op.ternary)):
+    if weight.is_meta or (op is not None and (op.weight_bits > 1 or op.weight_signs().ternary)):
         return 0.0
     if op is None:
         weight = weight[weight.any(-1)]
@@ -94,7 +94,7 @@ def zeros_told(layers: Iterable[tuple[str, Any]]) -> str:
 @torch.no_grad()
 def _keeps_zeros(layer: Any) -> bool:
     op = getattr(layer, "operator", None)
-    if op is None or (op.weight_bits == 1 and not op.ternary):
+    if op is None or (op.weight_bits == 1 and not op.weight_signs().ternary):
         return False
     weight = layer.weight
     return not bool(op.quantize_weight(weight)[weight == 0].any())
