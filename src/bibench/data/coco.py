@@ -7,6 +7,7 @@ without a word, so the file is read here.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
@@ -118,8 +119,15 @@ def _object(
         raise DataError(f"{where}: area is {str(area)[:40]}, expected a number of pixels; restore this file")
     if type(crowd) is bool or crowd not in (0, 1):
         raise DataError(f"{where}: iscrowd must be 0 or 1, got {crowd!r}")
-    x, y, width, height = box
+    x, y, width, height = map(_real, box)
     return [x, y, x + width, y + height], labels[item["category_id"]], crowd == 1, area
+
+
+def _real(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf
 
 
 def _size(image: dict[str, Any], file: Path) -> tuple[int, int]:
