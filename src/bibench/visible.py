@@ -61,7 +61,9 @@ class Visible:
         self.rich_proxied_file = stream
 
     def write(self, text: str) -> int:
-        """Write `text`; its length, as streams return."""
+        """Write `text`; its length, as streams return. Raises `TypeError` for bytes, as they do."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self.rich_proxied_file.write(visible(text))
         return len(text)
 

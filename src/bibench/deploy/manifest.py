@@ -144,6 +144,8 @@ def _unusable(data: dict[str, Any]) -> str:
     """What is wrong with values of the right types, in words; "" if nothing is."""
     if unknown := sorted(data.keys() - _Json.__annotations__.keys()):
         return f"unknown field {unknown[0]!r}"
+    if not data["file"].strip(".") or Path(data["file"]).name != data["file"] or "\0" in data["file"]:
+        return f"file is {data['file']!r}, expected the name of the file beside it"
     for layer, values in data["layers"].items():
         if not _is_array(values.get("shift", 0.0)):
             return f"layers[{layer!r}].shift is no number or array of numbers"

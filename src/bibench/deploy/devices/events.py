@@ -13,6 +13,10 @@ from bibench.typed_json import conform
 FIX = "is the bundle there that of this version, and does nothing else print on its standard output?"
 
 
+class _Event(TypedDict):
+    event: str
+
+
 class _Machine(TypedDict, total=False):
     board: str
     cpu: str
@@ -78,7 +82,7 @@ EVENTS: dict[str, type] = {
 
 def checked(event: dict[str, Any], device: str) -> dict[str, Any]:
     """`event`, if all that is read of it has the right types; a `BiBenchError` naming the field else."""
-    name = event["event"]
+    name = conform(event, _Event, f"{device}: an event", FIX, BiBenchError)["event"]
     good = name == "result" and event.get("status") == "ok"
     kind = _Good if good else EVENTS.get(name, dict)
     conform(event, kind, f"{device}: event {name!r}", FIX, BiBenchError)

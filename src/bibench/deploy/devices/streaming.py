@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from bibench.deploy.devices.base import Connection
-from bibench.deploy.devices.events import checked
 from bibench.errors import BiBenchError, StoreError
 from bibench.typed_json import parse_json
 
@@ -68,7 +67,7 @@ def _event(line: bytes, device: str) -> dict[str, Any]:
         raise BiBenchError(
             f"{device}: unexpected output {line[:200]!r}; if the shell there greets at login, silence it for commands"
         )
-    return checked(event, device)
+    return event
 
 
 def _tail(errors: Any) -> str:
