@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bibench.records import Record
-from bibench.statistics.bootstrap import Draws, draw, replicates
+from bibench.statistics.bootstrap import Draws, Floats, draw, replicates
 from bibench.statistics.cells import LEVEL
 from bibench.statistics.correcting import check_correction, corrected
 from bibench.statistics.intervals import SAMPLES, Interval, check_level, mismatch, of_layout
@@ -128,28 +128,27 @@ def pairs_of(
     """
     check_correction(correction)
     there = layout.weights > 0
-    common: dict[bytes, Draws] = {}
+    whole = drawn, layout.overall(layout.means())
+    # of a score that is not made up of the cells that are resampled, these tell nothing
+    described = [row.value is not None and not mismatch(row.value, float(whole[1][o])) for o, row in enumerate(rows)]
+    common: dict[bytes, tuple[Draws, Floats]] = {}
     found: list[tuple[int, int, float, int, float | None]] = []
     for one, other in combinations([o for o, row in enumerate(rows) if row.value is not None], 2):
-        use, both = drawn, there[:, one] & there[:, other]
+        (use, point), both = whole, there[:, one] & there[:, other]
         if not (there[:, one] == there[:, other]).all():
             key = both.tobytes()
-            use = common.get(key) or draw(layout.shared_by(both), drawn.over, len(drawn.samples), seed)
-            common[key] = use
-        point = use.layout.overall(use.layout.means())
+            if key not in common:
+                shared = layout.shared_by(both)
+                again = draw(shared, drawn.over, len(drawn.samples), seed)
+                common[key] = again, shared.overall(shared.means())
+            use, point = common[key]
         values = float(point[one]), float(point[other])
-        describes = all(_describes(layout, rows[o], o) for o in (one, other))
-        p = use.p_of_difference(one, other, values) if describes else None
+        p = use.p_of_difference(one, other, values) if described[one] and described[other] else None
         found.append((one, other, values[0] - values[1], int(both.sum()), p))
     adjusted = corrected(np.array([1.0 if p is None else p for *_, p in found]), correction)
     return [
         _pair(rows, row, float(after), level, better(layout.metric)) for row, after in zip(found, adjusted, strict=True)
     ]
-
-
-def _describes(layout: Layout, row: Interval, operator: int) -> bool:
-    """Whether the cells that are resampled make up the score, so that they tell of it."""
-    return row.value is not None and not mismatch(row.value, float(layout.overall(layout.means())[operator]))
 
 
 def _pair(

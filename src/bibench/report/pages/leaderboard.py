@@ -82,7 +82,7 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
                 Cell(interval_text(row, digits) or None),
                 Cell(row.span or None),
                 Cell(row.groups or None),
-                Cell(_tied(material, row, sum(r.rank is not None for r in rows))),
+                Cell(_near(material, row, sum(r.rank is not None for r in rows))),
                 Cell(row.cells, f"{row.cells} of {row.expected}", tone="weak" if partial else ""),
                 Cell(row.note or None),
             ]
@@ -96,7 +96,7 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
     return Table(f"ranks-{name}", caption, columns, lines)
 
 
-def _tied(material: Material, row: Rank, count: int) -> str | None:
+def _near(material: Material, row: Rank, count: int) -> str | None:
     if row.ties and len(row.ties) == count - 1:
         return "all others"
     return listed([material.title(o) for o in row.ties]) or None

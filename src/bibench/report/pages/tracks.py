@@ -86,9 +86,9 @@ def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score
     """Operators × metrics of a track under one recipe."""
     metrics = [m for m in unique(r.metric for r in rows) if any(r.value is not None for r in rows if r.metric == m)]
     by_key = {(r.operator, r.metric): r for r in rows}
-    digits, headline = TRACKS[name].digits, material.headline(name)
-    bounds = {row.operator: interval_text(row, digits) for row in material.ranks(name, recipe)}
-    at = 1 + metrics.index(headline) if headline in metrics and any(bounds.values()) else None
+    ranked = material.ranks(name, recipe) if name in material.scores else []  # other compression is not ranked
+    bounds = {row.operator: interval_text(row, TRACKS[name].digits) for row in ranked}
+    at = 1 + metrics.index(ranked[0].metric) if any(bounds.values()) else None
     lines = []
     for operator in unique(r.operator for r in rows):
         numbers = [_score(material, name, by_key.get((operator, metric))) for metric in metrics]
@@ -105,9 +105,8 @@ def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score
     columns = [Column(m, numeric=True) for m in metrics]
     caption = f"{material.track_title(name)}, recipe {recipe}, {TRACKS[name].unit}; ± is the standard error over seeds"
     if at is not None:
-        first = material.ranks(name, recipe)[0]
-        columns.insert(at, Column(f"interval of {headline}"))
-        caption += f"; intervals are those of the leaderboard, {100 * first.level:g} % over {first.over}"
+        columns.insert(at, Column(f"interval of {ranked[0].metric}"))
+        caption += f"; intervals are those of the leaderboard, {100 * ranked[0].level:g} % over {ranked[0].over}"
     columns = [Column("operator"), *columns, Column("incomplete")]
     return Table(f"scores-{name}-{slug(recipe)}", caption, columns, lines)
 
