@@ -121,14 +121,14 @@ def misfits(own: Mapping[str, Any], fitted: Fitted) -> str:
     if not problems:
         return ""
     told = f"{len(own) - len(missing) - len(shapes)} of {len(own)} tensors fit; {'; '.join(problems)}"
-    return told + (_common(fitted.state) if unexpected else "")
+    return told + _common(state, own)
 
 
-def _common(state: State) -> str:
-    """The prefix that most names share, in words."""
+def _common(state: State, own: Mapping[str, Any]) -> str:
+    """The prefix that most names share and no name of the model has, in words."""
     heads = Counter(name.partition(".")[0] for name in state if "." in name)
     (head, count), *_ = heads.most_common(1) or [("", 0)]
-    if 2 * count <= len(state):
+    if 2 * count <= len(state) or any(name.startswith(head + ".") for name in own):
         return ""
     return f"; {count} of {len(state)} names in the file begin with {head + '.'!r}"
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from bibench import latent
 from bibench.deploy import manifest
 from bibench.deploy.calling import arrays
 from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
-from bibench.errors import BiBenchError, StoreError
+from bibench.deploy.statement import statements
+from bibench.errors import BiBenchError, BinarizationWarning, StoreError
 from bibench.files import storing
 from bibench.typed_json import problem
 
@@ -43,8 +46,12 @@ def export(
         winograd: whether the float convolution at the model's input may become an operator that is faster and rounds
             differently (engine ``bibench``); the manifest's notes name it.
 
+    Warns:
+        BinarizationWarning: many weights of a 1-bit layer are exactly 0, as pruning leaves them, and count as +1.
+
     Raises:
-        UnsupportedError: a layer that the engine does not run, with the reason.
+        UnsupportedError: a layer that the engine does not run, with the reason; a model whose forward computes with
+            more of its 1-bit layers than their outputs, or does not call them.
         BiBenchError: a model in training mode, or inputs that it does not take.
         StoreError: a path that cannot be written.
     """
@@ -59,6 +66,9 @@ def export(
     if runner.needs_calibration and calibration is None:
         raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
     runner.require_support(model)
+    signed = ((stated.name, stated.module) for stated in statements(model) if hasattr(stated.module, "weight"))
+    if told := latent.zeros_told(signed):
+        warnings.warn(told, BinarizationWarning, stacklevel=2)
     graph = canonical(model, example_inputs)
     graph.winograd = winograd
     runner.prepare(graph)
