@@ -46,9 +46,11 @@ class Watch(TorchDispatchMode):
         self.readers: dict[nn.Module, str] = {}
         self._inside: list[nn.Module] = []
         self._owners: dict[int, list[tuple[int, int, nn.Module]]] = {}
-        for layer in self.layers:
-            for storage, first, last in filter(None, map(_extent, _latent(layer))):
-                self._owners.setdefault(storage, []).append((first, last, layer))
+        # Held, so that no other storage gets their address: what moves weights in and out replaces them.
+        self._held = [(layer, tensor) for layer in self.layers for tensor in _latent(layer)]
+        for layer, tensor in self._held:
+            if extent := _extent(tensor):
+                self._owners.setdefault(extent[0], []).append((*extent[1:], layer))
 
     def run(self, forward: Callable[[], Any]) -> None:
         """One forward; behind it the layers are as they were."""
