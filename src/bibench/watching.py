@@ -91,6 +91,9 @@ class Watch(TorchDispatchMode):
                 self._inside.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _composite(func):  # in inference mode these come whole, and do not tell views from copies
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         if _takes_values(func):
             for value in tree_leaves((args, kwargs)):
                 if isinstance(value, Tensor):
@@ -121,7 +124,7 @@ class Watch(TorchDispatchMode):
         if reader is None:
             return "a function"
         if reader is layer:
-            return "a forward that was taken from it before the conversion"
+            return "a forward of its own that is not the 1-bit one"
         name = self.names[reader]
         return f"{repr(name) if name else 'the model itself'} ({type(reader).__name__})"
 
@@ -146,6 +149,13 @@ def _extent(tensor: Tensor) -> Extent | None:
     size, start = tensor.element_size(), int(tensor.storage_offset())
     last = start + sum(int(n - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride(), strict=True))
     return storage._cdata, start * size, (last + 1) * size - 1
+
+
+@functools.cache
+def _composite(operation: Any) -> bool:
+    """Whether it is made of others."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return isinstance(operation, torch._ops.OpOverload) and operation.has_kernel_for_dispatch_key(key)
 
 
 @functools.cache
