@@ -37,6 +37,9 @@ FIXED_FORMS: dict[type[nn.Module], type[BinaryAttention] | type[BinaryEmbedding]
 }
 """What has one binarized form, whatever the operator."""
 
+COMPUTING = ("forward", "_conv_forward", "__call__")
+"""The methods by which a layer computes."""
+
 
 def binarize(
     model: nn.Module,
@@ -107,6 +110,8 @@ def _convert(
     try:
         for module, op in converted:
             before.save(module)
+            for method in COMPUTING:
+                vars(module).pop(method, None)  # that of its class, see `_unfit`
             if op is None:
                 FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
             else:
@@ -277,9 +282,10 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
-    own = next((method for method in ("forward", "_conv_forward") if method in vars(module)), "")
-    if own:
-        return f"its instance has a {own} of its own, as hooks of accelerate give it: binarize first, or take them off"
+    if own := [method for method in vars(module) if method in COMPUTING and not _of_class(module, method)]:
+        return (
+            f"its instance has a {own[0]} of its own, as hooks of accelerate give it: binarize first, or take them off"
+        )
     if type(module) in FIXED_FORMS:
         masked = latent.replaced(module) if isinstance(module, BinarizableEmbedding) else ""
         return masked or ("" if module in calls else "not called in the example forward")
@@ -290,7 +296,7 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
         return latent.replaced(module) or latent.PARAMETRIZED
-    for method in ("forward", "_conv_forward", "__call__"):
+    for method in COMPUTING:
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"
     if module not in calls:
@@ -298,6 +304,13 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     if not module.weight.is_floating_point():  # type: ignore[operator]
         return f"weight is {module.weight.dtype}"
     return ""
+
+
+def _of_class(module: nn.Module, method: str) -> bool:
+    """Whether an attribute of the instance is the method of its class, as accelerate leaves it behind its hooks."""
+    attribute = vars(module)[method]
+    own = getattr(attribute, "__self__", None) is module
+    return own and getattr(attribute, "__func__", None) is getattr(type(module), method, None)
 
 
 def _spec(module: nn.Module, call: Call, name: str, pad_value: float) -> LayerSpec:

@@ -46,9 +46,11 @@ class Watch(TorchDispatchMode):
         self.readers: dict[nn.Module, str] = {}
         self._inside: list[nn.Module] = []
         self._owners: dict[int, list[tuple[int, int, nn.Module]]] = {}
-        for layer in self.layers:
-            for storage, first, last in filter(None, map(_extent, _latent(layer))):
-                self._owners.setdefault(storage, []).append((first, last, layer))
+        # Held, so that no other storage gets their address: what moves weights in and out replaces them.
+        self._held = [(layer, tensor) for layer in self.layers for tensor in _latent(layer)]
+        for layer, tensor in self._held:
+            if extent := _extent(tensor):
+                self._owners.setdefault(extent[0], []).append((*extent[1:], layer))
 
     def run(self, forward: Callable[[], Any]) -> None:
         """One forward; behind it the layers are as they were."""
@@ -89,6 +91,9 @@ class Watch(TorchDispatchMode):
                 self._inside.pop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _composite(func):  # in inference mode these come whole, and do not tell views from copies
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
         if _takes_values(func):
             for value in tree_leaves((args, kwargs)):
                 if isinstance(value, Tensor):
@@ -119,7 +124,7 @@ class Watch(TorchDispatchMode):
         if reader is None:
             return "a function"
         if reader is layer:
-            return "a forward that was taken from it before the conversion"
+            return "a forward of its own that is not the 1-bit one"
         name = self.names[reader]
         return f"{repr(name) if name else 'the model itself'} ({type(reader).__name__})"
 
@@ -144,6 +149,13 @@ def _extent(tensor: Tensor) -> Extent | None:
     size, start = tensor.element_size(), int(tensor.storage_offset())
     last = start + sum(int(n - 1) * int(step) for n, step in zip(tensor.shape, tensor.stride(), strict=True))
     return storage._cdata, start * size, (last + 1) * size - 1
+
+
+@functools.cache
+def _composite(operation: Any) -> bool:
+    """Whether it is made of others."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return isinstance(operation, torch._ops.OpOverload) and operation.has_kernel_for_dispatch_key(key)
 
 
 @functools.cache
