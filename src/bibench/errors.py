@@ -23,6 +23,10 @@ class ConversionError(BiBenchError):
     """A model that `bibench.binarize` cannot convert as asked."""
 
 
+class ExampleInputsError(BiBenchError):
+    """A model that cannot be called with the example inputs."""
+
+
 class DataError(BiBenchError):
     """Data that is missing, damaged or not in the expected format."""
 
