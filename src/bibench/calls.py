@@ -101,9 +101,7 @@ def trace(model: nn.Module, example_inputs: Any) -> Calls:
     return calls
 
 
-def _forward(
-    model: nn.Module, state: dict[str, Tensor] | None, args: tuple[Any, ...], named: dict[str, Any]
-) -> Calls:
+def _forward(model: nn.Module, state: dict[str, Tensor] | None, args: tuple[Any, ...], named: dict[str, Any]) -> Calls:
     from bibench.tracing.watching import watching
 
     calls, examples = Calls(), batch_of((args, named))

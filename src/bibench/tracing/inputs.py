@@ -166,10 +166,10 @@ def called(model: nn.Module, inputs: Any, call: Callable[..., Result]) -> tuple[
             raise
         except Exception as error:  # whatever a model's own code raises
             failures.append(((args, kwargs), error))
-    (arguments, error), *_ = failures
-    if isinstance(error, BiBenchError):
-        raise error
-    raise ExampleInputsError(_refusal(model, arguments, error)) from error
+    arguments, first = failures[0]
+    if isinstance(first, BiBenchError):
+        raise first
+    raise ExampleInputsError(_refusal(model, arguments, first)) from first
 
 
 def readings(model: nn.Module, inputs: Any) -> list[Arguments]:

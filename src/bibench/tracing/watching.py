@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bibench.attention import Attention
+from bibench.layers import BinaryLayer
 from bibench.tracing.formulas import Product, may_multiply, product_of
 from bibench.tracing.inputs import leaves
-from bibench.layers import BinaryLayer
 from bibench.tracing.sources import Sources
 from bibench.tracing.work import LayerCall, Work
 
@@ -115,7 +115,6 @@ class _Watch:
                 handle.remove()
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
-        self.work.entered.add(self._names[module])
         self._open.append(module)
         if isinstance(module, WATCHED):
             self._layers.append((module, Counter()))
@@ -191,9 +190,7 @@ def _is_opaque(module: nn.Module) -> bool:
     return isinstance(module, BinaryLayer | Attention)
 
 
-def _layer_call(
-    module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any, macs: int
-) -> LayerCall:
+def _layer_call(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any, macs: int) -> LayerCall:
     x, out = (_shape(v) for v in ((*inputs, *named.values()), output))
     if isinstance(module, Attention):
         q, k = (tuple(named[name].shape if name in named else inputs[at].shape) for at, name in enumerate("qk"))

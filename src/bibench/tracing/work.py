@@ -42,8 +42,6 @@ class Work:
     """Operations on elements outside of these layers: module name → kind → elements."""
     uncounted: Counter[str] = field(default_factory=Counter)
     """Calls of operations that may multiply but whose work is not known, by name."""
-    entered: set[str] = field(default_factory=set)
-    """Names of the modules that were called; not of what is inside of scripted ones."""
     used: set[str] = field(default_factory=set)
     """Names of the parameters and buffers that operations took."""
     examples: int = 1
@@ -58,9 +56,7 @@ class Work:
 
     def product_macs(self, module: str, weight: str | None = None) -> int:
         """Those outside of watched layers, of a module by name: with one weight or, by default, all."""
-        return sum(
-            self.of_one(n) for (name, of), n in self.products.items() if name == module and weight in (None, of)
-        )
+        return sum(self.of_one(n) for (name, of), n in self.products.items() if name == module and weight in (None, of))
 
     @property
     def macs(self) -> int:
