@@ -39,7 +39,7 @@ def product_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: An
         macs, (first, last) = int(flop_registry[packet](*args, **kwargs, out_val=out)) // 2, OPERANDS.get(name, (0, 2))
     else:
         return None
-    return Product(int(macs), tuple(_tensors(args[first:last])))
+    return Product(int(macs), tuple(tensors(args[first:last])))
 
 
 def may_multiply(func: Any, args: tuple[Any, ...]) -> bool:
@@ -47,15 +47,16 @@ def may_multiply(func: Any, args: tuple[Any, ...]) -> bool:
     space, _, name = (func._schema.name if hasattr(func, "_schema") else f"higher_order::{func}").rpartition("::")
     if space in WITHOUT_PRODUCTS:
         return not PRODUCT_WORDS.isdisjoint(name.split("_"))
-    return any(t.is_floating_point() for t in _tensors(args))
+    return any(t.is_floating_point() for t in tensors(args))
 
 
-def _tensors(values: Any) -> Iterator[Tensor]:
+def tensors(values: Any) -> Iterator[Tensor]:
+    """Those among the arguments of an operation, lists and all."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            yield from tensors(value)
 
 
 # -- formulas: from the operation's arguments ----------------------------------------------------------
@@ -97,7 +98,7 @@ def _time_first(x: Tensor, weight: Tensor, _: Any = None, pad: int = 0, *__: Any
 
 def _recurrent(x: Tensor, *weights: Any) -> int:
     """Every row (step of an example) meets every matrix."""
-    return math.prod(x.shape[:-1]) * sum(w.numel() for w in _tensors(weights) if w.dim() > 1)
+    return math.prod(x.shape[:-1]) * sum(w.numel() for w in tensors(weights) if w.dim() > 1)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> int:
@@ -118,7 +119,7 @@ def _heads(x: Tensor, _: Any, __: Any, width: int, ___: Any, into: Tensor, ____:
 
 def _encoder_layer(x: Tensor, width: int, heads: int, into: Tensor, _: Any, out: Tensor, *rest: Any) -> int:
     """The fused layer of a transformer's encoder."""
-    matrices = sum(w.numel() for w in (into, out, *_tensors(rest)) if w.dim() == 2 and width in w.shape)
+    matrices = sum(w.numel() for w in (into, out, *tensors(rest)) if w.dim() == 2 and width in w.shape)
     return x.numel() // width * matrices + 2 * _square(x) * width
 
 

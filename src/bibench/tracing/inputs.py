@@ -133,6 +133,15 @@ def one_example(arguments: Arguments) -> Arguments:
     return one if changed else arguments
 
 
+def first_of(inputs: Any) -> Any:
+    """Example inputs of one example, as `one_example`."""
+    if isinstance(inputs, Mapping):
+        return one_example(((), dict(inputs)))[1]
+    if isinstance(inputs, tuple | list):
+        return one_example((tuple(inputs), {}))[0]
+    return one_example(((inputs,), {}))[0][0]
+
+
 def _cut(value: Any, batch: int) -> Any:
     """The first example of `value`: lists hold examples; tuples, mappings and dataclasses hold batches."""
     if isinstance(value, PackedSequence):

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from bibench.tracing.inputs import leaves
+from bibench.tracing.formulas import tensors
 
 
 class Sources:
@@ -42,15 +42,14 @@ class Sources:
 
     def follow(self, args: Iterable[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Note what an operation made of its arguments."""
-        found = [self.of(t) for t in leaves([args, kwargs]) if isinstance(t, Tensor)]
-        names = dict.fromkeys(name for one in found for name in one or ())
+        found = [self.of(t) for t in tensors((*args, *kwargs.values()))]
+        names = tuple(dict.fromkeys(name for one in found for name in one or ()))
         self.used.update(names)
-        for tensor in leaves(out):
-            if isinstance(tensor, Tensor):
-                if None in found:
-                    self._known.pop(_address(tensor), None)
-                elif self.of(tensor) is None or tuple(names) != self.of(tensor):
-                    self._learn(tensor, tuple(names))
+        for tensor in tensors((out,)):
+            if None in found:
+                self._known.pop(_address(tensor), None)
+            elif self.of(tensor) != names:
+                self._learn(tensor, names)
 
     def _learn(self, tensor: Tensor, names: tuple[str, ...]) -> None:
         address = _address(tensor)

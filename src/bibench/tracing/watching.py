@@ -10,7 +10,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bibench.attention import Attention
 from bibench.layers import BinaryLayer
-from bibench.tracing.formulas import Product, may_multiply, product_of
+from bibench.tracing.formulas import Product, may_multiply, product_of, tensors
 from bibench.tracing.inputs import leaves
 from bibench.tracing.sources import Sources
 from bibench.tracing.work import LayerCall, Work
@@ -80,7 +80,9 @@ def watching(model: nn.Module, note: Note | None = None, state: Mapping[str, Ten
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), _Unfused(), watch.hooks(), _Operations(watch):
+        recurrent = any(isinstance(m, nn.RNNBase) for m in model.modules())
+        unfused = _Unfused() if recurrent else nullcontext()
+        with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH), unfused, watch.hooks(), _Operations(watch):
             warnings.simplefilter("ignore")  # of backends that are not there
             yield watch.work
     finally:
@@ -179,7 +181,7 @@ class _Watch:
         kind = _KINDS.get(func._schema.name.rpartition("::")[2]) if hasattr(func, "_schema") else None
         if kind is None:
             return
-        counted = next((t for t in leaves(args if kind in _BY_INPUT else out) if isinstance(t, Tensor)), None)
+        counted = next(tensors(args if kind in _BY_INPUT else (out,)), None)
         if counted is not None and counted.is_floating_point():
             name = self._names[self._open[-1]] if self._open else ""
             self.work.elements.setdefault(name, Counter())[kind] += counted.numel()
