@@ -30,6 +30,7 @@ ROOMS = [
     ["fused", "rectified"],
     ["computing"],
     ["layers", "attention", "embedding"],
+    ["tracing"],
     ["calls"],
     ["proving"],
     ["auditing"],

@@ -29,6 +29,10 @@ class ProofError(BiBenchError):
     """A model whose 1-bit layers are not what computes."""
 
 
+class ExampleInputsError(BiBenchError):
+    """A model that cannot be called with the example inputs."""
+
+
 class DataError(BiBenchError):
     """Data that is missing, damaged or not in the expected format."""
 

@@ -21,12 +21,13 @@ from bibench.calls import Call, on_meta, trace
 from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.compressor import compressor_of
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
 from bibench.records import Record, read
 from bibench.store import CELL, DONE, CellDirectory, described_epochs
 from bibench.tasks import TASKS
+from bibench.tracing.inputs import first_of
 from bibench.train.code import code_of
 
 _PENDING = {"missing", "interrupted", "running"}
@@ -182,16 +183,18 @@ class _Geometry:
         if key not in self._models:
             try:
                 self._models[key] = self._trace(cell)
+            except ExampleInputsError:  # of a stranger's model, which may need values; training will tell
+                self._models[key] = ""
             except BiBenchError as error:
                 self._models[key] = _by_nature(error, cell.model)
-            except Exception:  # of a stranger's model; training will tell
+            except Exception:  # as above
                 self._models[key] = ""
         return self._models[key]
 
     def _trace(self, cell: Cell) -> _Traced:
         with torch.device("meta"), _WithoutInitialization():
             task = TASKS[cell.task.name]()
-            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(task.example_inputs())
+            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(first_of(task.example_inputs()))
             tensors = [*model.named_parameters(), *enumerate(_tensors(inputs))]
             alike = cell.model, repr(model), tuple((name, x.shape, x.dtype) for name, x in tensors)
             if alike not in self._traced:
