@@ -15,25 +15,22 @@ from bibench.tasks import TASKS
 
 def code_of(cell: Cell) -> dict[str, str]:
     """Fingerprint by part: training, task, model, operator, conversion."""
+    from bibench.train.cell import train_cell  # here: it imports this module
+    from bibench.train.loop import Training
+
     return {
-        "training": _training(),
-        "task": _fingerprint("task", cell.task.name),
-        "model": _fingerprint("model", cell.model.name),
-        "operator": _fingerprint("operator", cell.operator.name),
-        "conversion": code_fingerprint(conversion.binarize, layers.BinaryLayer),
+        "training": _fingerprint(Training, train_cell),
+        "task": _fingerprint(TASKS[cell.task.name]),
+        "model": _fingerprint(MODELS[cell.model.name].builder),
+        "operator": _fingerprint(method(cell.operator.name)),
+        "conversion": _fingerprint(conversion.binarize, layers.BinaryLayer),
     }
 
 
 @cache
-def _training() -> str:
-    from bibench.train.cell import train_cell  # here: it imports this module
-    from bibench.train.loop import Training
+def _fingerprint(*pieces: Any) -> str:
+    """Once for each class or function, not for each name: loaded again, a name means another object, and other code.
 
-    return code_fingerprint(Training, train_cell)
-
-
-@cache
-def _fingerprint(kind: str, name: str) -> str:
-    found = {"task": TASKS.__getitem__, "model": MODELS.__getitem__, "operator": method}
-    entry: Any = found[kind](name)
-    return code_fingerprint(entry.builder if kind == "model" else entry)
+    What was imported does not change when its file does, so neither does its fingerprint.
+    """
+    return code_fingerprint(*pieces)
