@@ -27,10 +27,12 @@ from typing import Any
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, require
 from bibench.files import read_json, storing, write_json
+from bibench.records import RECORDS as RECORDS
 from bibench.records import Record, write_file
+from bibench.sealed import DONE as DONE
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
-RECORDS, FAILURE, DONE, LOCK, SUPERSEDED = "records.jsonl", "failure.json", "done.json", "lock", "superseded"
+FAILURE, LOCK, SUPERSEDED = "failure.json", "lock", "superseded"
 TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0

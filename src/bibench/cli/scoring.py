@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -81,12 +82,18 @@ def score(
 
 def read_runs(runs: Sequence[Path]) -> list[Record]:
     """The records of `runs`; what reading them warns of is printed as a note."""
+    with noted():
+        return read(runs)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """What is warned of inside, as of files that are damaged and left out, is printed as a note."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        records = read(runs)
+        warnings.simplefilter("always", UserWarning)
+        yield
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
-    return records
 
 
 def some(records: list[Record], runs: Sequence[Path]) -> list[Record]:

@@ -18,6 +18,7 @@ from bibench.errors import BiBenchError, CheckpointError
 from bibench.files import load_checkpoint, read_json
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
+from bibench.sealed import compare
 from bibench.store import CELL, MODEL
 from bibench.tasks import TASKS, Task
 
@@ -53,6 +54,7 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
             raise BiBenchError(f"{path} is no cell: it has no {CELL}; give the folder of one training in a run folder")
         if not (path / MODEL).exists():
             raise BiBenchError(f"{path} has no {MODEL}: the cell is not trained to its end; run it first")
+        compare(path, CELL)
         return _of_cell(path / MODEL, read_json(path / CELL).get("cell"), data_root)
     checkpoint = load_checkpoint(path)
     if "cell" in checkpoint:

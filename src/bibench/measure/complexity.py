@@ -49,7 +49,7 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in with_baselines(cells)):
         note(f"{cell.task} {cell.model} {cell.operator}")
         rows = _measure(cell, compared, runs)
-        write_file(runs / FOLDER / cell.path.parent / RECORDS, rows)
+        write_file(runs / FOLDER / cell.path.parent / RECORDS, rows, checksum=True)
         found += rows
     return found
 

@@ -21,7 +21,7 @@ from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
 from bibench.provenance import environment
-from bibench.records import Record, read_file, write_file
+from bibench.records import Record, read_compared, write_file
 from bibench.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.suite import Filters
 from bibench.tasks import TASKS
@@ -166,7 +166,7 @@ class _Measured:
         done = CellDirectory(self._request.runs, self.cell).file(DONE)
         if not self._file.exists() or self._file.stat().st_mtime_ns < done.stat().st_mtime_ns:
             return {}
-        rows = {(r.corruption, r.severity): r for r in read_file(self._file) if r.status == "ok"}
+        rows = {(r.corruption, r.severity): r for r in read_compared(self._file) if r.status == "ok"}
         again = self._wanted if self._request.again else ()
         return {key: row for key, row in rows.items() if row.corruption not in again}
 
@@ -193,7 +193,7 @@ class _Measured:
         self._rows[CLEAN, 0] = _refused(self.cell, self._request, status, reason)
 
     def _store(self) -> None:
-        write_file(self._file, self._rows.values())
+        write_file(self._file, self._rows.values(), checksum=True)
 
     def records(self) -> list[Record]:
         """What was asked for."""

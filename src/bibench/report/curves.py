@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
+from bibench.errors import DamagedError
 from bibench.operators import paper_order
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material
+from bibench.sealed import compare
 from bibench.store import CURVE
 
 MAX_FIGURES, MAX_BYTES = 24, 4_000_000
@@ -40,12 +43,19 @@ def curve_figures(material: Material) -> tuple[list[Figure], int]:
 
 
 def read_curve(path: Path) -> list[float]:
-    """Validation scores by epoch, in percent; none where the file is absent or not what a training wrote."""
+    """Validation scores by epoch, in percent; none where the file is absent or not what a training wrote.
+
+    Warns of one that is not what the cell was finished with.
+    """
     try:
+        compare(path.parent, path.name)
         if path.stat().st_size > MAX_BYTES:
             return []
         with path.open(encoding="utf-8", newline="") as stream:
             values = [float(row["validation"]) for row in csv.DictReader(stream) if row.get("validation")]
+    except DamagedError as error:
+        warnings.warn(f"left out: {error}", stacklevel=2)
+        return []
     except (OSError, ValueError, KeyError, csv.Error):
         return []
     return [100 * value for value in values] if all(map(math.isfinite, values)) else []

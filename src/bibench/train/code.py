@@ -18,19 +18,20 @@ def code_of(cell: Cell) -> dict[str, str]:
     from bibench.train.cell import train_cell  # here: it imports this module
     from bibench.train.loop import Training
 
-    return {
-        "training": _fingerprint(Training, train_cell),
-        "task": _fingerprint(TASKS[cell.task.name]),
-        "model": _fingerprint(MODELS[cell.model.name].builder),
-        "operator": _fingerprint(method(cell.operator.name)),
-        "conversion": _fingerprint(conversion.binarize, layers.BinaryLayer),
+    pieces: dict[str, tuple[Any, ...]] = {
+        "training": (Training, train_cell),
+        "task": (TASKS[cell.task.name],),
+        "model": (MODELS[cell.model.name].builder,),
+        "operator": (method(cell.operator.name),),
+        "conversion": (conversion.binarize, layers.BinaryLayer),
     }
+    return {part: _fingerprint(objects) for part, objects in pieces.items()}
 
 
 @cache
-def _fingerprint(*pieces: Any) -> str:
+def _fingerprint(objects: tuple[Any, ...]) -> str:
     """Once for each class or function, not for each name: loaded again, a name means another object, and other code.
 
     What was imported does not change when its file does, so neither does its fingerprint.
     """
-    return code_fingerprint(*pieces)
+    return code_fingerprint(*objects)
