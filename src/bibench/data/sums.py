@@ -44,8 +44,8 @@ def compare(folder: Path, remove: Path | None = None) -> None:
     if _compared.get(folder) == state:
         return
     fix = f"delete {remove or folder} to have it made again"
-    text = (folder / SUMS).read_text(encoding="utf-8", errors="replace")
-    for line in text.splitlines():
+    *lines, end = (folder / SUMS).read_bytes().decode("utf-8", "replace").split("\n")
+    for line in [*lines, *([end] if end else [])]:
         expected, _, name = line.partition("  ")
         file = folder / name
         if not name or not file.is_file():
