@@ -41,6 +41,10 @@ class CheckpointError(BiBenchError):
     """A checkpoint that is damaged, malicious or belongs to another model."""
 
 
+class DamagedError(CheckpointError):
+    """A stored file that is not what was written: its checksum, or what else is known of it, is another."""
+
+
 class StoreError(BiBenchError):
     """A run folder that cannot be read or written."""
 

@@ -53,7 +53,7 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
         rows = _measure(cell, compared, runs)
         file = runs / FOLDER / cell.path.parent / RECORDS
         with exclusive(file):
-            write_file(file, rows)
+            write_file(file, rows, checksum=True)
         found += rows
     return found
 
