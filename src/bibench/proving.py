@@ -80,7 +80,7 @@ def prove(model: nn.Module, forward: Callable[[], Any], called: Mapping[nn.Modul
 
 
 def prove_traced(model: nn.Module, arguments: Arguments, called: Mapping[nn.Module, int] | None = None) -> Proof:
-    """As `prove`, with the arguments of a traced forward (`bibench.calls.trace`); on the meta device if it ran there."""
+    """As `prove`, with the arguments of a traced forward (`bibench.calls.trace`); on the meta device if that was."""
     args, named = arguments
     if not getattr(model, ON_META, False):
         return prove(model, lambda: model(*args, **named), called)
