@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
-from bibench.files import write_json
-from bibench.provenance import environment
+from bibench.foundation.files import write_json
+from bibench.records.provenance import environment
 
 PARTS = {"__main__", "timing", "larq_timer"}
 

@@ -25,10 +25,10 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.choice import choice
 from bibench.deploy.engine import ENGINES
 from bibench.deploy.tflite import lce_process
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError
 from bibench.tasks import TASKS
 
 from .timing import summarize

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.choice import choice
-from bibench.layers import progress
-from bibench.recipe import make_optimizer
+from bibench.foundation.choice import choice
+from bibench.nn.layers import progress
+from bibench.recipes.recipe import make_optimizer
 from bibench.tasks import TASKS
 from bibench.train.loop import Training
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bibench import native
-from bibench.products import factor_gradients
-from bibench.spec import of_layer
-from bibench.surrogate import STE
+from bibench.kernels import native
+from bibench.kernels.products import factor_gradients
+from bibench.kernels.spec import of_layer
+from bibench.kernels.surrogate import STE
 
 from .timing import interleave, summarize
 

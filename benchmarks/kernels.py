@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bibench import _core, native
-from bibench.spec import LayerSpec, of_layer
+from bibench import _core
+from bibench.kernels import native
+from bibench.kernels.spec import LayerSpec, of_layer
 
 from .timing import interleave
 

@@ -18,7 +18,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from bibench import _core, native
+from bibench import _core
+from bibench.kernels import native
 
 from .timing import interleave
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bibench.operators import PAPER_ORDER
-from bibench.records import Record
+from bibench.records.record import Record
 
 RECORDS = 100_000
 MODELS = {"resnet20": "cnn", "vgg_small": "cnn", "bert": "transformer", "pointnet": "mlp"}

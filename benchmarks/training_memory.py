@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 import bibench
-from bibench import native
-from bibench.choice import choice
 from bibench.data.batches import Batch
+from bibench.foundation.choice import choice
+from bibench.kernels import native
 from bibench.measure.memory import peak_memory
 from bibench.measure.step import TrainingStep
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks import TASKS
 
 from .training_step import CASES, OPERATORS

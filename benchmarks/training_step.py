@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import bibench
-from bibench import native
-from bibench.choice import choice
-from bibench.layers import progress, set_backward_precision
+from bibench.foundation.choice import choice
+from bibench.kernels import native
+from bibench.nn.layers import progress, set_backward_precision
 from bibench.operators import PAPER_ORDER
 from bibench.train.allocator import keep_freed_memory
 

@@ -108,7 +108,7 @@ void even_polynomial(const float* grad, const float* x, float* out, int64_t n, c
   });
 }
 
-// Sine and cosine as bibench.noise has them: x = half_turns * pi + rest with the rest within a quarter turn, where
+// Sine and cosine as bibench.kernels.noise has them: x = half_turns * pi + rest with the rest within a quarter turn, where
 // polynomials are accurate to float32. Pi is split into parts whose products with half_turns are exact.
 constexpr float kSine[] = {1.0f, -0.16666658222675323f, 0.008333049714565277f, -0.00019809004152193666f,
                            2.6050781798403477e-06f};

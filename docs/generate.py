@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import task_pages
 from plot import line_plot
 
+from bibench.kernels.spec import LayerSpec, of_layer
+from bibench.kernels.surrogate import Surrogate
 from bibench.operators import OPERATORS, Operator, known_operators
-from bibench.spec import LayerSpec, of_layer
-from bibench.surrogate import Surrogate
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent

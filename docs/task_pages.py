@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from bibench.choice import choice
+from bibench.foundation.choice import choice
 from bibench.models import MODELS
-from bibench.recipe import Recipe
-from bibench.suite import SUITES
+from bibench.recipes.recipe import Recipe
+from bibench.suite.definition import SUITES
 from bibench.tasks import TASKS
 from bibench.tasks.base import Task
 
@@ -360,7 +360,7 @@ def the_commands(tasks: Tasks) -> tuple[str, list[str]]:
 def own_suite(named: Sequence[str], root: str) -> list[str]:
     """A suite of these tasks, and the command that runs it."""
     tasks = "".join(f'"{name}", ' for name in named).rstrip(" ")
-    code = ["from bibench.suite import Suite, suite", "", "", "@suite", "def mine():"]
+    code = ["from bibench.suite.definition import Suite, suite", "", "", "@suite", "def mine():"]
     code += [f'    return Suite(name="mine", description="of my own", tasks=({tasks}), recipe="quick")']
     return ["```python", *code, "```", "", "```sh", f"bibench run mine --load mine.py{root}", "```"]
 

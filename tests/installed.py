@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 import bibench
-from bibench import deploy, native
+from bibench import deploy
+from bibench.kernels import native
 
 
 def has_its_data() -> None:

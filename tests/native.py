@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bibench import native
+from bibench.kernels import native
 
 ISAS = native.available()
 needs_core = pytest.mark.skipif(not ISAS, reason="bibench was installed without its compiled module")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 import bibench
-from bibench.attention import Attention, BinaryAttention, binary_context, binary_scores, booleanize
-from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
-from bibench.errors import BiBenchError, ConversionError
+from bibench.foundation.errors import BiBenchError, ConversionError
+from bibench.nn.attention import Attention, BinaryAttention, binary_context, binary_scores, booleanize
+from bibench.nn.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.operators import known_operators
 
 HEADS, QUERIES, KEYS, WIDTH = 2, 5, 7, 6
@@ -82,7 +82,7 @@ def test_ties_are_attended_unless_strict() -> None:
 
 
 def test_attention_is_zero_or_one_and_masked_positions_stay_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    import bibench.attention as module
+    from bibench.nn import attention as module
 
     seen = []
     monkeypatch.setattr(module, "binary_context", lambda p, v: seen.append(p) or binary_context(p, v))

@@ -10,8 +10,8 @@ from rich.console import Console
 from torch import nn
 
 import bibench
-import bibench.attention
-from bibench.errors import BinarizationWarning
+import bibench.nn.attention
+from bibench.foundation.errors import BinarizationWarning
 
 from .deploy.models import CATALOGUE, binary
 
@@ -85,7 +85,7 @@ class Regions(nn.Module):
         self.stem = nn.Conv2d(3, 4, 3, padding=1)
         self.head = nn.Conv2d(4, 5, 3)
         self.frames = nn.Conv1d(5, 6, 1)
-        self.products = bibench.attention.Attention()
+        self.products = bibench.nn.attention.Attention()
         self.out = nn.Linear(6, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from bibench.records import Record
+from bibench.records.accuracies import accuracies, settings
+from bibench.records.record import Record
 from bibench.report.material import Material
 from bibench.report.standings import standings
 from bibench.statistics import cells, coverage, differences, intervals, ranks
-from bibench.stats import accuracies, settings
 from bibench.tracks import TRACKS
 
 from .cli.test_cli import Call, call

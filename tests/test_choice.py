@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bibench.choice import Choice, choice, split_list
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import Choice, choice, split_list
+from bibench.foundation.errors import BiBenchError
 
 names = st.text(string.ascii_letters + string.digits + "_.+-", min_size=1, max_size=12)
 keys = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)

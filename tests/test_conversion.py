@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import bibench
-from bibench.errors import BiBenchError, ConversionError, UnknownNameError
-from bibench.layers import BinaryConv2d, BinaryLayer, BinaryLinear, binary_layers
+from bibench.foundation.errors import BiBenchError, ConversionError, UnknownNameError
+from bibench.nn.layers import BinaryConv2d, BinaryLayer, BinaryLinear, binary_layers
 
 
 def small() -> nn.Sequential:

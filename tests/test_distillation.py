@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import bibench
-from bibench.distillation import METHODS, Observer, direction_difference, soft_cross_entropy
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models import create
+from bibench.recipes.distillation import METHODS, Observer, direction_difference, soft_cross_entropy
 
 
 def bert(seed: int):
@@ -90,9 +90,9 @@ def test_models_that_name_nothing_are_refused() -> None:
 def test_a_cell_trains_with_each_method_and_records_it(method: str, tmp_path) -> None:
     import json
 
-    from bibench.cell import Cell
-    from bibench.choice import choice
-    from bibench.store import CellDirectory
+    from bibench.foundation.choice import choice
+    from bibench.suite.cell import Cell
+    from bibench.suite.store import CellDirectory
     from bibench.train.cell import Hooks, Settings, train_cell
 
     recipe = f"smoke[distillation={method}]"

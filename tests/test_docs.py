@@ -17,8 +17,8 @@ import pytest
 
 from bibench.cli.app import main
 from bibench.data.location import CACHE
-from bibench.records import Record
-from bibench.suite import SUITES
+from bibench.records.record import Record
+from bibench.suite.definition import SUITES
 from bibench.tasks import TASKS
 
 from .worlds import bibench_here, fresh_registries

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bibench.errors import ending
+from bibench.foundation.errors import ending
 
 
 @pytest.mark.parametrize(

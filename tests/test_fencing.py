@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bibench import store
 from bibench.deploy.storing import append
-from bibench.errors import StoreError
-from bibench.files import save_checkpoint, write_atomically, write_text
-from bibench.plan import PlanRow
-from bibench.records import read_file
-from bibench.run import Runner
-from bibench.store import CHECKPOINT, CURVE, DONE, LOCK, MODEL, RECORDS, Busy, CellDirectory, Lost
+from bibench.execution.plan import PlanRow
+from bibench.execution.runner import Runner
+from bibench.execution.worker import Result, record_failure, run_cell
+from bibench.foundation.errors import StoreError
+from bibench.foundation.files import save_checkpoint, write_atomically, write_text
+from bibench.records.record import read_file, store
+from bibench.suite.store import CHECKPOINT, CURVE, DONE, LOCK, MODEL, RECORDS, Busy, CellDirectory, Lost
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import Result, record_failure, run_cell
 
 from .killing import killed_at
 from .test_files import names
@@ -120,12 +119,12 @@ def test_other_cells_are_not_concerned(directory: CellDirectory) -> None:
 SLEEP = """
 import sys, json, os, signal, time
 from pathlib import Path
-from bibench import store
+from bibench.records.record import store
 store.LEASE_SECONDS = 1.5
-from bibench.cell import Cell
-from bibench.registry import load_file
+from bibench.suite.cell import Cell
+from bibench.foundation.registry import load_file
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import run_cell
+from bibench.execution.worker import run_cell
 load_file(sys.argv[1])
 def report(event):
     if event["epoch"] == 1 and not Path(sys.argv[2], "slept").exists():

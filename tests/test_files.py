@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bibench.errors import CheckpointError, StoreError
-from bibench.files import (
+from bibench.foundation.errors import CheckpointError, StoreError
+from bibench.foundation.files import (
     load_checkpoint,
     read_json,
     remove_leftovers,
@@ -60,7 +60,7 @@ class TestAtomicity:
         file = tmp_path / "a.txt"
         write_text(file, "old")
         code = (
-            "import os, signal, sys; from pathlib import Path; from bibench.files import write_atomically\n"
+            "import os, signal, sys; from pathlib import Path; from bibench.foundation.files import write_atomically\n"
             "def half(stream):\n"
             "    stream.write(b'new'); stream.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
             "write_atomically(Path(sys.argv[1]), half)"

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from bibench.cell import Cell
 from bibench.cli.planned import plan_of
-from bibench.errors import DataError, StoreError
-from bibench.files import write_json
-from bibench.finding import Tree, data_tree, find, folders_in, listed, results
-from bibench.records import read, write_file
-from bibench.store import CellDirectory, cells_below
-from bibench.suite import Filters
+from bibench.foundation.errors import DataError, StoreError
+from bibench.foundation.files import write_json
+from bibench.foundation.finding import Tree, data_tree, find, folders_in, listed, results
+from bibench.records.record import read, write_file
+from bibench.suite.cell import Cell
+from bibench.suite.definition import Filters
+from bibench.suite.store import CellDirectory, cells_below
 
 from .test_records import make
 from .worlds import cell

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bibench.functions import apply, eager
+from bibench.kernels.functions import apply, eager
 
 
 @eager

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 import bibench
-from bibench.layers import progress
+from bibench.nn.layers import progress
 from bibench.operators import PAPER_ORDER
 
 FILE = Path(__file__).parent / "golden" / "losses.json"

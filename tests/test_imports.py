@@ -11,46 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "bibench"
 
 HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transformers", "plotly", "sklearn", "skimage")
 
-# Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
-ROOMS = [
-    ["errors"],
-    ["checksums", "plain", "typed_json", "visible"],
-    ["signals", "registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
-    ["finding", "lines", "numbers"],
-    ["fx_leaf", "fast_paths", "undo", "watching"],
-    ["leases"],
-    ["locks"],
-    ["native", "sealed"],
-    ["lookup"],
-    ["surrogate", "provenance"],
-    ["rows"],
-    ["noise", "input_scale"],
-    ["operators"],
-    ["products"],
-    ["fused", "rectified"],
-    ["computing"],
-    ["layers", "attention", "embedding"],
-    ["tracing"],
-    ["calls"],
-    ["proving"],
-    ["auditing"],
-    ["conversion"],
-    ["compressor"],
-    ["comparators", "complexity"],
-    ["models", "data", "recipe"],
-    ["tasks"],
-    ["cell"],
-    ["suite", "records"],
-    ["store", "stats", "suites", "published"],
-    ["train", "contracts"],
-    ["deploy"],
-    ["plan", "worker"],
-    ["tracks"],
-    ["statistics"],
-    ["run", "measure", "report", "recommend"],
-    ["cli"],
-]
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
+import rooms  # noqa: E402  the list of rooms, bottom to top, and how arrows are counted
 
 
 def run(code: str) -> str:
@@ -90,21 +52,52 @@ def test_light_verbs_do_not_import_the_training_libraries(verb: str, needs: str,
     assert result.stdout.splitlines()[-1] == f"HEAVY {needs}".strip()
 
 
-def room(module: str) -> str:
-    return module.split(".")[1]
+def test_every_package_is_a_room_with_a_sentence() -> None:
+    packages = {folder.parent.name for folder in PACKAGE.glob("*/__init__.py")}
+    assert packages == set(rooms.ROOMS)
+    for room in rooms.ROOMS:
+        assert rooms.sentence(room).endswith("."), room
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_run_one_way(file: Path) -> None:
-    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-    tree = ast.parse(file.read_text())
-    for node in tree.body:  # imports at the top; those inside functions are deliberate exceptions
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bibench."):
-            other = room(node.module)
-            assert LEVEL[other] <= LEVEL[own], f"{own} imports from {other}, a room above it"
-            assert LEVEL[other] < LEVEL[own] or other == own, f"{own} and {other} are in the same room"
+def test_no_file_lies_flat_beside_the_rooms() -> None:
+    assert {file.name for file in PACKAGE.glob("*.py")} == {"__init__.py"}
+
+
+def test_imports_run_one_way() -> None:
+    """Wherever they stand, inside functions too."""
+    assert rooms.back(rooms.arrows()) == {}
+
+
+def test_no_files_import_each_other() -> None:
+    assert rooms.circles() == []
+
+
+def test_the_counting_finds_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, text in {
+        "foundation": "def f():\n    import bibench.cli.app",
+        "cli": "from bibench import foundation",
+    }.items():
+        (tmp_path / "bibench" / folder).mkdir(parents=True)
+        (tmp_path / "bibench" / folder / "__init__.py").write_text("")
+        (tmp_path / "bibench" / folder / "app.py").write_text(text)
+    (tmp_path / "bibench" / "cli" / "other.py").write_text("def f():\n    from bibench.cli import app")
+    (tmp_path / "bibench" / "cli" / "app.py").write_text("from bibench.cli.other import f")
+    monkeypatch.setattr(rooms, "PACKAGE", tmp_path / "bibench")
+    assert list(rooms.back(rooms.arrows())) == [("foundation", "cli")]
+    assert rooms.circles() == [["bibench.cli.app", "bibench.cli.other"]]
+
+
+@pytest.mark.parametrize("room", rooms.LIBRARY)
+def test_the_library_imports_torch_and_numpy_alone(room: str) -> None:
+    """Whatever file of it is loaded; and of `bibench` nothing but the library."""
+    allowed = {"torch", "numpy", "bibench", *sys.stdlib_module_names}
+    for file in (PACKAGE / room).rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            assert {name.partition(".")[0] for name in names} <= allowed, file
+        for module, _ in rooms.imports(file):
+            assert rooms.room_of(module) in ("", *rooms.LIBRARY), f"{file}: {module}"
 
 
 def test_every_file_has_a_docstring_and_is_short() -> None:

@@ -10,9 +10,9 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 import bibench
 from bibench.deploy.statement import statements
-from bibench.embedding import BinarizableEmbedding
-from bibench.errors import BinarizationWarning, UnsupportedError
-from bibench.latent import PARAMETRIZED, PRUNED, share_of_zeros
+from bibench.foundation.errors import BinarizationWarning, UnsupportedError
+from bibench.nn.embedding import BinarizableEmbedding
+from bibench.nn.latent import PARAMETRIZED, PRUNED, share_of_zeros
 
 HALF = torch.tensor([1.0, 0.0] * 32).reshape(8, 8)
 

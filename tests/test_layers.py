@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.errors import BiBenchError
-from bibench.layers import BinaryConv2d, BinaryLinear, binary_layers, progress
-from bibench.spec import of_layer
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import of_layer
+from bibench.nn.layers import BinaryConv2d, BinaryLinear, binary_layers, progress
 
 
 def converted(layer: nn.Module, x: torch.Tensor, name: str = "dorefa", **options) -> nn.Module:

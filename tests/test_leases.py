@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.leases import is_held, take
+from bibench.foundation.leases import is_held, take
 
 LEASE = 1.0
 WHOLE = "filelock/2\npid={pid}\nhost={host}\nmode=lease\ntoken=0123456789abcdef0123456789abcdef\nduration=1.0\n"
@@ -115,7 +115,7 @@ def test_a_look_leaves_a_holder_alone(lock: Path) -> None:
 
 def test_of_a_process_of_this_host_that_ended_it_is_free_at_once(lock: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from bibench.leases import take\n"
+        "import os, sys; from pathlib import Path; from bibench.foundation.leases import take\n"
         "lease = take(Path(sys.argv[1]), 1000.0); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(lock)], check=True, timeout=300)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bibench.lines import read_lines, split_lines
-from bibench.records import read_file, write_file
+from bibench.foundation.lines import read_lines, split_lines
+from bibench.records.record import read_file, write_file
 
 from .test_records import make
 

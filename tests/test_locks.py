@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bibench.errors import StoreError
-from bibench.files import write_text
-from bibench.locks import exclusive
+from bibench.foundation.errors import StoreError
+from bibench.foundation.files import write_text
+from bibench.foundation.locks import exclusive
 
 from .test_files import names
 
@@ -37,8 +37,8 @@ def test_no_change_is_lost(tmp_path: Path) -> None:
 HOLD = """
 import sys, time
 from pathlib import Path
-from bibench.files import scratch_beside
-from bibench.locks import exclusive
+from bibench.foundation.files import scratch_beside
+from bibench.foundation.locks import exclusive
 with exclusive(Path(sys.argv[1])):
     scratch_beside(Path(sys.argv[1])).write_text("half")
     print("held", flush=True)

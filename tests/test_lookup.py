@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import bibench
-from bibench import lookup, native
-from bibench.choice import choice
-from bibench.layers import binary_layers, progress, set_backward_precision
+from bibench.foundation.choice import choice
+from bibench.kernels import lookup, native
+from bibench.kernels.products import factor_gradients, product_gradients
+from bibench.kernels.spec import LayerSpec, of_layer
+from bibench.kernels.surrogate import STE, sign
+from bibench.nn.layers import binary_layers, progress, set_backward_precision
 from bibench.operators import PAPER_ORDER
-from bibench.products import factor_gradients, product_gradients
-from bibench.spec import LayerSpec, of_layer
-from bibench.surrogate import STE, sign
 
 from .native import ISAS, arrange, identical, needs_core
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import bibench
-from bibench import native, products
-from bibench.input_scale import activation_scale
-from bibench.rows import (
+from bibench.kernels import native, products
+from bibench.kernels.input_scale import activation_scale
+from bibench.kernels.rows import (
     BehindScaling,
     Scaling,
     fold,
@@ -26,8 +26,8 @@ from bibench.rows import (
     scale_rows,
     scaled_signs,
 )
-from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign, sign_and_pass
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign, sign_and_pass
 
 from .native import ISAS, LAYOUTS, arrange, equal, identical, needs_core, values
 

@@ -1,7 +1,7 @@
 """The compiled module called with what it cannot take: a clear exception, or the right result; never a crash.
 
-`bibench.native` calls it with checked tensors alone; these tests go past it. An output that overlaps an input is
-the caller's business: elementwise gradients may be made in place, elsewhere the result is undefined (but in bounds).
+`bibench.kernels.native` calls it with checked tensors alone; these tests go past it. An output that overlaps an input
+is the caller's business: elementwise gradients may be made in place, elsewhere the result is undefined (but in bounds).
 """
 
 import subprocess
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bibench import native
+from bibench.kernels import native
 
 from .native import ISAS, needs_core
 

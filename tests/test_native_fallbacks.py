@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bibench
-from bibench import native
-from bibench.layers import progress, set_backward_precision
+from bibench.kernels import native
+from bibench.nn.layers import progress, set_backward_precision
 
 from .native import ISAS, identical, needs_core
 
 TRAIN = """
 import torch, bibench, json
-from bibench import native
-from bibench.layers import progress
+from bibench.kernels import native
+from bibench.nn.layers import progress
 torch.set_num_threads(1)
 torch.manual_seed(0)
 model = bibench.models.create("resnet20", width=4)
@@ -63,7 +63,7 @@ def test_without_the_module_training_is_the_same() -> None:
 
 def test_without_the_module_the_environment_says_so_and_asking_for_kernels_is_an_error() -> None:
     code = """
-from bibench import native
+from bibench.kernels import native
 from bibench.cli.app import main
 with native.using("none"):
     pass

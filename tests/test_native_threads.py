@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import bibench
-from bibench import native
-from bibench.rows import Scaling, scale_rows
-from bibench.spec import LayerSpec
-from bibench.surrogate import Polynomial, sign
+from bibench.kernels import native
+from bibench.kernels.rows import Scaling, scale_rows
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import Polynomial, sign
 
 from .native import ISAS, identical, needs_core, values
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bibench
-from bibench import native
-from bibench.choice import choice
-from bibench.layers import progress
+from bibench.foundation.choice import choice
+from bibench.kernels import native
+from bibench.kernels.surrogate import sign
 from bibench.measure.memory import _added_on_cpu
+from bibench.nn.layers import progress
 from bibench.operators import PAPER_ORDER
 from bibench.operators.base import channel_mean_abs
-from bibench.surrogate import sign
 
 from .native import ISAS, identical, needs_core
 

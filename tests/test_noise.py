@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bibench import native
-from bibench.noise import WithSine, cosine, noisy_activations, noisy_filters, sine
+from bibench.kernels import native
+from bibench.kernels.noise import WithSine, cosine, noisy_activations, noisy_filters, sine
+from bibench.kernels.spec import LayerSpec, of_layer
+from bibench.kernels.surrogate import STE, Fourier
 from bibench.operators.fda import Noise
-from bibench.spec import LayerSpec, of_layer
-from bibench.surrogate import STE, Fourier
 
 ISAS = native.available()
 SPECIAL = torch.tensor([0.0, -0.0, 1.5, -1.5, math.pi / 2, -math.pi, 8192.0, 1e30, math.inf, -math.inf, math.nan])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bibench.errors import DataError
-from bibench.numbers import check_finite, check_kind, number, parse_number
+from bibench.foundation.errors import DataError
+from bibench.foundation.numbers import check_finite, check_kind, number, parse_number
 
 NAN, INF = float("nan"), float("inf")
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import bibench
-from bibench.calls import on_meta
-from bibench.choice import choice
+from bibench.foundation.choice import choice
 from bibench.models import MODELS
+from bibench.nn.calls import on_meta
 from bibench.operators import PAPER_ORDER
-from bibench.suite import SUITES, cells
+from bibench.suite.definition import SUITES, cells
 from bibench.tasks import TASKS
 
 PAPER = cells(SUITES["paper"])

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from bibench.cell import Cell
-from bibench.choice import Choice, choice
-from bibench.errors import BiBenchError, StoreError
-from bibench.plain import plain
-from bibench.recipe import Recipe
-from bibench.records import COLUMNS, parse
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError, StoreError
+from bibench.foundation.plain import plain
+from bibench.recipes.recipe import Recipe
+from bibench.records.record import COLUMNS, parse
+from bibench.suite.cell import Cell
 
 from .test_records import make
 from .worlds import cell

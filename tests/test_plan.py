@@ -10,18 +10,18 @@ import pytest
 from torch import nn
 
 import bibench
-from bibench.cell import Cell
-from bibench.choice import choice
-from bibench.errors import BiBenchError, StoreError, UnsupportedError
-from bibench.files import write_json
+from bibench.execution.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.foundation.files import write_json
+from bibench.foundation.registry import load_file
 from bibench.models.base import model
-from bibench.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
-from bibench.provenance import environment
-from bibench.records import Record
-from bibench.registry import load_file
+from bibench.records.provenance import environment
+from bibench.records.record import Record
 from bibench.statistics.coverage import coverage
-from bibench.store import CELL, CHECKPOINT, DONE, CellDirectory
-from bibench.suite import SUITES, Filters, cells
+from bibench.suite.cell import Cell
+from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.store import CELL, CHECKPOINT, DONE, CellDirectory
 from bibench.tasks import TASKS
 from bibench.tasks.base import task
 from bibench.train.cell import convert, identity_fields

@@ -13,10 +13,10 @@ import numpy
 import pytest
 import torch
 
-from bibench import provenance
+from bibench.foundation.registry import load_file
 from bibench.operators import OPERATORS
-from bibench.provenance import code_fingerprint, environment, git_state, versions
-from bibench.registry import load_file
+from bibench.records.provenance import code_fingerprint, environment, git_state, versions
+from bibench.records.record import provenance
 from bibench.train import code
 from bibench.train.code import code_of
 
@@ -94,15 +94,17 @@ class TestFingerprint:
     def test_imports_from_bibench_are_followed_unless_incidental(self, module, tmp_path: Path, monkeypatch) -> None:
         package = tmp_path / "package"
         monkeypatch.setattr(provenance, "PACKAGE", package)
-        (package / "sub").mkdir(parents=True)
+        for folder in ("sub", "foundation"):
+            (package / folder).mkdir(parents=True)
         files = {
             "near.py": "import bibench.sub.far",
             "sub/far.py": "FAR = 1",
-            "errors.py": "E = 1",
+            "foundation/errors.py": "E = 1",
             "alone.py": "A = 1",
         }
         user = module(
-            "def f():\n    from bibench.near import x\n    from bibench import errors\n    import bibench.errors"
+            "def f():\n    from bibench.near import x\n    from bibench.foundation import errors\n"
+            "    import bibench.foundation.errors"
         )
 
         def fingerprint(**changed: str) -> str:
@@ -147,7 +149,7 @@ class TestCodeOfCells:
         """A set's order differs from process to process; a fingerprint must not."""
         cells = [cell(o) for o in ("fp32", "fda")]
         script = (
-            "import json, sys; from bibench.cell import Cell; from bibench.registry import load_file\n"
+            "import json, sys; from bibench.suite.cell import Cell; from bibench.foundation.registry import load_file\n"
             "from bibench.train.code import code_of\n"
             "load_file(sys.argv[1]); print(json.dumps([code_of(Cell.from_dict(c)) for c in json.loads(sys.argv[2])]))"
         )

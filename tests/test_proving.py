@@ -14,12 +14,12 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import bibench
-from bibench import fast_paths
-from bibench.attention import Attention
-from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
-from bibench.errors import ConversionError, ProofError
-from bibench.layers import BinaryLinear, binary_layers
-from bibench.proving import prove, proved_at_first_call, require_proof
+from bibench.foundation.errors import ConversionError, ProofError
+from bibench.nn import fast_paths
+from bibench.nn.attention import Attention
+from bibench.nn.embedding import BinarizableEmbedding, BinaryEmbedding
+from bibench.nn.layers import BinaryLinear, binary_layers
+from bibench.nn.proving import prove, proved_at_first_call, require_proof
 
 X = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
 TOKENS = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))

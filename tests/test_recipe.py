@@ -10,10 +10,19 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.choice import choice
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import OPERATORS
-from bibench.recipe import OPTIMIZERS, SCHEDULES, Recipe, decays, division_of, learning_rate, make_optimizer, study_of
+from bibench.recipes.recipe import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Recipe,
+    decays,
+    division_of,
+    learning_rate,
+    make_optimizer,
+    study_of,
+)
 
 BASE = Recipe(epochs=10, batch_size=4, lr=0.2)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.recommend import Advice, Wishes, dominates, recommend
 from bibench.recommend.shares import median_error
-from bibench.records import Record, read
+from bibench.records.record import Record, read
 
 from .test_records import make
 from .tracks.records import scored

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bibench.errors import StoreError
-from bibench.records import COLUMNS, Record, distinct, parse, read, read_file
+from bibench.foundation.errors import StoreError
+from bibench.records.record import COLUMNS, Record, distinct, parse, read, read_file
 
 
 def make(**changes: object) -> Record:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bibench import native
-from bibench.functions import apply
-from bibench.products import SignProduct
-from bibench.rectified import RectifiedProduct
-from bibench.rows import Rectified, Scaling, as_rows, from_rows, scale_rows
-from bibench.spec import LayerSpec, of_layer
-from bibench.surrogate import IDENTITY, Polynomial
+from bibench.kernels import native
+from bibench.kernels.functions import apply
+from bibench.kernels.products import SignProduct
+from bibench.kernels.rectified import RectifiedProduct
+from bibench.kernels.rows import Rectified, Scaling, as_rows, from_rows, scale_rows
+from bibench.kernels.spec import LayerSpec, of_layer
+from bibench.kernels.surrogate import IDENTITY, Polynomial
 
 from .native import ISAS, identical, values
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import bibench
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, UnknownNameError
+from bibench.foundation.registry import Registry, load_file
 from bibench.operators import OPERATORS, known_operators
-from bibench.registry import Registry, load_file
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.choice import choice
-from bibench.files import write_json
-from bibench.plan import PlanRow
-from bibench.records import read
-from bibench.registry import load_file
-from bibench.run import Runner
-from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, CellDirectory
+from bibench.execution.plan import PlanRow
+from bibench.execution.runner import Runner
+from bibench.execution.worker import run_cell
+from bibench.foundation.choice import choice
+from bibench.foundation.files import write_json
+from bibench.foundation.registry import load_file
+from bibench.records.record import read
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, CellDirectory
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import run_cell
 
 from .worlds import TINY, bibench, bibench_here, cell, command, tiny_world
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.checksums import file_sha256
 from bibench.cli.scoring import read_runs
-from bibench.errors import DamagedError
-from bibench.files import write_json
-from bibench.plan import PlanRow, make_plan
-from bibench.records import read, read_compared, write_file
-from bibench.sealed import beside, compare, sealed, told
-from bibench.store import CELL, DONE, FAILURE, MODEL, RECORDS, CellDirectory
+from bibench.execution.plan import PlanRow, make_plan
+from bibench.execution.worker import run_cell
+from bibench.foundation.checksums import file_sha256
+from bibench.foundation.errors import DamagedError
+from bibench.foundation.files import write_json
+from bibench.records.record import read, read_compared, write_file
+from bibench.records.sealed import beside, compare, sealed, told
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, DONE, FAILURE, MODEL, RECORDS, CellDirectory
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import run_cell
 
 from .flips import flips
 from .test_records import make
@@ -169,7 +169,7 @@ class TestDoneJson:
                 write_json(tmp_path / DONE, new)
             return told(folder)
 
-        monkeypatch.setattr("bibench.sealed.told", read)
+        monkeypatch.setattr("bibench.records.sealed.told", read)
         assert compare(tmp_path, RECORDS)["files"] == new["files"]
 
     def test_a_file_that_is_gone_is_named(self, runs: Path) -> None:
@@ -196,7 +196,7 @@ class TestMeasuredRecords:
     def test_killed_while_they_are_written_they_are_the_old_or_the_new(
         self, tmp_path: Path, monkeypatch, writes: int
     ) -> None:
-        from bibench import sealed as module
+        from bibench.records.record import sealed as module
 
         file, left, original = tmp_path / RECORDS, iter(range(writes)), module.write_text
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from bibench.errors import CheckpointError
-from bibench.state_dicts import fit, misfits, tell_choice
+from bibench.foundation.errors import CheckpointError
+from bibench.nn.state_dicts import fit, misfits, tell_choice
 
 State = dict[str, Any]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bibench.records import Record
-from bibench.stats import accuracies, is_score, setting_of, settings
+from bibench.records.accuracies import accuracies, is_score, setting_of, settings
+from bibench.records.record import Record
 
 from .test_records import make
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from bibench import store
-from bibench.errors import StoreError
-from bibench.files import write_json
-from bibench.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory, cells_below
+from bibench.foundation.errors import StoreError
+from bibench.foundation.files import write_json
+from bibench.records.record import store
+from bibench.suite.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory, cells_below
 
 from .test_files import names
 from .test_records import make
@@ -118,9 +118,9 @@ class TestSupersede:
 
 HOLD = """
 import sys, time
-from bibench.cell import Cell
-from bibench.registry import load_file
-from bibench.store import CellDirectory
+from bibench.suite.cell import Cell
+from bibench.foundation.registry import load_file
+from bibench.suite.store import CellDirectory
 from pathlib import Path
 import json
 load_file(sys.argv[1])

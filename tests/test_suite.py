@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.cli.options import filters
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.operators import PAPER_ORDER, known_operators
-from bibench.recipe import learning_rate
-from bibench.suite import SUITES, Filters, Suite, cells
+from bibench.recipes.recipe import learning_rate
+from bibench.suite.cell import Cell
+from bibench.suite.definition import SUITES, Filters, Suite, cells
 from bibench.tasks import TASKS
 from bibench.tracks import TRACKS
 from bibench.train.cell import identity_fields

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bibench.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign
+from bibench.kernels.surrogate import IDENTITY, STE, Fourier, Polynomial, binarize, sign
 
 POINTS = torch.cat([torch.linspace(-3, 3, 4001, dtype=torch.float64), torch.tensor([0.0, -0.0, 1.0, -1.0])])
 

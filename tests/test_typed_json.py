@@ -11,18 +11,27 @@ from typing import Any, Literal, NotRequired, TypedDict
 import pytest
 from PIL import Image
 
-from bibench.cell import Cell
 from bibench.data.coco import read_coco
 from bibench.deploy import manifest
 from bibench.deploy.devices.events import checked
 from bibench.deploy.identity import identify, theoretical_speedup
 from bibench.deploy.manifest import Manifest, Tensor
-from bibench.errors import BiBenchError, DataError, StoreError
-from bibench.files import read_json
+from bibench.foundation.errors import BiBenchError, DataError, StoreError
+from bibench.foundation.files import read_json
+from bibench.foundation.typed_json import conform, parse_json, problem
 from bibench.models import pretrained
-from bibench.records import parse
-from bibench.store import CELL, DONE, FAILURE, RECORDS, CellDirectory, cells_below, described_cell, described_epochs
-from bibench.typed_json import conform, parse_json, problem
+from bibench.records.record import parse
+from bibench.suite.cell import Cell
+from bibench.suite.store import (
+    CELL,
+    DONE,
+    FAILURE,
+    RECORDS,
+    CellDirectory,
+    cells_below,
+    described_cell,
+    described_epochs,
+)
 
 from .changing import changed
 from .test_records import make

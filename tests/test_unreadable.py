@@ -23,10 +23,10 @@ from bibench.deploy import manifest
 from bibench.deploy.devices import load_devices
 from bibench.deploy.identity import onnx_model
 from bibench.deploy.imported import read_measurements
-from bibench.errors import BiBenchError, CheckpointError
-from bibench.files import load_checkpoint, read_json, unreadable
+from bibench.foundation.errors import BiBenchError, CheckpointError
+from bibench.foundation.files import load_checkpoint, read_json, unreadable
 from bibench.models.pretrained import _config, _read
-from bibench.records import read_file
+from bibench.records.record import read_file
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "json": ("a.json", read_json),

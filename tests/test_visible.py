@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bibench.visible import Visible, csv_cell, csv_text, visible, visible_streams
+from bibench.foundation.visible import Visible, csv_cell, csv_text, visible, visible_streams
 
 BIDI = [chr(n) for n in (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))]
 ESCAPES = {

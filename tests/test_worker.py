@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from bibench.cell import Cell
 from bibench.cli.display import LineDisplay
 from bibench.cli.output import console
-from bibench.plan import make_plan
-from bibench.run import Runner
-from bibench.store import CHECKPOINT, CellDirectory
+from bibench.execution.plan import make_plan
+from bibench.execution.runner import Runner
+from bibench.execution.worker import Result, main
+from bibench.suite.cell import Cell
+from bibench.suite.store import CHECKPOINT, CellDirectory
 from bibench.train.cell import Settings
-from bibench.worker import Result, main
 
 from .worlds import TINY, cell, tiny_world
 

@@ -12,11 +12,11 @@ from torch import nn
 
 import bibench
 from bibench.data.images import Normalize
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 from bibench.models import create
 from bibench.models.base import model
-from bibench.recipe import Recipe
-from bibench.suite import Suite, suite
+from bibench.recipes.recipe import Recipe
+from bibench.suite.definition import Suite, suite
 from bibench.tasks.base import task
 from bibench.tasks.image_classification import InMemoryImages
 

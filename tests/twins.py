@@ -1,6 +1,6 @@
 """Two tasks with one training: the tiny one, and one that is judged on other images. Loaded after `tiny.py`."""
 
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 from bibench.tasks import TASKS
 from bibench.tasks.base import task
 

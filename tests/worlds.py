@@ -9,13 +9,13 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from pathlib import Path
 from typing import Any
 
-from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.cli.app import main
+from bibench.foundation.choice import choice
+from bibench.foundation.registry import Registry, load_file
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
-from bibench.registry import Registry, load_file
-from bibench.suite import SUITES
+from bibench.suite.cell import Cell
+from bibench.suite.definition import SUITES
 from bibench.tasks import TASKS
 from bibench.tracks import TRACKS
 from bibench.train import code

@@ -50,7 +50,7 @@ void each_row(Matrix m, int threads, int64_t scratch, Body&& body) {
   });
 }
 
-// The sum over rows of the last of their statistics, folded as bibench.rows does.
+// The sum over rows of the last of their statistics, folded as bibench.kernels.rows does.
 float folded_sum(const float* facts, int64_t rows) {
   std::vector<float> sums(rows);
   for (int64_t r = 0; r < rows; ++r) sums[r] = facts[r * kStats + 3];

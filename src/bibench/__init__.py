@@ -3,18 +3,22 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bibench.foundation import moved
+
 if TYPE_CHECKING:
     from bibench import models
-    from bibench.auditing import Audit, AuditRow, audit
-    from bibench.conversion import binarize
     from bibench.deploy.exporting import export
-    from bibench.errors import BiBenchError
-    from bibench.layers import BinaryLayer, binary_layers, progress
+    from bibench.foundation.errors import BiBenchError
+    from bibench.kernels.spec import LayerSpec
+    from bibench.kernels.surrogate import Surrogate
+    from bibench.nn.auditing import Audit, AuditRow, audit
+    from bibench.nn.conversion import binarize
+    from bibench.nn.layers import BinaryLayer, binary_layers, progress
     from bibench.operators import OPERATORS, InferenceForm, Operator, Techniques, operator
-    from bibench.spec import LayerSpec
-    from bibench.surrogate import Surrogate
 
 __version__ = "0.1.0"
+
+moved.install()
 
 __all__ = [
     "OPERATORS",
@@ -37,14 +41,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "auditing": ("Audit", "AuditRow", "audit"),
-    "conversion": ("binarize",),
+    "nn.auditing": ("Audit", "AuditRow", "audit"),
+    "nn.conversion": ("binarize",),
     "deploy": ("export",),
-    "errors": ("BiBenchError",),
-    "layers": ("BinaryLayer", "binary_layers", "progress"),
+    "foundation.errors": ("BiBenchError",),
+    "nn.layers": ("BinaryLayer", "binary_layers", "progress"),
     "operators": ("OPERATORS", "InferenceForm", "Operator", "Techniques", "operator"),
-    "spec": ("LayerSpec",),
-    "surrogate": ("Surrogate",),
+    "kernels.spec": ("LayerSpec",),
+    "kernels.surrogate": ("Surrogate",),
 }
 
 

@@ -1,4 +1,4 @@
-"""The compiled module (csrc/python/). Arrays are float32 on the CPU; `bibench.native` is its only user."""
+"""The compiled module (csrc/python/). Arrays are float32 on the CPU; `bibench.kernels.native` is its only user."""
 
 from torch import Tensor
 

@@ -18,13 +18,13 @@ from bibench.cli import app
 from bibench.cli.display import LineDisplay, LiveDisplay, make_display
 from bibench.cli.output import duration
 from bibench.cli.scoring import select
-from bibench.errors import BiBenchError
+from bibench.execution.worker import Result, run_cell
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import known_operators
-from bibench.records import Record
-from bibench.store import RECORDS, CellDirectory
-from bibench.suite import Filters
+from bibench.records.record import Record
+from bibench.suite.definition import Filters
+from bibench.suite.store import RECORDS, CellDirectory
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import Result, run_cell
 
 from ..tracks.records import scored
 from ..worlds import TINY, bibench_here, cell, command, fresh_registries, tiny_world

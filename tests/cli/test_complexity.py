@@ -10,7 +10,7 @@ import pytest
 
 from bibench.complexity import Comparison, compression
 from bibench.operators import known_operators
-from bibench.records import read
+from bibench.records.record import read
 
 from ..worlds import TINY
 from .test_cli import Call, call

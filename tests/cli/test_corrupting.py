@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.records import read
+from bibench.records.record import read
 
 from ..worlds import TINY
 from .test_cli import Call, call, runs

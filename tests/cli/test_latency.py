@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.records import read
+from bibench.records.record import read
 
 from ..deploy.devices.test_adb import ADB
 from ..deploy.onnx_files import LCE_OUTPUT, convolution, script, stand_in

@@ -10,8 +10,8 @@ import pytest
 
 from bibench.measure import training_cost
 from bibench.measure.session import run_session
-from bibench.records import read
-from bibench.store import RECORDS
+from bibench.records.record import read
+from bibench.suite.store import RECORDS
 
 from ..tracks.test_training_consumption import published, run, runs, timed
 from ..worlds import TINY

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.records import Record
+from bibench.records.record import Record
 
 from ..statistics.worlds import B, D, X, cell, world
 from ..worlds import TINY

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench import signals
+from bibench.foundation import signals
 
 from ..worlds import TINY, command
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bibench.choice import Choice
 from bibench.cli.commands import app
 from bibench.cli.display import LiveDisplay
 from bibench.cli.output import console
-from bibench.records import Record, read_file, write_file
-from bibench.visible import visible
-from bibench.worker import Result
+from bibench.execution.worker import Result
+from bibench.foundation.choice import Choice
+from bibench.foundation.visible import visible
+from bibench.records.record import Record, read_file, write_file
 
 from ..test_records import make
 from ..worlds import bibench, bibench_here, cell, command

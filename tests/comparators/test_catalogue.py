@@ -5,14 +5,21 @@ from statistics import mean
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.choice import choice
+from bibench.comparators.compressor import (
+    COMPRESSORS,
+    Compressor,
+    compressor,
+    compressor_of,
+    is_comparator,
+    known_comparators,
+)
 from bibench.comparators.table21 import TABLE_21, printed_accuracy
-from bibench.compressor import COMPRESSORS, Compressor, compressor, compressor_of, is_comparator, known_comparators
 from bibench.contracts import check
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.operators import PAPER_ORDER, known_operators
-from bibench.suite import SUITES, cells
+from bibench.suite.cell import Cell
+from bibench.suite.definition import SUITES, cells
 
 from ..worlds import bibench_here, fresh_registries
 
@@ -88,7 +95,7 @@ def test_the_command_line_lists_counts_and_checks_them(tmp_path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(
         "from bibench.comparators.l1_filters import L1Filters\n"
-        "from bibench.compressor import compressor\n\n"
+        "from bibench.comparators.compressor import compressor\n\n"
         "@compressor('half')\nclass Half(L1Filters):\n    def __init__(self):\n        super().__init__(ratio=0.5)\n"
     )
     with fresh_registries(COMPRESSORS):

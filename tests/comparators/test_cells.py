@@ -7,22 +7,22 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from bibench.cell import Cell
-from bibench.choice import choice
-from bibench.compressor import compressor_of
+from bibench.comparators.compressor import compressor_of
+from bibench.execution.plan import make_plan
+from bibench.execution.worker import run_cell
+from bibench.foundation.choice import choice
 from bibench.measure.complexity import measure_complexity
 from bibench.operators import known_operators
-from bibench.plan import make_plan
-from bibench.recipe import Recipe
-from bibench.records import Record, read_file
-from bibench.store import RECORDS, CellDirectory
+from bibench.recipes.recipe import Recipe
+from bibench.records.record import Record, read_file
+from bibench.suite.cell import Cell
+from bibench.suite.store import RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.tracks import TRACKS
 from bibench.train import loop
 from bibench.train.cell import Hooks, Settings, convert, float_model, load_trained
 from bibench.train.seeding import TRAINING, seed_all
 from bibench.train.weights import digest
-from bibench.worker import run_cell
 
 from ..worlds import cell, tiny_world
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bibench import auditing
 from bibench.comparators.filters import Products, keep_filters, removable, weakest
 from bibench.comparators.l1_filters import L1Filters, strongest
 from bibench.comparators.resrep import Compactor, ResRep, merge, merged
 from bibench.complexity import complexity
-from bibench.errors import BiBenchError, CheckpointError, UnsupportedError
+from bibench.foundation.errors import BiBenchError, CheckpointError, UnsupportedError
 from bibench.models import create
+from bibench.nn import auditing
 
 X = torch.randn(2, 3, 32, 32)
 

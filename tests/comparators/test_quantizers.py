@@ -11,8 +11,8 @@ from bibench.comparators.dorefa_k import DoReFaK
 from bibench.comparators.lsq import LSQ, Step
 from bibench.comparators.pact import PACT
 from bibench.comparators.uniform import to_levels
-from bibench.errors import BiBenchError
-from bibench.spec import LayerSpec
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import LayerSpec
 
 SPEC = LayerSpec("linear", in_channels=6, out_channels=4)
 BITS = (2, 3, 4, 8)
@@ -199,14 +199,14 @@ class TestAll:
         class Block(nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.linear, self.attention = nn.Linear(8, 8), bibench.attention.Attention()
+                self.linear, self.attention = nn.Linear(8, 8), bibench.nn.attention.Attention()
 
             def forward(self, x: Tensor) -> Tensor:
                 return self.attention(self.linear(x), x, x)
 
         model = Block()
         audit = bibench.binarize(model, name, example_inputs=torch.randn(1, 3, 8), keep=())
-        assert type(model.attention) is bibench.attention.Attention
+        assert type(model.attention) is bibench.nn.attention.Attention
         assert {r.name: r.precision for r in audit.rows} == {"linear": "W2A2", "attention": "W32A32"}
 
     def test_sixteen_bit_inputs_are_quantized_in_full(self, name: str) -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import bibench
-from bibench.attention import Attention
 from bibench.complexity import (
     BIBENCH,
     CONVENTIONS,
@@ -24,9 +23,10 @@ from bibench.complexity import (
     overall,
     speedup,
 )
-from bibench.embedding import BinarizableEmbedding
-from bibench.errors import ConversionError, UnknownNameError
-from bibench.layers import BinaryLayer
+from bibench.foundation.errors import ConversionError, UnknownNameError
+from bibench.nn.attention import Attention
+from bibench.nn.embedding import BinarizableEmbedding
+from bibench.nn.layers import BinaryLayer
 from bibench.operators import known_operators
 
 BINARY = [name for name in known_operators() if name != "fp32"]

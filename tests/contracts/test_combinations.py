@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import bibench
-from bibench import native
-from bibench.layers import BinaryLayer, progress
+from bibench.kernels import native
 from bibench.models import MODELS, create
+from bibench.nn.layers import BinaryLayer, progress
 from bibench.operators import FULL_PRECISION, PAPER_ORDER
 
 CLASSES = 5

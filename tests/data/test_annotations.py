@@ -12,7 +12,7 @@ from bibench.data.annotations import CLIPPED, EMPTY, WITHOUT_AREA
 from bibench.data.coco import read_coco
 from bibench.data.detection import DetectionSamples
 from bibench.data.voc import CLASSES, LARGEST_FILE, parse_xml, read_voc
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 # -- VOC -------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from bibench.data.audio import (
     resampler,
     shift,
 )
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 
 def write(path: Path, samples: np.ndarray, *, rate: int = SAMPLE_RATE, channels: int = 1, width: int = 2) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from bibench.data.batches import Batch, Batches, SampleBatches, TensorBatches, mix
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 EXAMPLES, SIZE = 22, 4
 

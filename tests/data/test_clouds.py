@@ -20,7 +20,7 @@ from bibench.data.clouds import (
     rotations,
     save_clouds,
 )
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 from ..flips import flips
 

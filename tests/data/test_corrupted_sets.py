@@ -10,7 +10,7 @@ from bibench.data import location, parts
 from bibench.data.corruptions import CORRUPTIONS, apply, corrupt, sets
 from bibench.data.corruptions.sets import CHECKSUM, IMAGES, VERSION, CleanSet, Corrupted, generated
 from bibench.data.location import checksum
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 
 def clean(images: np.ndarray) -> CleanSet:

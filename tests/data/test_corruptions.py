@@ -19,7 +19,7 @@ from bibench.data.corruptions.random import Streams
 from bibench.data.corruptions.sampling import bilinear, mirror, reflect, streaks, zoomed
 from bibench.data.corruptions.spatter import canny
 from bibench.data.corruptions.weather import plasma
-from bibench.errors import BiBenchError, DataError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, DataError, UnknownNameError
 
 CHANGE = {
     "gaussian_noise": (7.72, 14.87, 18.29),

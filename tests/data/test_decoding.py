@@ -14,7 +14,7 @@ from bibench.data.corruptions.frost import OFFICIAL, frost_from, textures
 from bibench.data.decoding import open_rgb, rgb
 from bibench.data.detection import DetectionSamples
 from bibench.data.images import ImageFolder
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 SIDE = 256
 RAMP = np.linspace(0, 65535, SIDE * SIDE).reshape(SIDE, SIDE).astype(np.uint16)

@@ -8,7 +8,7 @@ import pytest
 from bibench.data import glue
 from bibench.data.glue import FORMATS
 from bibench.data.text import Example
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the published (train|dev) set has")
 

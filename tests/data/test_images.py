@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bibench.data.batches import SampleBatches, stack
 from bibench.data.images import CropFlip, ImageFolder, Normalize, check_labels
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 UNCHANGED = Normalize((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 

@@ -15,7 +15,7 @@ import pytest
 
 from bibench.data import sums
 from bibench.data.location import CACHE, DATA_ROOT, cache_dir, cached_folder, checksum, data_root, file_md5
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 from ..flips import flips
 

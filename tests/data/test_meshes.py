@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bibench.data.meshes import Mesh, centred, parse_obj, read_off, sample_surface
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 SQUARE = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n"
 

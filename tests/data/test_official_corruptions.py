@@ -9,7 +9,7 @@ from PIL import Image
 from bibench.data import location
 from bibench.data.corruptions.official import CIFAR_10_C, IMAGENET_C, arrays, folders
 from bibench.data.corruptions.sets import CleanSet
-from bibench.errors import DataError, UnknownNameError
+from bibench.foundation.errors import DataError, UnknownNameError
 
 
 class TestArrays:

@@ -9,7 +9,7 @@ import pytest
 
 from bibench.data import location, parts
 from bibench.data.parts import passing, write
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 SHAPE = (50, 4, 4, 3)
 WHOLE = np.arange(np.prod(SHAPE), dtype=np.uint64).astype(np.uint8).reshape(SHAPE)

@@ -18,7 +18,7 @@ from bibench.data.speech_commands import (
     split_by,
     which_split,
 )
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 from .test_audio import write
 

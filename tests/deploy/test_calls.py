@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import bibench
 from bibench import deploy
-from bibench.attention import Attention
 from bibench.deploy import ENGINES
 from bibench.deploy.parity import verify
-from bibench.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.nn.attention import Attention
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
 HERE = [name for name in (ENGINE, "torch") if not ENGINES[name]().available()]

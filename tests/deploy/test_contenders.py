@@ -11,7 +11,7 @@ import bibench
 from bibench.deploy import export, manifest
 from bibench.deploy.contenders import contenders, digest
 from bibench.deploy.identity import identify
-from bibench.errors import BiBenchError, StoreError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, StoreError, UnknownNameError
 
 from ..worlds import cell, tiny_world
 from .onnx_files import convolution

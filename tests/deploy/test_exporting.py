@@ -19,10 +19,10 @@ from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
 from bibench.deploy.session import open_session, session_options
 from bibench.deploy.source import trained
-from bibench.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.execution.worker import run_cell
+from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.models import MODELS
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import run_cell
 
 from ..cli.test_cli import Call, call
 from ..worlds import TINY, cell, tiny_world

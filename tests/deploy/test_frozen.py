@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import bibench
-from bibench.attention import Attention
 from bibench.deploy import ENGINES
 from bibench.deploy.freezing import assert_inference_only, freeze
 from bibench.deploy.frozen import Frozen
 from bibench.deploy.parity import verify
-from bibench.embedding import BinarizableEmbedding
+from bibench.nn.attention import Attention
+from bibench.nn.embedding import BinarizableEmbedding
 
 from .models import Around
 
@@ -175,5 +175,5 @@ def test_no_latent_weight_is_a_parameter() -> None:
     made = frozen(model, x)
     assert_inference_only(made)
     made.layer._parameters["weight"] = nn.Parameter(torch.ones(8, 8))
-    with pytest.raises(bibench.errors.BiBenchError, match="was not removed"):
+    with pytest.raises(bibench.foundation.errors.BiBenchError, match="was not removed"):
         assert_inference_only(made)

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bibench.deploy.imported import IMPORTED, read_measurements
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 HEADER = "device,threads,model,engine,operator,latency_ms\n"
 GOOD = "Raspberry Pi 4B,1,resnet18,larq,bnn,51.2\n"

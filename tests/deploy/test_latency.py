@@ -16,8 +16,8 @@ from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import DEVICES, TRANSPORTS, Connection, Device, Transport, register_device, transport
 from bibench.deploy.latency import Measured, Request, measure, to_job
 from bibench.deploy.storing import append, require_writable, store
-from bibench.errors import BiBenchError, StoreError
-from bibench.records import Record, read
+from bibench.foundation.errors import BiBenchError, StoreError
+from bibench.records.record import Record, read
 from bibench.tracks import TRACKS
 
 from .onnx_files import convolution

@@ -10,7 +10,7 @@ import pytest
 from bibench.deploy import imported, latency
 from bibench.deploy.bundle import noise
 from bibench.deploy.devices import load_devices
-from bibench.records import read
+from bibench.records.record import read
 
 from ..cli.test_cli import Call, call
 from .onnx_files import convolution

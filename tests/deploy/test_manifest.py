@@ -11,7 +11,7 @@ import pytest
 
 from bibench.deploy import manifest
 from bibench.deploy.manifest import Manifest, Tensor
-from bibench.errors import StoreError
+from bibench.foundation.errors import StoreError
 
 from ..killing import killed_at
 from ..test_files import names
@@ -94,7 +94,7 @@ def test_a_full_disk_leaves_the_old_pair(model: Path, monkeypatch: pytest.Monkey
         calls.append(descriptor)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bibench.files.os.fsync", full)
+    monkeypatch.setattr("bibench.foundation.files.os.fsync", full)
     with pytest.raises(StoreError, match=r"cannot write .*m\.onnx .*the disk is full"):
         manifest.store(WHOLE, model, b"new")
     monkeypatch.setattr(Path, "replace", lambda *_: full(0))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bibench.choice import choice
 from bibench.deploy.matrix import Deployability, matrix
-from bibench.errors import UnknownNameError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import UnknownNameError
 from bibench.tasks import TASKS
 
 VGG = "vgg_small[width=4]"

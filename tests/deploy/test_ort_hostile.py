@@ -15,7 +15,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from bibench import _core, native
+from bibench import _core
+from bibench.kernels import native
 
 from .operators import Node, pack, session
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bibench import _core, native
+from bibench import _core
+from bibench.kernels import native
 
 from .operators import Node, activation_scale, convolution, finish, pack, session, sign
 

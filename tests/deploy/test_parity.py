@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import bibench
 from bibench.deploy import ENGINES
 from bibench.deploy.parity import verify
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
 TINY = 1e-8

@@ -124,7 +124,7 @@ def extreme(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.filterwarnings("ignore::bibench.errors.BinarizationWarning")  # chains may have a ReLU before a sign
+@pytest.mark.filterwarnings("ignore::bibench.foundation.errors.BinarizationWarning")  # of a ReLU before a sign
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([name for name in known_operators() if name != "fp32"]),

@@ -11,7 +11,7 @@ from bibench.deploy import export
 from bibench.deploy.contenders import contenders
 from bibench.deploy.latency import Request, measure
 from bibench.deploy.running import runner
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 def exported(path: Path, engine: str, operator: str | None = "bnn") -> Path:

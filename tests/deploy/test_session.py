@@ -9,7 +9,7 @@ import pytest
 
 from bibench import deploy
 from bibench.deploy import onnx_file, session
-from bibench.errors import BiBenchError, MissingLibraryError
+from bibench.foundation.errors import BiBenchError, MissingLibraryError
 
 from ..native import needs_core
 from .onnx_files import convolution

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 import bibench
-from bibench.choice import choice
-from bibench.compressor import compressor_of
+from bibench.comparators.compressor import compressor_of
 from bibench.deploy import ENGINES, load
 from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
 from bibench.deploy.source import Named, Source, calibration, padded, some_inputs, trained
-from bibench.errors import BiBenchError, CheckpointError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.tasks import TASKS
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"

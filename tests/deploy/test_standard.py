@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import bibench
 from bibench.deploy.freezing import assert_inference_only, freeze
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 from .models import stir
 

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import bibench
-from bibench import deploy, native
+from bibench import deploy
 from bibench.deploy import domain, operations
 from bibench.deploy.graph import canonical
 from bibench.deploy.parity import verify
 from bibench.deploy.passes import stem
+from bibench.kernels import native
 
 from .models import stir
 from .operators import Node

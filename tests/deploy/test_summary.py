@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from bibench.choice import choice
 from bibench.deploy import ENGINES
 from bibench.deploy.summary import summary
+from bibench.foundation.choice import choice
 
 from ..cli.test_cli import Call, call
 

@@ -12,7 +12,7 @@ import bibench
 from bibench.deploy.tflite import bits, file
 from bibench.deploy.tflite.bits import Window
 from bibench.deploy.tflite.graph import Graph, Operator, Tensor
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 from .models import binary
 

@@ -13,7 +13,7 @@ from bibench.deploy.freezing import freeze
 from bibench.deploy.frozen import Frozen
 from bibench.deploy.packed import PackedLinear
 from bibench.deploy.whole import difference, not_a_number, varied
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 
 
 class Net(nn.Module):

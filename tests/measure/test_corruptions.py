@@ -11,22 +11,22 @@ import pytest
 import torch
 from PIL import Image
 
-from bibench.choice import Choice, choice
 from bibench.data import parts
 from bibench.data.corruptions import CORRUPTIONS, corrupt, sets
 from bibench.data.corruptions.official import CIFAR_10_C, IMAGENET_C
 from bibench.data.corruptions.sets import IMAGES, CleanSet, generated
-from bibench.errors import DataError
+from bibench.execution.worker import run_cell
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import DataError
 from bibench.measure import corruptions
 from bibench.measure.corruptions import FOLDER, Request, finished_cells, measure_corruptions
-from bibench.records import Record, read
-from bibench.store import DONE, MODEL, CellDirectory
-from bibench.suite import Filters
+from bibench.records.record import Record, read
+from bibench.suite.definition import Filters
+from bibench.suite.store import DONE, MODEL, CellDirectory
 from bibench.tasks import TASKS
 from bibench.tasks.image_classification import RawImages
 from bibench.tracks import TRACKS
 from bibench.train.cell import Hooks, Settings, load_trained
-from bibench.worker import run_cell
 
 from ..worlds import cell, tiny_world
 

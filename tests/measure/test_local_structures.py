@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bibench.choice import Choice, choice
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError
 from bibench.measure.local_structures import (
     DIMENSIONS,
     STRUCTURES,
@@ -66,7 +66,7 @@ def test_the_last_unit_alone_errs_as_theory_says() -> None:
 
     Hardtanh clips both outputs alike and takes little of it away.
     """
-    from bibench.conversion import binarize
+    from bibench.nn.conversion import binarize
 
     torch.manual_seed(0)
     layer = torch.nn.Sequential(torch.nn.Conv1d(512, 512, 1), torch.nn.BatchNorm1d(512, track_running_stats=False))

@@ -7,7 +7,7 @@ from torch import nn
 from bibench.data.batches import Batch
 from bibench.measure.memory import _added_on_cpu, _bytes, peak_memory
 from bibench.measure.step import TrainingStep
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks import TASKS
 
 from .test_step import CPU, made

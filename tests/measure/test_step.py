@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.measure.step import PHASES, Clock, TrainingStep, has_layouts
-from bibench.recipe import Recipe, learning_rate, make_optimizer
+from bibench.recipes.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks import TASKS
 from bibench.train.cell import convert, float_model
 
@@ -42,7 +42,7 @@ def test_a_step_trains_as_a_plain_loop_does() -> None:
     optimizer = make_optimizer(model, recipe)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(0.5, recipe)
-    from bibench.layers import progress
+    from bibench.nn.layers import progress
 
     for batch in (step.batches[0], step.batches[1], step.batches[0]):
         progress(model, 0.5, 1 / recipe.epochs)

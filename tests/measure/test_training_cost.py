@@ -6,14 +6,14 @@ from statistics import median
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.measure import session, training_cost
 from bibench.measure.isolation import run_isolated
 from bibench.measure.session import Contender, Request, half_width, paired_ratios, run_session
 from bibench.measure.step import Seconds
 from bibench.measure.training_cost import FOLDER, SLOWER, baseline_first, measure_training_cost, to_records
-from bibench.records import Record, read
+from bibench.records.record import Record, read
+from bibench.suite.cell import Cell
 from bibench.tracks import TRACKS
 
 from ..worlds import TINY, cell
@@ -191,7 +191,7 @@ class AsksThreads(bibench.Operator):
 def _threads_file(folder: Path) -> str:
     file = folder / "asks_threads.py"
     file.write_text(ASKS_THREADS)
-    from bibench.registry import load_file
+    from bibench.foundation.registry import load_file
 
     load_file(file)
     return str(file)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.errors import BiBenchError, CheckpointError
+from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.models import create
 from bibench.models.pretrained import checkpoint_folder, load_pretrained
 

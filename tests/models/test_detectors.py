@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 import bibench
-from bibench.calls import trace
-from bibench.errors import BiBenchError, CheckpointError
-from bibench.layers import BinaryLayer, progress
+from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.models import create
 from bibench.models.faster_rcnn import frozen_norms, load_backbone
 from bibench.models.resnet import BasicBlock, ResNet
 from bibench.models.ssd300 import Maps
+from bibench.nn.calls import trace
+from bibench.nn.layers import BinaryLayer, progress
 from bibench.operators import PAPER_ORDER
 
 TINY = {

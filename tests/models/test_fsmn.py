@@ -6,9 +6,9 @@ from torch import nn
 
 import bibench
 from bibench.contracts import check
-from bibench.errors import BiBenchError
-from bibench.layers import BinaryConv1d, BinaryLayer, progress
+from bibench.foundation.errors import BiBenchError
 from bibench.models import MODELS, create
+from bibench.nn.layers import BinaryConv1d, BinaryLayer, progress
 from bibench.operators import PAPER_ORDER
 
 SPEECH = {"num_classes": 12, "input_shape": (1, 32, 32)}

@@ -6,7 +6,7 @@ from torch import nn
 
 import bibench
 from bibench.contracts import check
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models import MODELS, create
 from bibench.models.resnet import BasicBlock
 
@@ -118,4 +118,4 @@ def test_errors(name: str, options: dict, message: str) -> None:
 def test_depthwise_convolutions_stay_depthwise() -> None:
     model = create("mobilenetv2")
     bibench.binarize(model, "reactnet", example_inputs=torch.zeros(1, 3, 32, 32))
-    assert any(m.groups == m.in_channels > 1 for m in model.modules() if isinstance(m, bibench.layers.BinaryConv2d))
+    assert any(m.groups == m.in_channels > 1 for m in model.modules() if isinstance(m, bibench.nn.layers.BinaryConv2d))

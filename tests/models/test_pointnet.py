@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import bibench
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models import create
 from bibench.models.points import (
     Aggregator,
@@ -192,7 +192,7 @@ def test_the_first_training_batch_sets_the_scale() -> None:
     seen.clear()
     model.train()(x)
     for m, weight in zip(found, full, strict=True):
-        binary = isinstance(m.layer, bibench.layers.BinaryLayer)
+        binary = isinstance(m.layer, bibench.nn.layers.BinaryLayer)
         assert bool(m.calibrated) == binary
         given, out = seen[m]
         product = torch.tensordot(weight.flatten(1), given, dims=([1], [1]))

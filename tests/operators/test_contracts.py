@@ -6,7 +6,7 @@ from torch import nn
 
 import bibench
 from bibench.contracts import check
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import OPERATORS
 
 
@@ -54,7 +54,7 @@ class DeadParameter(bibench.Operator):
 
 class OtherGradient(bibench.Operator):
     def quantize_weight(self, w):
-        return w + (bibench.surrogate.sign(w) - w).detach()
+        return w + (bibench.kernels.surrogate.sign(w) - w).detach()
 
 
 class Noisy(bibench.Operator):
@@ -83,7 +83,7 @@ class OtherThreshold(bibench.Operator):
         return self.shift
 
     def inference_form(self, w):
-        return bibench.InferenceForm(bibench.surrogate.sign(w), threshold=self.shift.flatten())
+        return bibench.InferenceForm(bibench.kernels.surrogate.sign(w), threshold=self.shift.flatten())
 
 
 class DividesByZero(bibench.Operator):

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 import bibench
 from bibench.complexity.counting import complexity
-from bibench.computing import CANDIDATES, Case, compute
 from bibench.contracts import check
 from bibench.contracts.operator import LAYERS, build, operator_of
 from bibench.deploy.statement import statements
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import LayerSpec
+from bibench.nn.computing import CANDIDATES, Case, compute
 from bibench.operators import OPERATORS, Description, Gate, Operator, Signs, operator
-from bibench.recipe import Recipe, make_optimizer
-from bibench.spec import LayerSpec
+from bibench.recipes.recipe import Recipe, make_optimizer
 
 
 class Affine(Operator):
@@ -204,7 +204,7 @@ def test_the_first_that_serves_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
 
         return run
 
-    monkeypatch.setattr("bibench.computing.CANDIDATES", tuple(map(noted, CANDIDATES)))
+    monkeypatch.setattr("bibench.nn.computing.CANDIDATES", tuple(map(noted, CANDIDATES)))
     expected = {"bnn": "sign_product", "recu": "rectified_product", "fda": "float_product"}
     for name, kind in expected.items():
         taken.clear()

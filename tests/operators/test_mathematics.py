@@ -8,8 +8,8 @@ from torch import nn
 
 import bibench
 from bibench.contracts.operator import LAYERS, Holder
-from bibench.layers import progress
-from bibench.products import product
+from bibench.kernels.products import product
+from bibench.nn.layers import progress
 
 from . import reference
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bibench import published
-from bibench.choice import choice
 from bibench.data.corruptions import CORRUPTIONS
-from bibench.errors import DataError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import DataError
 from bibench.models import MODELS
 from bibench.operators import PAPER_ORDER
 from bibench.published import accuracy, names, tables
-from bibench.records import Record, parse
-from bibench.suite import SUITES, cells
+from bibench.records.record import Record, parse
+from bibench.suite.definition import SUITES, cells
 from bibench.tasks import TASKS
 
 RAW = files("bibench.published") / "raw"

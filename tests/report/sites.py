@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.report import synthetic
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.build import build
 from bibench.report.material import Material
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.build import build
 from bibench.report.material import Material
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.report.distribution import distribution_svg, write_distribution
 
 from ..test_records import make

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bibench.operators import OPERATORS
-from bibench.records import Record
+from bibench.records.accuracies import accuracies
+from bibench.records.record import Record
 from bibench.report.blocks import slug
 from bibench.report.build import build
 from bibench.report.curves import MAX_FIGURES, curve_figures, read_curve
@@ -18,7 +19,6 @@ from bibench.report.palette import SCHEMES, ranks, resolve
 from bibench.report.standings import standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
 from bibench.report.tradeoffs import basis_of, sized
-from bibench.stats import accuracies
 
 from ..test_records import make
 from ..tracks.records import scored

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from bibench.errors import StoreError
-from bibench.plan import PlanRow
+from bibench.execution.plan import PlanRow
+from bibench.foundation.errors import StoreError
 from bibench.report import build as building
 from bibench.report.build import MARKER, build
 from bibench.report.material import Material

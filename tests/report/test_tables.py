@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.report.tables import FORMATS, Table, render, render_tables
 
 ROWS = [{"operator": "bnn", "om": 70.8181, "note": "a | b_c"}, {"operator": "recu[x=1]", "om": None, "note": ""}]

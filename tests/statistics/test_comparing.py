@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.statistics import comparisons, ranks
 from bibench.statistics.correcting import CORRECTIONS, benjamini_hochberg, bonferroni, corrected, holm
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bibench.cell import Cell
-from bibench.choice import choice
-from bibench.plan import PlanRow
+from bibench.execution.plan import PlanRow
+from bibench.foundation.choice import choice
 from bibench.statistics import coverage
+from bibench.suite.cell import Cell
 
 from .worlds import FP, B, X, cell, full
 

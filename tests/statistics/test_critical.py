@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.statistics import critical_differences
 from bibench.statistics.friedman import critical_value, friedman, groups_of, nemenyi, ranks_within
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bibench.records import read
+from bibench.records.record import read
 from bibench.statistics import comparisons, coverage, critical_differences, leave_one_out
 
 from ..cli.test_cli import Call, call

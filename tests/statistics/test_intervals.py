@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bibench.errors import BiBenchError
-from bibench.records import Record, read
+from bibench.foundation.errors import BiBenchError
+from bibench.records.record import Record, read
 from bibench.statistics import Interval, intervals
 from bibench.statistics.bootstrap import degrees_of_freedom, draw
 from bibench.statistics.layout import layouts

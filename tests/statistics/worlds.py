@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bibench.records import Record
+from bibench.records.record import Record
 
 from ..tracks.records import scored
 

@@ -20,7 +20,7 @@ import torch
 from torchvision.datasets import CIFAR10 as Reader
 
 from bibench.data.location import file_md5
-from bibench.errors import BiBenchError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
 from bibench.tasks.cifar10 import CIFAR10
 
 FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"

@@ -12,7 +12,7 @@ from bibench.data import layout
 from bibench.data.glue import ARCHIVES_URL
 from bibench.data.layout import Expected, inspect, tree_size
 from bibench.data.location import CACHE
-from bibench.errors import MissingLibraryError
+from bibench.foundation.errors import MissingLibraryError
 from bibench.tasks import TASKS
 from bibench.tasks.base import Task
 from bibench.tasks.data_check import check_data, folders

@@ -12,8 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bibench.cell import Cell
-from bibench.choice import choice
 from bibench.contracts import check
 from bibench.data import photos
 from bibench.data.annotations import Annotations
@@ -22,9 +20,12 @@ from bibench.data.coco import read_coco
 from bibench.data.detection import DetectionSamples, augmentation
 from bibench.data.location import CACHE
 from bibench.data.voc import CLASSES, read_voc
-from bibench.errors import BiBenchError, DataError, UnsupportedError
-from bibench.plan import _repeat
-from bibench.records import read
+from bibench.execution.plan import _repeat
+from bibench.execution.worker import Result, run_cell
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, DataError, UnsupportedError
+from bibench.records.record import read
+from bibench.suite.cell import Cell
 from bibench.tasks import TASKS
 from bibench.tasks.base import SPLITS
 from bibench.tasks.coco17 import COCO17
@@ -48,7 +49,6 @@ from bibench.tasks.digit_scenes import (
 from bibench.tasks.digits_photos import _Digits
 from bibench.tasks.voc07 import VOC07
 from bibench.train.cell import Hooks, Settings
-from bibench.worker import Result, run_cell
 
 CPU = torch.device("cpu")
 EMBEDDED: list[type[Detection]] = [DigitScenesVOC, DigitScenesCOCO]
@@ -282,10 +282,10 @@ def test_coco17_is_counted(coco_root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["voc07", "coco17", "digit_scenes_voc", "digit_scenes_coco"])
 def test_every_cell_builds_on_the_meta_device(name: str) -> None:
-    from bibench.calls import trace
-    from bibench.conversion import resolve
+    from bibench.execution.plan import on_meta
+    from bibench.nn.calls import trace
+    from bibench.nn.conversion import resolve
     from bibench.operators import PAPER_ORDER
-    from bibench.plan import on_meta
 
     for text in TASKS[name].models:
         with torch.device("meta"):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bibench.data import photos
 from bibench.data.batches import TensorBatches
 from bibench.data.location import CACHE
-from bibench.errors import BiBenchError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
 from bibench.tasks import TASKS
 from bibench.tasks.base import SPLITS
 from bibench.tasks.digits_photos import COPIES, DIGITS, VERSION, DigitsPhotos, _Digits, blend, enlarge

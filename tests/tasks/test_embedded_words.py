@@ -11,7 +11,7 @@ from bibench.data import espeak, formants, noisy_words
 from bibench.data.audio import LogMel
 from bibench.data.location import CACHE
 from bibench.data.speech_commands import KEYWORDS
-from bibench.errors import DataError, MissingLibraryError
+from bibench.foundation.errors import DataError, MissingLibraryError
 from bibench.tasks import TASKS
 from bibench.tasks.base import SPLITS
 from bibench.tasks.embedded_words import SPEAKERS, EmbeddedWords

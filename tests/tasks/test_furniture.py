@@ -9,7 +9,7 @@ import torch
 from bibench.data import furniture
 from bibench.data.furniture import CATALOGUE, CLASSES, Piece, label_of, libraries, pieces, split_of
 from bibench.data.location import CACHE
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks.data_check import check_data
 from bibench.tasks.furniture import Furniture
 

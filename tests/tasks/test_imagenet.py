@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bibench.errors import BiBenchError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
 from bibench.tasks.imagenet import ImageNet
 
 WNIDS = ["n01440764", "n01443537", "n01484850"]

@@ -12,7 +12,7 @@ import torch
 from bibench.data import modelnet
 from bibench.data.location import CACHE
 from bibench.data.modelnet import CLASSES
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks.data_check import check_data
 from bibench.tasks.modelnet40 import LAYOUTS, ModelNet40
 

@@ -9,7 +9,7 @@ import torch
 
 from bibench.data.location import CACHE
 from bibench.data.shapenet import CATEGORIES, FOLDER
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks import TASKS
 from bibench.tasks.data_check import check_data
 from bibench.tasks.shapenet_part import CATEGORY_TASKS, ShapeNetPart, ShapeNetParts

@@ -10,7 +10,7 @@ from bibench.contracts import check
 from bibench.data.audio import LogMel, read_wave
 from bibench.data.location import DATA_ROOT
 from bibench.data.speech_commands import CLASSES, KEYWORDS, NOISE_FOLDER, WORDS
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks import TASKS
 from bibench.tasks.speech_commands import RECIPES, SpeechCommandsTask, SpeechCommandsV1, SpeechCommandsV2
 

@@ -12,7 +12,7 @@ from bibench.contracts.task import _Few
 from bibench.data.batches import Batch, TensorBatches
 from bibench.data.images import Normalize
 from bibench.data.location import DATA_ROOT
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks import TASKS, task
 from bibench.tasks.base import Evaluation
 from bibench.tasks.image_classification import InMemoryImages

@@ -14,7 +14,7 @@ from torch import nn
 from bibench.data import grammar, quantifiers
 from bibench.data.batches import Batch
 from bibench.data.text import Example, TokenBatches, encode, published_tokenizer
-from bibench.errors import BiBenchError, CheckpointError, DataError
+from bibench.foundation.errors import BiBenchError, CheckpointError, DataError
 from bibench.tasks import TASKS
 from bibench.tasks.text_classification import classification_metrics, regression_metrics
 from tests.data.test_glue import HEADERS, line
@@ -321,7 +321,7 @@ def test_pretrained_weights_need_their_vocabulary_and_their_folder(vocabulary: P
 
 
 def test_every_paper_model_of_glue_builds_on_the_meta_device() -> None:
-    from bibench.choice import choice
+    from bibench.foundation.choice import choice
 
     for name in (n for n in TASKS if n.startswith("glue_")):
         task = TASKS[name]()

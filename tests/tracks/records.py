@@ -1,6 +1,6 @@
 """Small sets of records for the tests of tracks."""
 
-from bibench.records import Record
+from bibench.records.record import Record
 
 from ..test_records import make
 

@@ -8,7 +8,7 @@ import pytest
 from bibench.data.corruptions import CORRUPTIONS
 from bibench.operators import PAPER_ORDER
 from bibench.published import corruption
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.corruption_robustness import by_corruption, by_severity, mce, paper_ratio, ratio_of_sums
 

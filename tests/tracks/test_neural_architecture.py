@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks import TRACKS, Score
 
 from .records import scored

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bibench import published
-from bibench.errors import UnknownNameError
-from bibench.records import Record
+from bibench.foundation.errors import UnknownNameError
+from bibench.records.record import Record
 from bibench.tracks import TRACKS
 from bibench.tracks.base import PROTOCOLS, Score, is_score
 

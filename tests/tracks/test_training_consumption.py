@@ -7,7 +7,7 @@ import pytest
 
 from bibench.operators import PAPER_ORDER
 from bibench.published import sensitivity
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tasks.sensitivity import RELEASE, SENSITIVITY, settings
 from bibench.tracks import TRACKS, Score
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 import bibench
-from bibench import native
-from bibench.cell import Cell
 from bibench.data.location import checksum
-from bibench.errors import CheckpointError
-from bibench.files import load_checkpoint, save_checkpoint
-from bibench.provenance import environment
-from bibench.records import Record, read_file
-from bibench.store import CELL, CHECKPOINT, CURVE, DONE, FAILURE, MODEL, RECORDS, CellDirectory
+from bibench.execution.worker import Result, run_cell
+from bibench.foundation.errors import CheckpointError
+from bibench.foundation.files import load_checkpoint, save_checkpoint
+from bibench.kernels import native
+from bibench.records.provenance import environment
+from bibench.records.record import Record, read_file
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, CHECKPOINT, CURVE, DONE, FAILURE, MODEL, RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.tasks.base import Evaluation
 from bibench.train import loop
@@ -32,7 +33,6 @@ from bibench.train.cell import (
 )
 from bibench.train.code import code_of
 from bibench.train.weights import digest, first_not_finite, load_full_precision
-from bibench.worker import Result, run_cell
 
 from ..worlds import cell, tiny_world
 

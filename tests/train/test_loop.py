@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional as F
 
 import bibench
-from bibench.errors import CheckpointError, TrainingError
-from bibench.recipe import Recipe, learning_rate
+from bibench.foundation.errors import CheckpointError, TrainingError
+from bibench.recipes.recipe import Recipe, learning_rate
 from bibench.tasks import TASKS
 from bibench.train import loop
 from bibench.train.cell import arrange, convert, float_model

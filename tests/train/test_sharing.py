@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from bibench.cell import Cell
-from bibench.choice import Choice, choice
 from bibench.data import grammar
 from bibench.data.text import Example
-from bibench.errors import BiBenchError, UnknownNameError
-from bibench.files import load_checkpoint, write_json
-from bibench.records import Record, read_file
-from bibench.registry import load_file
-from bibench.store import CELL, CURVE, DONE, MODEL, RECORDS, CellDirectory
+from bibench.execution.worker import Result, run_cell
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError, UnknownNameError
+from bibench.foundation.files import load_checkpoint, write_json
+from bibench.foundation.registry import load_file
+from bibench.records.record import Record, read_file
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, CURVE, DONE, MODEL, RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.tasks.base import task
 from bibench.tasks.embedded_text import EmbeddedSST2
 from bibench.train import loop
 from bibench.train.cell import Hooks, Settings, load_trained
 from bibench.train.weights import digest
-from bibench.worker import Result, run_cell
 
 from ..tasks.test_text import glue_root
 from ..worlds import TINY, cell, tiny_world

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from bibench.cell import Cell
 from bibench.deploy import source
-from bibench.errors import BiBenchError, CheckpointError, DamagedError
-from bibench.files import load_checkpoint, write_json
-from bibench.records import read, read_compared
-from bibench.registry import load_file
+from bibench.execution.worker import run_cell
+from bibench.foundation.errors import BiBenchError, CheckpointError, DamagedError
+from bibench.foundation.files import load_checkpoint, write_json
+from bibench.foundation.registry import load_file
+from bibench.records.record import read, read_compared
+from bibench.records.sealed import DONE, told
 from bibench.report.curves import read_curve
-from bibench.sealed import DONE, told
-from bibench.store import CELL, CHECKPOINT, CURVE, FAILURE, MODEL, RECORDS, CellDirectory
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, CHECKPOINT, CURVE, FAILURE, MODEL, RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.cell import Hooks, Settings, load_trained
 from bibench.train.stored import compare_model, read_model
 from bibench.train.weights import digest
-from bibench.worker import run_cell
 
 from ..flips import flips
 from ..worlds import cell, tiny_world

@@ -1,8 +1,4 @@
-"""``bibench``: the entry point, its exit codes, and how errors are shown.
-
-Exit codes: 0 success; 1 some cells failed, a check found a
-broken contract or data is not usable; 2 a user's error;
-130 and 143 stopped by SIGINT and SIGTERM.
+"""``bibench``: the entry point, and how errors are shown.
 
 Nothing heavy is imported before signals are seen to: that takes seconds, in which Ctrl-C is no traceback either.
 """
@@ -13,11 +9,10 @@ import io
 import sys
 import traceback
 
-from bibench.errors import BiBenchError
-from bibench.signals import stoppable
-from bibench.visible import visible_streams
-
-FAILED, USER_ERROR = 1, 2
+from bibench.cli.exit_codes import FAILED, USER_ERROR
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.signals import stoppable
+from bibench.foundation.visible import visible_streams
 
 INSTALL = "the command line needs Typer and Rich; install them with: pip install 'bibench[bench]'"
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bibench.cli.app import FAILED
+from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import Json, Load, load_files
 from bibench.cli.output import console, print_json, table
-from bibench.errors import UnknownNameError
-from bibench.registry import Registry
+from bibench.foundation.errors import UnknownNameError
+from bibench.foundation.registry import Registry
 
 Row = dict[str, Any]
 
@@ -24,7 +24,7 @@ def _operators() -> list[Row]:
 
 
 def _comparators() -> list[Row]:
-    from bibench.compressor import COMPRESSORS, known_comparators
+    from bibench.comparators.compressor import COMPRESSORS, known_comparators
     from bibench.operators import OPERATORS
 
     return [_method(COMPRESSORS if name in COMPRESSORS else OPERATORS, name) for name in known_comparators()]
@@ -72,7 +72,7 @@ def _tasks() -> list[Row]:
 
 
 def _suites() -> list[Row]:
-    from bibench.suite import SUITES, cells
+    from bibench.suite.definition import SUITES, cells
 
     return [
         {
@@ -176,9 +176,9 @@ def env(json: Json = False) -> None:
     """Show versions, git state, processor and accelerator: what every record carries."""
     import torch
 
-    from bibench import native
     from bibench.data.location import CACHE, DATA_ROOT, cache_dir, data_root
-    from bibench.provenance import environment
+    from bibench.kernels import native
+    from bibench.records.provenance import environment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = environment(device) | {

@@ -10,7 +10,6 @@ import torch
 import typer
 from rich.console import RenderableType
 
-from bibench.choice import Choice, choice
 from bibench.cli.options import (
     RUNS,
     Format,
@@ -26,14 +25,15 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
+from bibench.comparators.compressor import method
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
-from bibench.compressor import method
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.models import MODELS, create
 from bibench.operators import FULL_PRECISION, known_operators
-from bibench.records import Record
-from bibench.suite import SUITES, Filters, cells
+from bibench.records.record import Record
+from bibench.suite.definition import SUITES, Filters, cells
 from bibench.tasks import TASKS
 
 
@@ -80,8 +80,8 @@ def _comparison(
     model: Choice, task: str | None, input_shape: str | None, classes: int, convention: Convention
 ) -> tuple[str, Comparison]:
     """The model counted in full precision, and what it is in words."""
-    from bibench.cell import Cell
     from bibench.measure.complexity import compare, prescribed
+    from bibench.suite.cell import Cell
 
     if (task is None) == (input_shape is None):
         raise BiBenchError("give either --task, whose inputs and classes count, or --input-shape, as in 3x224x224")
@@ -243,7 +243,7 @@ def measure(
 
 def _cells(text: str, wanted: Filters) -> list[Any]:
     """The cells of a suite, or of a task and a model."""
-    from bibench.cell import Cell
+    from bibench.suite.cell import Cell
 
     if text in SUITES:
         return list(cells(SUITES[text], wanted))

@@ -22,9 +22,9 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, number, print_records, require_measured, table
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, StoreError
-from bibench.records import Record
-from bibench.suite import Filters
+from bibench.foundation.errors import BiBenchError, StoreError
+from bibench.records.record import Record
+from bibench.suite.definition import Filters
 from bibench.tasks import TASKS
 from bibench.tracks.corruption_robustness import CorruptedAccuracy, by_corruption, by_severity
 

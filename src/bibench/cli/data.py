@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from bibench.cli.app import FAILED
+from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import DataRoot, Json, Load, load_files
 from bibench.cli.output import console, print_json, table
 from bibench.data.layout import tree_size
@@ -60,7 +60,7 @@ def check(
 
 
 def _report(name: str, root: Path | None, read: bool) -> DataReport:
-    from bibench.errors import UnknownNameError
+    from bibench.foundation.errors import UnknownNameError
     from bibench.tasks import TASKS
     from bibench.tasks.data_check import check_corrupted, check_data, corrupted_sets
 
@@ -100,7 +100,7 @@ def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> 
 
 
 def _availability(task: Task) -> dict[str, Any]:
-    from bibench.errors import BiBenchError
+    from bibench.foundation.errors import BiBenchError
     from bibench.tasks.data_check import folders
 
     problem, looked_for = "", []

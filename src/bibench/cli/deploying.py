@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bibench.cli.app import FAILED
+from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
 from bibench.cli.output import console, print_csv, print_json, table
 from bibench.cli.parity import print_parity
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from bibench.choice import Choice
     from bibench.deploy.matrix import Deployability
+    from bibench.foundation.choice import Choice
 
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
@@ -144,7 +144,7 @@ def _tell_origin(exported: Any, against: Any) -> None:
     """Say when a file is compared with another cell than it was exported from."""
     if not exported or not against or exported == against:
         return
-    from bibench.cell import Cell
+    from bibench.suite.cell import Cell
 
     made, given = Cell.from_dict(exported), Cell.from_dict(against)
     console(stderr=True).print(f"warning: the file was exported from {made.path}, it is compared with {given.path}")
@@ -168,8 +168,8 @@ def matrix(
 ) -> None:
     """Which operators run on which engines, and why not, layer by layer, before any training."""
     load_files(load)
-    from bibench.choice import choice
     from bibench.deploy import ENGINES
+    from bibench.foundation.choice import choice
     from bibench.operators import known_operators
 
     chosen = [choice(name) for name in flat(operators) or known_operators()]
@@ -195,8 +195,8 @@ class _Shown(NamedTuple):
 
 
 def _of_models(task: str, models: list[str], operators: list[Choice], engines: list[str], pad_value: int) -> _Shown:
-    from bibench.choice import choice
     from bibench.deploy.matrix import matrix as combine
+    from bibench.foundation.choice import choice
     from bibench.tasks import TASKS
 
     of = TASKS[task]()

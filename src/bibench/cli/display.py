@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bibench.cell import Cell
 from bibench.cli.output import duration
-from bibench.run import Display
-from bibench.worker import Result
+from bibench.execution.runner import Display
+from bibench.execution.worker import Result
+from bibench.suite.cell import Cell
 
 
 class LineDisplay(Display):

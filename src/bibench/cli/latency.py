@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bibench.cli.app import FAILED
+from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_records, require_measured, table
-from bibench.errors import BiBenchError, require
-from bibench.records import Record, write_file
+from bibench.foundation.errors import BiBenchError, require
+from bibench.records.record import Record, write_file
 
 MEASURE = "measure"
 
@@ -137,7 +137,7 @@ def import_(
     from bibench.deploy.devices import load_devices
     from bibench.deploy.imported import read_measurements
     from bibench.deploy.storing import append, new_folder
-    from bibench.store import RECORDS
+    from bibench.suite.store import RECORDS
 
     load_files(load)
     for rows in devices or ():

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from bibench.choice import Choice, choice
 from bibench.cli.corrupting import corruptions
 from bibench.cli.options import (
     RUNS,
@@ -25,10 +24,11 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, print_records, require_measured, table
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import require
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import require
 from bibench.operators import FULL_PRECISION, known_operators
-from bibench.provenance import available_cores
-from bibench.records import Record
+from bibench.records.provenance import available_cores
+from bibench.records.record import Record
 from bibench.tasks import TASKS
 from bibench.tasks.sensitivity import SENSITIVITY
 
@@ -65,9 +65,9 @@ def training_cost(
 ) -> None:
     """Time and memory of a training step, operators and full precision taking turns."""
     require("lightning_fabric", extra="bench", purpose="measuring training cost")
-    from bibench.cell import Cell
     from bibench.measure.session import Request
     from bibench.measure.training_cost import baseline_first, measure_training_cost
+    from bibench.suite.cell import Cell
 
     check_format(format)
     counted = positive_numbers("--threads", threads) or [available_cores()]

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from bibench.choice import split_list
-from bibench.errors import BiBenchError
-from bibench.registry import load_file
-from bibench.suite import Filters
+from bibench.foundation.choice import split_list
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.registry import load_file
+from bibench.suite.definition import Filters
 
 SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]

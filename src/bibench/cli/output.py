@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from bibench.cli.app import FAILED
-from bibench.records import Record
+from bibench.cli.exit_codes import FAILED
+from bibench.foundation.visible import visible, visible_streams
+from bibench.records.record import Record
 from bibench.report.tables import to_csv
-from bibench.visible import visible, visible_streams
 
 UNBROKEN = 10_000
 TOLD: set[str] = set()

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bibench.cell import Cell
 from bibench.cli.output import notes
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import BiBenchError, UnknownNameError
-from bibench.plan import PlanRow, make_plan
-from bibench.store import cells_below
-from bibench.suite import SUITES, Filters, cells
+from bibench.execution.plan import PlanRow, make_plan
+from bibench.foundation.errors import BiBenchError, UnknownNameError
+from bibench.suite.cell import Cell
+from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.store import cells_below
 
 
 def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: Path | None) -> list[PlanRow] | None:

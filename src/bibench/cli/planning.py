@@ -22,8 +22,8 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, duration, print_json, table
 from bibench.data.location import data_root as find_data_root
-from bibench.plan import PlanRow, make_plan
-from bibench.suite import SUITES, Filters, cells
+from bibench.execution.plan import PlanRow, make_plan
+from bibench.suite.definition import SUITES, Filters, cells
 
 
 @filtered

@@ -24,9 +24,9 @@ from bibench.cli.options import (
 from bibench.cli.output import console, number, print_json, table
 from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs, select, some
-from bibench.errors import BiBenchError
-from bibench.plan import PlanRow
-from bibench.records import Record
+from bibench.execution.plan import PlanRow
+from bibench.foundation.errors import BiBenchError
+from bibench.records.record import Record
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
 from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, coverage
 from bibench.statistics.comparing import CORRECTION, comparisons_of
@@ -38,7 +38,7 @@ from bibench.statistics.intervals import SAMPLES
 from bibench.statistics.layout import KINDS, Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of, sureness
-from bibench.suite import Filters
+from bibench.suite.definition import Filters
 from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bibench.choice import choice, recorded
 from bibench.cli.options import Format, Load, RecordsOf, check_format, load_files, records_of
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.scoring import read_runs
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import choice, recorded
+from bibench.foundation.errors import BiBenchError
 from bibench.recommend import Advice, Candidate, Sizes, Wishes, in_order, recommend
-from bibench.records import Record
+from bibench.records.record import Record
 
 
 def recommend_(
@@ -61,11 +61,11 @@ def recommend_(
 
 def _sizes(records: Sequence[Record], task: str) -> Sizes:
     """Bytes of every model and operator of the task's records that no record counts, from the architecture."""
-    from bibench.cell import Cell
     from bibench.complexity import Comparison
     from bibench.measure.complexity import compare
     from bibench.models import MODELS
     from bibench.operators import OPERATORS
+    from bibench.suite.cell import Cell
     from bibench.tasks import TASKS
 
     known = {(r.model, r.operator) for r in records if r.task == task and r.metric == "storage" and r.value is not None}

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bibench.cli.app import FAILED
 from bibench.cli.display import make_display
+from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import (
     RUNS,
     ComputeDevice,
@@ -28,13 +28,13 @@ from bibench.cli.output import console, duration, print_json
 from bibench.cli.planning import counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import DamagedError, require
-from bibench.plan import PlanRow, make_plan
-from bibench.provenance import available_cores
-from bibench.records import Record, read_compared
-from bibench.run import Outcome, Runner, prepare_data
-from bibench.store import RECORDS, CellDirectory
-from bibench.suite import SUITES, Filters, cells
+from bibench.execution.plan import PlanRow, make_plan
+from bibench.execution.runner import Outcome, Runner, prepare_data
+from bibench.foundation.errors import DamagedError, require
+from bibench.records.provenance import available_cores
+from bibench.records.record import Record, read_compared
+from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.store import RECORDS, CellDirectory
 from bibench.train.cell import Settings
 
 

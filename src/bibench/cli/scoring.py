@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bibench.choice import choice, recorded
 from bibench.cli.options import (
     Load,
     Protocol,
@@ -22,15 +21,16 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, notes, number, table
 from bibench.cli.planned import plan_of
-from bibench.errors import BiBenchError
+from bibench.execution.plan import PlanRow
+from bibench.foundation.choice import choice, recorded
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
-from bibench.plan import PlanRow
-from bibench.records import Record, read
+from bibench.records.accuracies import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
+from bibench.records.record import Record, read
 from bibench.report.distribution import write_distribution
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
 from bibench.statistics.coverage import coverages
-from bibench.stats import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
-from bibench.suite import Filters
+from bibench.suite.definition import Filters
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bibench.choice import choice
 from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.operators import OPERATORS, known_operators
 
 if TYPE_CHECKING:

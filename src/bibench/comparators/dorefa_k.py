@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from bibench.comparators.uniform import UniformQuantizer, clip, per_layer, to_levels, to_signed_levels
+from bibench.kernels.spec import exact
 from bibench.operators import InferenceForm, Techniques, operator
-from bibench.spec import exact
 
 
 class SquashedWeights(UniformQuantizer):

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bibench.errors import CheckpointError, UnsupportedError
+from bibench.foundation.errors import CheckpointError, UnsupportedError
 
 CHANNELWISE = (
     *(nn.Hardtanh, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid),

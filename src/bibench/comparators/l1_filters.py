@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.auditing import Audit, audit
-from bibench.calls import Call
+from bibench.comparators.compressor import Compressor, compressor
 from bibench.comparators.filters import Filters, fit_to, keep_filters, removable, sizes
-from bibench.compressor import Compressor, compressor
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
+from bibench.nn.auditing import Audit, audit
+from bibench.nn.calls import Call
 
 
 @compressor("l1_filters")

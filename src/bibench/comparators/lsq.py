@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from bibench.comparators.first_batch import FirstBatch
 from bibench.comparators.uniform import LOWEST, UniformQuantizer, per_layer
+from bibench.kernels.spec import LayerSpec, exact
 from bibench.operators import InferenceForm, Techniques, operator
-from bibench.spec import LayerSpec, exact
 
 SMALLEST = 1e-12
 """The least step; what is divided by it stays finite."""

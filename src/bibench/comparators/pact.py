@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from bibench.comparators.dorefa_k import SquashedWeights
 from bibench.comparators.first_batch import FirstBatch
 from bibench.comparators.uniform import LOWEST, per_layer, to_levels, to_signed_levels
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import LayerSpec, exact
 from bibench.operators import InferenceForm, Techniques, operator
-from bibench.spec import LayerSpec, exact
 
 
 @operator("pact")

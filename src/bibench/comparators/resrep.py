@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bibench import auditing, layers
-from bibench.auditing import Audit, audit
-from bibench.calls import Call, trace
+from bibench.comparators.compressor import Compressor, compressor
 from bibench.comparators.filters import Filters, Products, fit_to, keep_filters, merge_norm, removable, sizes, weakest
-from bibench.compressor import Compressor, compressor
-from bibench.errors import BiBenchError, UnsupportedError
-from bibench.fx_leaf import make_leaf
+from bibench.foundation.errors import BiBenchError, UnsupportedError
+from bibench.nn import auditing, layers
+from bibench.nn.auditing import Audit, audit
+from bibench.nn.calls import Call, trace
+from bibench.nn.fx_leaf import make_leaf
 
 FULL, GONE = 0.25, 0.5
 """When, as shares of the training, as many rows are marked as the target needs, and when marked rows are held at 0."""

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import LayerSpec
 from bibench.operators.base import Operator
-from bibench.spec import LayerSpec
 
 LOWEST, HIGHEST = 2, 16
 """Bits that a quantizer takes. One bit is what the operators are for; float32 is exact for all of these."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bibench.errors import UnknownNameError
+from bibench.foundation.errors import UnknownNameError
 
 KINDS = {
     "batch_norm": "batch normalization, folded to a factor and a shift per channel",

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.attention import Attention, BinaryAttention
-from bibench.calls import WEIGHT_LAYERS, trace
+from bibench.comparators.compressor import COMPRESSORS
 from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
-from bibench.compressor import COMPRESSORS
-from bibench.conversion import Keep, OperatorChoice, resolve
-from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
-from bibench.errors import BiBenchError
-from bibench.layers import BinaryLayer
-from bibench.operators import InferenceForm, Operator
-from bibench.spec import LayerSpec
-from bibench.tracing.inputs import zeros
-from bibench.tracing.work import LayerCall, Work
+from bibench.complexity.leftovers import leftover_numbers, leftover_operations
+from bibench.foundation.errors import BiBenchError
+from bibench.nn.attention import Attention, BinaryAttention
+from bibench.nn.calls import WEIGHT_LAYERS, trace
+from bibench.nn.conversion import Keep, OperatorChoice, resolve
+from bibench.nn.embedding import BinarizableEmbedding, BinaryEmbedding
+from bibench.nn.layers import BinaryLayer
+from bibench.nn.tracing.inputs import zeros
+from bibench.nn.tracing.work import LayerCall, Work
+from bibench.operators import Operator
 
 Forms = Mapping[nn.Module, Operator | None]
 """Binarized layers with their operators; None for attention and embedding, which have one binarized form."""
@@ -347,56 +347,3 @@ def _attention_signs(call: LayerCall) -> int:
     queries = math.prod(call.output_shape[:-1])
     keys = math.prod(call.output_shape[:-2]) * call.scores // max(1, queries)
     return call.inputs + keys * (call.input_shape[-1] + call.output_shape[-1]) + call.scores
-
-
-def leftover_numbers(form: InferenceForm) -> dict[str, int]:
-    """32-bit numbers that an operator adds to the stored model; K is computed at run time and adds none."""
-    found = {
-        "channel_scale": _distinct(form.channel_scale),
-        "threshold": _distinct(form.threshold),
-        "spatial_scale": sum(map(_distinct, form.spatial_scale or ())),
-        "activation_step": 0 if form.activation_step is None else 1,
-        "window": _distinct(form.window),
-        "offset": _distinct(form.offset),
-        "gate": 0 if form.gate is None else form.gate.down.numel() + form.gate.up.numel(),
-    }
-    return {name: n for name, n in found.items() if n}
-
-
-def _distinct(values: Tensor | None) -> int:
-    """Numbers held; one for a scale of the whole layer that is expanded over the channels."""
-    if values is None:
-        return 0
-    return math.prod(size for size, stride in zip(values.shape, values.stride(), strict=True) if stride)
-
-
-def _gate_products(form: InferenceForm, spec: LayerSpec, call: LayerCall) -> int:
-    """Products of a gate's two matrices: for each example of a convolution, for each row of a linear layer."""
-    assert form.gate is not None
-    rows = 1 if spec.spatial_axes else call.outputs // spec.out_channels
-    return rows * (form.gate.down.numel() + form.gate.up.numel())
-
-
-def leftover_operations(form: InferenceForm, spec: LayerSpec, call: LayerCall) -> dict[str, int]:
-    """Full-precision element operations of one call beside the binary product.
-
-    K ("spatial") takes |x| summed over the channels, a box filter of k products per position and group,
-    and a product per output; "token" and "sample" have no filter.
-    """
-    found = {
-        "channel_scale": call.outputs if form.channel_scale is not None else 0,
-        "threshold": call.inputs if form.threshold is not None else 0,
-        "spatial_scale": call.outputs if form.spatial_scale else 0,
-        "centre": 2 * call.inputs if form.centre is not None else 0,
-        # The sums are counted once per group, each of as many terms as a filter has weights, then scaled and added.
-        "window": call.outputs // spec.out_channels * spec.groups * spec.fan_in + 2 * call.outputs
-        if form.window is not None
-        else 0,
-        "offset": call.outputs if form.offset is not None else 0,
-        "gate": call.inputs + _gate_products(form, spec, call) + call.outputs if form.gate is not None else 0,
-    }
-    if form.activation_scale is not None:
-        positions = call.outputs // spec.out_channels * spec.groups
-        filtered = positions * math.prod(spec.kernel_size) if form.activation_scale == "spatial" else 0
-        found["activation_scale"] = call.inputs + filtered + call.outputs
-    return {name: n for name, n in found.items() if n}

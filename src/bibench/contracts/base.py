@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from bibench.compressor import COMPRESSORS
-from bibench.errors import BiBenchError
+from bibench.comparators.compressor import COMPRESSORS
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.registry import Registry, load_file
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
-from bibench.registry import Registry, load_file
 from bibench.tasks import TASKS
 
 Contract = Callable[[str], None]

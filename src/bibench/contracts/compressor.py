@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench import auditing
-from bibench.calls import trace
-from bibench.compressor import COMPRESSORS, Compressor
+from bibench.comparators.compressor import COMPRESSORS, Compressor
 from bibench.contracts.base import contract, expect
 from bibench.models import create
+from bibench.nn import auditing
+from bibench.nn.calls import trace
 
 SHAPE = (3, 16, 16)
 MODELS = ("vgg_small", "resnet20")

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from bibench.contracts.base import contract, expect
-from bibench.conversion import MARK, binarize
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models import MODELS, create
+from bibench.nn.conversion import MARK, binarize
 
 CLASSES = 7
 SHAPES: tuple[tuple[int, ...], ...] = ((3, 32, 32), (3, 64, 64), (3, 224, 224), (6, 64), (16,))

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.computing import Case, finished
 from bibench.contracts.base import concerns, contract, expect
-from bibench.conversion import binarize
-from bibench.input_scale import activation_scale
-from bibench.layers import BinaryLayer, progress
+from bibench.kernels.input_scale import activation_scale
+from bibench.kernels.products import scaled_product
+from bibench.kernels.spec import LayerSpec
+from bibench.nn.computing import Case, finished
+from bibench.nn.conversion import binarize
+from bibench.nn.layers import BinaryLayer, progress
 from bibench.operators import OPERATORS, InferenceForm
 from bibench.operators.base import Operator
-from bibench.products import scaled_product
-from bibench.spec import LayerSpec
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv2d 3×3": (nn.Conv2d(8, 12, 3, padding=1, bias=False), (8, 9, 7)),

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from bibench.choice import choice
 from bibench.contracts.base import NotApplicable, contract, expect
 from bibench.data.batches import Batch, Batches
 from bibench.data.location import data_root
-from bibench.errors import DataError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import DataError
 from bibench.models import MODELS
 from bibench.tasks import TASKS, Task
 

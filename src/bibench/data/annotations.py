@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.errors import DataError
-from bibench.numbers import number
+from bibench.foundation.errors import DataError
+from bibench.foundation.numbers import number
 
 LARGEST_AREA = float(np.finfo(np.float32).max)
 """Pixels; areas are kept in float32."""

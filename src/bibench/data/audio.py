@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bibench.errors import DataError, require
-from bibench.files import unreadable
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.files import unreadable
 
 SAMPLE_RATE = 16_000
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from bibench.errors import BiBenchError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
 
 
 class Batch(NamedTuple):

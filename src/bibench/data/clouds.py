@@ -15,8 +15,8 @@ from torch import Tensor
 from bibench.data.batches import Batch, Order, generator
 from bibench.data.location import checksum
 from bibench.data.sums import compare, seal
-from bibench.errors import DataError
-from bibench.files import unreadable
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
 
 IGNORED = -1
 """Part label of a point that only fills up a small cloud: neither trained on nor judged."""

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from bibench.data.annotations import LARGEST_AREA, Annotations, annotated, file_names
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.numbers import number
-from bibench.typed_json import problem
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.numbers import number
+from bibench.foundation.typed_json import problem
 
 LARGEST_SIDE = 1_000_000
 """Pixels; no image that could be read has more."""

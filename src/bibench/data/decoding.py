@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.numbers import RESTORE
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.numbers import RESTORE
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from bibench.data.annotations import AnnotatedImage, Annotations
 from bibench.data.batches import Batch
 from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
-from bibench.errors import BiBenchError, DataError, require
+from bibench.foundation.errors import BiBenchError, DataError, require
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.errors import DataError, require
+from bibench.foundation.errors import DataError, require
 
 RATE = 22_050
 ACCENTS = (

@@ -19,10 +19,10 @@ import numpy as np
 from bibench.data.batches import mix
 from bibench.data.clouds import Cloud
 from bibench.data.meshes import centred, parse_obj, sample_surface
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.finding import data_tree, folders_in, listed
-from bibench.lines import BLANK, split_lines
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.finding import data_tree, folders_in, listed
+from bibench.foundation.lines import BLANK, split_lines
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
 LARGEST = 256 * 2**20

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from bibench.data.text import Example
-from bibench.errors import DataError, require
-from bibench.files import unreadable
-from bibench.finding import listed
-from bibench.lines import read_lines
-from bibench.numbers import number as number_of
-from bibench.numbers import parse_number
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.files import unreadable
+from bibench.foundation.finding import listed
+from bibench.foundation.lines import read_lines
+from bibench.foundation.numbers import number as number_of
+from bibench.foundation.numbers import parse_number
 
 VALIDATION_SHARE = 0.05
 """Of the training examples, set aside for validation; the public test split has no labels."""

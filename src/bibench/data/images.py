@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
-from bibench.errors import DataError, require
-from bibench.finding import data_tree, folders_in
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.finding import data_tree, folders_in
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from bibench.errors import DataError
-from bibench.finding import data_tree
+from bibench.foundation.errors import DataError
+from bibench.foundation.finding import data_tree
 
 LARGE = 4 << 30
 """Files above this many bytes are hashed only when everything is to be read."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bibench.data.sums import compare, seal
-from bibench.errors import DataError, require
+from bibench.foundation.errors import DataError, require
 
 DATA_ROOT = "BIBENCH_DATA"
 CACHE = "BIBENCH_CACHE"

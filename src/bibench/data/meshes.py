@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.lines import BLANK, split_lines
-from bibench.numbers import check_finite
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.lines import BLANK, split_lines
+from bibench.foundation.numbers import check_finite
 
 _WORD = re.compile(r"[^ \t\r]+")
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from bibench.data.batches import mix
 from bibench.data.clouds import VALIDATION_EVERY, Cloud, every_tenth
 from bibench.data.meshes import centred, read_off, sample_surface
-from bibench.errors import DataError, require
-from bibench.files import unreadable
-from bibench.finding import listed
-from bibench.lines import BLANK, read_lines
-from bibench.numbers import RESTORE, check_finite, check_kind
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.files import unreadable
+from bibench.foundation.finding import listed
+from bibench.foundation.lines import BLANK, read_lines
+from bibench.foundation.numbers import RESTORE, check_finite, check_kind
 
 # fmt: off
 CLASSES = (

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.data.location import CACHE, cache_dir
-from bibench.errors import DataError
-from bibench.provenance import available_cores
+from bibench.foundation.errors import DataError
+from bibench.records.provenance import available_cores
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.errors import require
+from bibench.foundation.errors import require
 
 Image = NDArray[np.uint8]
 

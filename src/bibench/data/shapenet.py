@@ -13,8 +13,8 @@ import numpy as np
 
 from bibench.data.clouds import Cloud
 from bibench.data.modelnet import read_table
-from bibench.errors import DataError
-from bibench.files import unreadable
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
 
 FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 SOURCE = f"https://shapenet.cs.stanford.edu/media/{FOLDER}.zip"

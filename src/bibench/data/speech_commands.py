@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.finding import folders_in, listed
-from bibench.lines import BLANK, read_lines
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.finding import folders_in, listed
+from bibench.foundation.lines import BLANK, read_lines
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE, UNKNOWN = "_silence_", "_unknown_"

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bibench.checksums import file_sha256
-from bibench.errors import DataError
+from bibench.foundation.checksums import file_sha256
+from bibench.foundation.errors import DataError
 
 SUMS = "SHA256SUMS"
 

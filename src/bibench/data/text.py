@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bibench.data.batches import Batch, Order, _digest
 from bibench.data.location import cached_folder, checksum
-from bibench.errors import DataError, require
-from bibench.files import unreadable
-from bibench.lines import read_lines
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.files import unreadable
+from bibench.foundation.lines import read_lines
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

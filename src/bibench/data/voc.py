@@ -20,10 +20,10 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
 from bibench.data.annotations import AnnotatedImage, Annotations, annotated, file_names
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.lines import BLANK, read_lines
-from bibench.numbers import parse_number
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.lines import BLANK, read_lines
+from bibench.foundation.numbers import parse_number
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),

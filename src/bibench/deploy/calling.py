@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 @dataclass(frozen=True)

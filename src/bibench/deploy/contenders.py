@@ -10,7 +10,7 @@ from typing import Any
 
 from bibench.deploy.engine_names import ONNX_ENGINES, engine_names
 from bibench.deploy.identity import DEFAULT_ENGINES, identify, onnx_model
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.operators import FULL_PRECISION
 
 ABOUT = ("task", "model", "recipe", "seed")

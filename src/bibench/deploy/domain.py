@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 if TYPE_CHECKING:
     import onnx

@@ -27,8 +27,8 @@ from torch import nn
 
 from bibench.deploy.graph import Canonical
 from bibench.deploy.statement import Stated, statements
-from bibench.errors import BiBenchError, MissingLibraryError, UnsupportedError
-from bibench.registry import Registry
+from bibench.foundation.errors import BiBenchError, MissingLibraryError, UnsupportedError
+from bibench.foundation.registry import Registry
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "bibench.deploy.engines")
 

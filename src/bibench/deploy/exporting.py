@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from bibench import latent
 from bibench.deploy import manifest
 from bibench.deploy.calling import arrays
 from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
@@ -18,9 +17,10 @@ from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.deploy.statement import statements
-from bibench.errors import BiBenchError, BinarizationWarning, StoreError
-from bibench.files import storing
-from bibench.typed_json import problem
+from bibench.foundation.errors import BiBenchError, BinarizationWarning, StoreError
+from bibench.foundation.files import storing
+from bibench.foundation.typed_json import problem
+from bibench.nn import latent
 
 
 def export(

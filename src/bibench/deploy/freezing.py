@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.calls import trace
 from bibench.deploy.calling import Example, copied
 from bibench.deploy.frozen import Frozen, frozen_form
 from bibench.deploy.packed import Packed
 from bibench.deploy.statement import statements
 from bibench.deploy.whole import ROUNDING, Whole, varied
-from bibench.errors import BiBenchError, UnsupportedError
-from bibench.layers import BINARY_LAYERS, BinaryLayer
+from bibench.foundation.errors import BiBenchError, UnsupportedError
+from bibench.nn.calls import trace
+from bibench.nn.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import Operator
 
 

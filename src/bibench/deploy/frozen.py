@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bibench.attention import Attention, BinaryAttention
 from bibench.deploy.packed import Packed, PackedAttention, PackedConv, PackedEmbedding, PackedLinear
 from bibench.deploy.statement import Stated
-from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
-from bibench.layers import BinaryLayer
+from bibench.nn.attention import Attention, BinaryAttention
+from bibench.nn.embedding import BinarizableEmbedding, BinaryEmbedding
+from bibench.nn.layers import BinaryLayer
 
 LEFT = "operator"
 """Name of the child that computes: that of a binarized layer's operator, so it takes no name of the float layer's."""

@@ -19,14 +19,14 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from bibench.auditing import Audit
-from bibench.auditing import audit as audit_of
 from bibench.deploy import domain, operations
 from bibench.deploy.calling import Example, on_cpu, unwrapped
 from bibench.deploy.freezing import freeze
 from bibench.deploy.frozen import LEFT, Frozen
 from bibench.deploy.parts import deployable_part
-from bibench.errors import BiBenchError, UnsupportedError, require
+from bibench.foundation.errors import BiBenchError, UnsupportedError, require
+from bibench.nn.auditing import Audit
+from bibench.nn.auditing import audit as audit_of
 
 if TYPE_CHECKING:
     import onnx

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bibench.cell import Cell
 from bibench.complexity.conventions import PRODUCTS
 from bibench.deploy import domain, manifest
 from bibench.deploy.manifest import Manifest
-from bibench.errors import BiBenchError, naming
-from bibench.files import unreadable
+from bibench.foundation.errors import BiBenchError, naming
+from bibench.foundation.files import unreadable
 from bibench.operators import FULL_PRECISION
+from bibench.suite.cell import Cell
 
 UNKNOWN: Mapping[str, Any] = {
     "cell": "",
@@ -83,7 +83,7 @@ def default_engine(file: Path) -> str:
 
 def onnx_model(file: Path) -> Any:
     """The parsed model, without weights that lie in other files."""
-    from bibench.errors import require
+    from bibench.foundation.errors import require
 
     require("onnx", extra="deploy", purpose="reading ONNX models")
     import onnx

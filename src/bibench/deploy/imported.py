@@ -14,18 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bibench.choice import Choice, choice
 from bibench.deploy.devices import DEVICES
 from bibench.deploy.engine_names import engine_names
 from bibench.deploy.latency import KIND, LATENCY
-from bibench.errors import BiBenchError, DataError
-from bibench.files import unreadable
-from bibench.lines import BLANK, read_lines
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError, DataError
+from bibench.foundation.files import unreadable
+from bibench.foundation.lines import BLANK, read_lines
+from bibench.foundation.registry import Registry
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
-from bibench.provenance import versions
-from bibench.records import Record
-from bibench.registry import Registry
+from bibench.records.provenance import versions
+from bibench.records.record import Record
 from bibench.tasks import TASKS
 
 REQUIRED = ("device", "threads", "model", "engine", "operator", "latency")

@@ -11,7 +11,7 @@ from bibench.deploy.exporting import Deployed
 from bibench.deploy.manifest import path_of
 from bibench.deploy.parts import WITHOUT_POSTPROCESSING
 from bibench.deploy.source import padded
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 from bibench.tasks import Task
 from bibench.tasks.base import Evaluation
 

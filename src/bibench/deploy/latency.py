@@ -19,9 +19,9 @@ from bibench.deploy.contenders import Contender
 from bibench.deploy.devices import DEVICES
 from bibench.deploy.devices.events import checked
 from bibench.deploy.identity import theoretical_speedup
-from bibench.errors import BiBenchError
-from bibench.provenance import environment, git_state, versions
-from bibench.records import Record
+from bibench.foundation.errors import BiBenchError
+from bibench.records.provenance import environment, git_state, versions
+from bibench.records.record import Record
 
 KIND = "latency"
 LATENCY, SPEEDUP, SIZE, PEAK, PROCESS = "latency_ms", "speedup", "storage", "peak_memory", "process_memory"

@@ -12,15 +12,15 @@ from typing import Any, BinaryIO, NotRequired, TypedDict
 
 import numpy as np
 
-from bibench.cell import Described
 from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
-from bibench.errors import StoreError
-from bibench.files import leftovers, read_json, remove_leftovers, unreadable, write_atomically, write_bytes
-from bibench.locks import exclusive
-from bibench.provenance import git_state, versions
-from bibench.typed_json import problem
+from bibench.foundation.errors import StoreError
+from bibench.foundation.files import leftovers, read_json, remove_leftovers, unreadable, write_atomically, write_bytes
+from bibench.foundation.locks import exclusive
+from bibench.foundation.typed_json import problem
+from bibench.records.provenance import git_state, versions
+from bibench.suite.cell import Described
 
 FORMAT = 1
 METADATA = "bibench"

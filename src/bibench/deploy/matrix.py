@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from bibench.calls import on_meta
-from bibench.choice import Choice
-from bibench.compressor import compressor_of
+from bibench.comparators.compressor import compressor_of
 from bibench.deploy.engine import ENGINES, Obstacle
 from bibench.deploy.statement import statements
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import Choice
+from bibench.foundation.errors import BiBenchError
 from bibench.models import MODELS
+from bibench.nn.calls import on_meta
 from bibench.operators import FULL_PRECISION
 from bibench.tasks import Task
 

@@ -12,7 +12,7 @@ from bibench.deploy import domain, manifest
 from bibench.deploy.engine import Array, LayerValues, check_inputs
 from bibench.deploy.plain import DOT
 from bibench.deploy.session import first_line
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bibench.attention import binary_context, binary_scores, booleanize
 from bibench.deploy import domain
-from bibench.input_scale import activation_scale as scale_of_input
-from bibench.products import product
-from bibench.spec import LayerSpec
+from bibench.kernels.input_scale import activation_scale as scale_of_input
+from bibench.kernels.products import product
+from bibench.kernels.spec import LayerSpec
+from bibench.nn.attention import binary_context, binary_scores, booleanize
 
 
 def sides(padding: Sequence[int]) -> list[int]:

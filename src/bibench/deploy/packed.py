@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bibench.deploy import domain, operations
-from bibench.errors import UnsupportedError
-from bibench.input_scale import activation_scale
+from bibench.foundation.errors import UnsupportedError
+from bibench.kernels.input_scale import activation_scale
+from bibench.kernels.spec import LayerSpec
 from bibench.operators import InferenceForm
-from bibench.spec import LayerSpec
 
 
 class Packed(nn.Module):

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bibench.attention import BinaryAttention
 from bibench.deploy.calling import Example, flat, on_cpu, unwrapped
 from bibench.deploy.engine import ENGINES, ROUNDING, Array, LayerValues
 from bibench.deploy.exporting import Deployed
 from bibench.deploy.parts import deployable_part
-from bibench.errors import BiBenchError
-from bibench.layers import BinaryLayer
-from bibench.products import product
-from bibench.proving import require_proof
-from bibench.spec import LayerSpec
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.products import product
+from bibench.kernels.spec import LayerSpec
+from bibench.nn.attention import BinaryAttention
+from bibench.nn.layers import BinaryLayer
+from bibench.nn.proving import require_proof
 
 
 @dataclass(frozen=True)

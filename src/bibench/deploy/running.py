@@ -11,7 +11,7 @@ import numpy as np
 from bibench.deploy import manifest
 from bibench.deploy.engine import ENGINES, Array
 from bibench.deploy.manifest import Tensor
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 def runner(contender: Mapping[str, Any], threads: int, batch: int) -> Callable[[], Any]:

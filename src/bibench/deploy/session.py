@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bibench.deploy import manifest
-from bibench.errors import BiBenchError, MissingLibraryError, require
+from bibench.foundation.errors import BiBenchError, MissingLibraryError, require
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped, unused-ignore]

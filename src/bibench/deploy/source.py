@@ -10,17 +10,17 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bibench.cell import Cell
-from bibench.choice import choice
-from bibench.compressor import compressor_of
+from bibench.comparators.compressor import compressor_of
 from bibench.deploy.parts import deployable_part
-from bibench.errors import BiBenchError, CheckpointError, naming
-from bibench.files import load_checkpoint
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, CheckpointError, naming
+from bibench.foundation.files import load_checkpoint
 from bibench.models import MODELS
+from bibench.nn.state_dicts import fit, misfits, tell_choice
 from bibench.operators import FULL_PRECISION
-from bibench.sealed import compare
-from bibench.state_dicts import fit, misfits, tell_choice
-from bibench.store import CELL, MODEL, described_cell
+from bibench.records.sealed import compare
+from bibench.suite.cell import Cell
+from bibench.suite.store import CELL, MODEL, described_cell
 from bibench.tasks import TASKS, Task
 
 
@@ -50,7 +50,7 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
 
     Args:
         path: a cell's folder, its ``model.pt``, or a file with a state dictionary (then `named` says of what), which
-            may be inside a checkpoint, with prefixes before its names: see `bibench.state_dicts.fit`.
+            may be inside a checkpoint, with prefixes before its names: see `bibench.nn.state_dicts.fit`.
     """
     path = Path(path)
     if path.is_dir():

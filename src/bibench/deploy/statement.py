@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bibench import latent
-from bibench.attention import BinaryAttention
-from bibench.embedding import BinaryEmbedding
-from bibench.layers import BinaryLayer
+from bibench.kernels.spec import LayerSpec
+from bibench.nn import latent
+from bibench.nn.attention import BinaryAttention
+from bibench.nn.embedding import BinaryEmbedding
+from bibench.nn.layers import BinaryLayer
 from bibench.operators import InferenceForm
-from bibench.spec import LayerSpec
 
 
 @dataclass(frozen=True)

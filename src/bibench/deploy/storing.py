@@ -19,12 +19,12 @@ from typing import Any
 from bibench.deploy.bundle.turns import interval, quantile
 from bibench.deploy.contenders import digest
 from bibench.deploy.latency import Measured, Request
-from bibench.errors import BiBenchError
-from bibench.files import storing, write_json, write_text
-from bibench.locks import exclusive
-from bibench.records import Record, read_file, write_file
-from bibench.store import RECORDS
-from bibench.visible import csv_text
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.files import storing, write_json, write_text
+from bibench.foundation.locks import exclusive
+from bibench.foundation.visible import csv_text
+from bibench.records.record import Record, read_file, write_file
+from bibench.suite.store import RECORDS
 
 FOLDER = Path("measurements", "latency")
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from bibench.choice import Choice
-from bibench.conversion import binarize
 from bibench.deploy.engine import ENGINES
 from bibench.deploy.statement import Stated, statements
+from bibench.foundation.choice import Choice
+from bibench.nn.conversion import binarize
 from bibench.operators import InferenceForm
 
 CHANNELS = 64

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map
 
 from bibench.deploy.calling import Example
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 
 ROUNDING = 1e-4
 """How far what is frozen may be from what it is made of, relative to its largest output."""

@@ -11,9 +11,7 @@ from typing import Any
 
 import torch
 
-from bibench.calls import on_meta
-from bibench.cell import Cell
-from bibench.choice import Choice, choice
+from bibench.comparators.compressor import Compressor, method
 from bibench.complexity import (
     BIBENCH,
     CONVENTIONS,
@@ -24,15 +22,17 @@ from bibench.complexity import (
     compression,
     speedup,
 )
-from bibench.compressor import Compressor, method
-from bibench.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
-from bibench.finding import listed
-from bibench.locks import exclusive
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
+from bibench.foundation.finding import listed
+from bibench.foundation.locks import exclusive
 from bibench.models import MODELS
+from bibench.nn.calls import on_meta
 from bibench.operators import FULL_PRECISION
-from bibench.provenance import environment
-from bibench.records import Record, write_file
-from bibench.store import RECORDS, CellDirectory
+from bibench.records.provenance import environment
+from bibench.records.record import Record, write_file
+from bibench.suite.cell import Cell
+from bibench.suite.store import RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.cell import identity_fields, load_trained
 

@@ -13,18 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.cell import Cell
 from bibench.data.batches import TensorBatches
 from bibench.data.corruptions import CORRUPTIONS
 from bibench.data.corruptions.frost import official_folder
 from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
-from bibench.errors import BiBenchError, DataError, UnsupportedError
-from bibench.locks import exclusive
-from bibench.provenance import environment
-from bibench.records import Record, read_compared, write_file
-from bibench.store import DONE, RECORDS, CellDirectory, cells_below
-from bibench.suite import Filters
+from bibench.foundation.errors import BiBenchError, DataError, UnsupportedError
+from bibench.foundation.locks import exclusive
+from bibench.records.provenance import environment
+from bibench.records.record import Record, read_compared, write_file
+from bibench.suite.cell import Cell
+from bibench.suite.definition import Filters
+from bibench.suite.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.tasks import TASKS
 from bibench.tasks.image_classification import ImageClassification
 from bibench.train.cell import COLLAPSE, identity_fields, load_trained

@@ -12,10 +12,10 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bibench.errors import BiBenchError, ending
+from bibench.foundation.errors import BiBenchError, ending
+from bibench.foundation.registry import load_file
+from bibench.foundation.signals import interrupts_held_back
 from bibench.measure.session import Request, Result, run_session
-from bibench.registry import load_file
-from bibench.signals import interrupts_held_back
 
 
 def run_isolated(request: Request, note: Callable[[str], None]) -> Result:

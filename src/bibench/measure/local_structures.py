@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.attention import Attention
-from bibench.choice import Choice
-from bibench.conversion import binarize
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.foundation.choice import Choice
+from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.nn.attention import Attention
+from bibench.nn.conversion import binarize
 
 DIMENSIONS = (64, 128, 256, 512)
 HEAD = 64

@@ -19,13 +19,13 @@ from statistics import median, quantiles
 import torch
 from torch import nn
 
-from bibench.cell import Cell
-from bibench.choice import Choice
 from bibench.data.batches import Batch
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.foundation.choice import Choice
+from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.measure.memory import peak_memory
 from bibench.measure.step import MEMORY_FORMATS, Seconds, TrainingStep, has_layouts
 from bibench.operators import FULL_PRECISION
+from bibench.suite.cell import Cell
 from bibench.tasks import TASKS, Task
 from bibench.train.cell import convert, float_model
 

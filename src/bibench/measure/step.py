@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bibench.data.batches import Batch
-from bibench.distillation import Distillation
-from bibench.errors import BiBenchError
-from bibench.layers import progress
-from bibench.recipe import Recipe, learning_rate, make_optimizer
+from bibench.foundation.errors import BiBenchError
+from bibench.nn.layers import progress
+from bibench.recipes.distillation import Distillation
+from bibench.recipes.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks import Task
 
 if TYPE_CHECKING:

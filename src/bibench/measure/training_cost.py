@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from bibench.cell import Cell
-from bibench.choice import Choice
+from bibench.foundation.choice import Choice
 from bibench.measure.isolation import run_isolated
 from bibench.measure.session import Contender, Request, Result, paired_ratios
 from bibench.measure.step import PHASES
 from bibench.operators import FULL_PRECISION
-from bibench.provenance import environment
-from bibench.records import Record, write_file
-from bibench.store import RECORDS
+from bibench.records.provenance import environment
+from bibench.records.record import Record, write_file
+from bibench.suite.cell import Cell
+from bibench.suite.store import RECORDS
 from bibench.train.cell import identity_fields, precision_of
 
 FOLDER = Path("measurements", "training-cost")

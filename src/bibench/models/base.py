@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from bibench.errors import BiBenchError
-from bibench.registry import Registry, check_name
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.registry import Registry, check_name
 
 MODELS: Registry[ModelEntry] = Registry("model", "bibench.models")
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bibench.attention import Attention
-from bibench.embedding import BinarizableEmbedding
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models.base import model
 from bibench.models.pretrained import load_pretrained
+from bibench.nn.attention import Attention
+from bibench.nn.embedding import BinarizableEmbedding
 
 PAPER = "Devlin et al., BERT, NAACL 2019 (arXiv:1810.04805)"
 TINY_PAPER = "Jiao et al., TinyBERT, Findings of EMNLP 2020 (arXiv:1909.10351)"

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 Target = dict[str, Tensor]
 
@@ -24,10 +24,10 @@ class Detector(nn.Module):
     Args:
         network: with background as its class 0.
         outline: calls every layer of the network on its scaled images (B, 3, H, W) and gives an output.
-        full_precision_layers: see `bibench.conversion.MARK`.
+        full_precision_layers: see `bibench.nn.conversion.MARK`.
     """
 
-    outlined_on_meta = True  # see `bibench.calls.ON_META`
+    outlined_on_meta = True  # see `bibench.nn.calls.ON_META`
 
     def __init__(
         self,

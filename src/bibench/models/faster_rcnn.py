@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError, CheckpointError, require
-from bibench.files import load_checkpoint
+from bibench.foundation.errors import BiBenchError, CheckpointError, require
+from bibench.foundation.files import load_checkpoint
 from bibench.models.base import model
 from bibench.models.detector import Detector
 from bibench.models.image import choose_stem, image_channels
 from bibench.models.resnet import ResNet
-from bibench.state_dicts import fit, misfits, tell_choice
+from bibench.nn.state_dicts import fit, misfits, tell_choice
 
 ANCHOR_SCALES = (2, 4, 8, 16, 32)
 """Sides of the square anchors, in strides of the feature map."""

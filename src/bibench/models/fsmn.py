@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models.base import model
 
 FSMN_PAPER = "Zhang et al., Feedforward Sequential Memory Networks, 2015 (arXiv:1512.08301)"

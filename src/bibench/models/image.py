@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 SMALL_IMAGE = 96
 """Images below this side get the CIFAR stem (3×3, stride 1), others the ImageNet stem."""

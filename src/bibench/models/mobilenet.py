@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from bibench.errors import require
+from bibench.foundation.errors import require
 from bibench.models.base import model
 from bibench.models.image import choose_stem, image_channels, initialize, replace_activations
 

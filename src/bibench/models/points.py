@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError
-from bibench.layers import BinaryLayer
-from bibench.spec import convolve
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import convolve
+from bibench.nn.layers import BinaryLayer
 
 AGGREGATORS = ("ema-max", "ema-avg", "max")
 UNNORMALIZED_OFFSET = -0.3

@@ -10,10 +10,10 @@ from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
-from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint, unreadable
-from bibench.state_dicts import fit, misfits, tell_choice
-from bibench.typed_json import conform
+from bibench.foundation.errors import CheckpointError, require
+from bibench.foundation.files import load_checkpoint, unreadable
+from bibench.foundation.typed_json import conform
+from bibench.nn.state_dicts import fit, misfits, tell_choice
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HEADS = ("classifier.", "cls.", "fit_dense", "qa_outputs.")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bibench.errors import BiBenchError, require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.models.base import model
 from bibench.models.detector import Detector
 from bibench.models.image import image_channels, initialize

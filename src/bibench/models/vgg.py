@@ -6,7 +6,7 @@ https://arxiv.org/abs/1409.1556. Each block is conv → [max pool] → batch nor
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.models.base import model
 from bibench.models.image import image_channels, initialize
 

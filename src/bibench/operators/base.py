@@ -10,7 +10,7 @@ the optimizer does. A layer with operator ``op``, weight w and input x computes
 
 A new operator overrides only what differs: most set the two estimators and `scale`. What else there may be (a window of
 sums, a gate, learned factors along the map …) is said by `describe`. Which computation serves, kernels or PyTorch, is
-none of an operator's business (`bibench.computing`).
+none of an operator's business (`bibench.nn.computing`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError, UnsupportedError
+from bibench.foundation.errors import BiBenchError, UnsupportedError
+from bibench.foundation.registry import Registry, check_name
+from bibench.kernels.rows import as_rows, mean_magnitudes, shifted
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import STE, Surrogate
 from bibench.operators import description
 from bibench.operators.description import Description, InferenceForm, Signs
 from bibench.operators.method import Method, Techniques
-from bibench.registry import Registry, check_name
-from bibench.rows import as_rows, mean_magnitudes, shifted
-from bibench.spec import LayerSpec
-from bibench.surrogate import STE, Surrogate
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "bibench.operators", "bibench.comparators")
 

@@ -5,9 +5,9 @@ https://arxiv.org/abs/1602.02830
 
 from torch import Tensor
 
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import IDENTITY
 from bibench.operators.base import Operator, operator
-from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY
 
 
 @operator("bnn")

@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bibench.input_scale import activation_scale
-from bibench.rows import Rectified, as_rows, from_rows, scale_rows, shifted
-from bibench.spec import LayerSpec
-from bibench.surrogate import Surrogate, binarize, sign
+from bibench.kernels.input_scale import activation_scale
+from bibench.kernels.rows import Rectified, as_rows, from_rows, scale_rows, shifted
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import Surrogate, binarize, sign
 
 Centre = Literal["sample", "token"]
 InputScaleKind = Literal["spatial", "token", "sample"]

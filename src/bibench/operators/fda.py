@@ -12,12 +12,12 @@ from functools import partial
 
 from torch import Tensor
 
-from bibench.noise import Noise, noisy_activations, noisy_filters
+from bibench.kernels.noise import Noise, noisy_activations, noisy_filters
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import Fourier
 from bibench.operators.base import Operator, channel_mean_abs, operator
 from bibench.operators.description import Signs
 from bibench.operators.method import Techniques
-from bibench.spec import LayerSpec
-from bibench.surrogate import Fourier
 
 N_START, N_GROWTH = 9, 9
 NOISE_START = 0.05

@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import Polynomial
 from bibench.operators.base import Operator, channel_mean_abs, operator
 from bibench.operators.description import Signs
 from bibench.operators.method import Techniques
-from bibench.spec import LayerSpec
-from bibench.surrogate import Polynomial
 
 
 @operator("reactnet")

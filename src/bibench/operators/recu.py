@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from bibench.kernels.rows import BehindScaling, Rectified, Scaling
+from bibench.kernels.spec import LayerSpec
+from bibench.kernels.surrogate import IDENTITY, Polynomial, Surrogate
 from bibench.operators.base import Operator, channel_mean_abs, operator
 from bibench.operators.description import Signs
 from bibench.operators.method import Techniques, choice
-from bibench.rows import BehindScaling, Rectified, Scaling
-from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, Polynomial, Surrogate
 
 WEIGHTS = Scaling(deviation=2 * math.sqrt(2))
 ACTIVATIONS = Scaling(centre=False)

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from bibench.kernels.spec import LayerSpec
 from bibench.operators.base import Operator, channel_mean_abs, operator
 from bibench.operators.description import Description, InputScale
 from bibench.operators.method import Techniques, choice
-from bibench.spec import LayerSpec
 
 
 @operator("xnor")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
+from bibench.kernels.spec import LayerSpec
 from bibench.operators.base import Operator, channel_mean_abs, operator
 from bibench.operators.description import Along, Description
 from bibench.operators.method import Techniques, choice
-from bibench.spec import LayerSpec
 
 RELEASE_LENGTH = 2000
 

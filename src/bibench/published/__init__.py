@@ -6,13 +6,11 @@ that reads runs reads the paper too. They carry ``source="published"``: no avera
 
 from __future__ import annotations
 
-from bibench.records import PUBLISHED, Record
+from bibench.records.record import PUBLISHED, SETS, Record
 
 __all__ = ["PUBLISHED", "records"]
 
 
 def records() -> list[Record]:
     """All records of the paper, in the order of its tables."""
-    from bibench.published import accuracy, corruption, latency, quoted, sensitivity
-
-    return [record for table in (accuracy, corruption, sensitivity, latency, quoted) for record in table.records()]
+    return SETS[PUBLISHED].read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bibench.published.names import OVERALL, chance, collapsed, our_model, our_task
 from bibench.published.tables import RECIPE, Row, rows, score
-from bibench.records import OVERALL_METRIC, Record
+from bibench.records.record import OVERALL_METRIC, Record
 from bibench.tasks import TASKS
 
 COLUMNS = ("task", "subtask", "architecture", "operator", "score_percent")

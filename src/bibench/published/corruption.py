@@ -5,7 +5,7 @@ from __future__ import annotations
 from bibench.operators import FULL_PRECISION
 from bibench.published.names import chance
 from bibench.published.tables import Row, rows, score
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tasks import TASKS
 
 TASK = "cifar10"

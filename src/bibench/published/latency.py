@@ -7,7 +7,7 @@ three times the operations when it sees 224 × 224 pixels and VGG-Small 32 × 32
 from __future__ import annotations
 
 from bibench.published.tables import Row, record, rows
-from bibench.records import Record
+from bibench.records.record import Record
 
 COLUMNS = ("device", "threads", "architecture", "library", "operator", "latency_ms")
 TASKS = {"resnet18": "imagenet", "resnet34": "imagenet", "vgg_small": "cifar10"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bibench.choice import choice
+from bibench.foundation.choice import choice
 from bibench.tasks import TASKS
 
 OVERALL = "overall"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bibench.published.sensitivity import STUDY
 from bibench.published.tables import RECIPE, Row, record, rows
-from bibench.records import Record
+from bibench.records.record import Record
 
 COLUMNS = ("kind", "metric", "task", "architecture", "operator", "value", "where")
 RECIPES = {"cost": STUDY}

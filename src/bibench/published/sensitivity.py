@@ -6,10 +6,10 @@ and its accuracies show it.
 
 from __future__ import annotations
 
-from bibench.choice import choice
+from bibench.foundation.choice import choice
 from bibench.published.names import chance
 from bibench.published.tables import Row, rows, score
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tasks import TASKS
 from bibench.tasks.sensitivity import RELEASE, settings
 

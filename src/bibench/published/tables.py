@@ -10,13 +10,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from bibench.choice import choice
-from bibench.errors import DataError
-from bibench.lines import split_lines
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import DataError
+from bibench.foundation.lines import split_lines
+from bibench.foundation.numbers import parse_number
 from bibench.models import MODELS
-from bibench.numbers import parse_number
 from bibench.operators import PAPER_ORDER
-from bibench.records import PUBLISHED, Record
+from bibench.records.record import PUBLISHED, Record
 
 Row = dict[str, str]
 RECIPE = "paper"

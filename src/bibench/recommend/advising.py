@@ -10,13 +10,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
 from bibench.recommend.shares import front_shares
-from bibench.records import Record, distinct
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, distinct
 from bibench.statistics import CellMean, cells
-from bibench.stats import is_score
 from bibench.tracks.base import is_ratio, without_comparators
 
 Sizes = Mapping[tuple[str, str, str], tuple[float, str]]

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 MISSES = 5
 _GOALS = (("accuracy", -1), ("latency_ms", 1), ("megabytes", 1))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.recommend.candidates import Candidate, Wishes
-from bibench.records import Record
+from bibench.records.record import Record
 
 SAMPLES = 1000
 Floats = NDArray[np.float64]

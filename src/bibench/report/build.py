@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bibench.errors import StoreError, require
-from bibench.files import scratch_beside
-from bibench.locks import exclusive
-from bibench.provenance import versions
+from bibench.foundation.errors import StoreError, require
+from bibench.foundation.files import scratch_beside
+from bibench.foundation.locks import exclusive
+from bibench.foundation.visible import visible
+from bibench.records.provenance import versions
 from bibench.report import images, placing, tables
 from bibench.report.blocks import Block, Figure, Multiples, Table
 from bibench.report.figures import spec
@@ -23,7 +24,6 @@ from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
 from bibench.report.palette import SCHEMES
 from bibench.report.placing import take_place as _take_place
-from bibench.visible import visible
 
 MARKER = "report.json"
 """Only a folder with this file is a report and may be replaced by one."""

@@ -8,15 +8,15 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from bibench.errors import DamagedError, DataError
-from bibench.lines import read_lines
-from bibench.numbers import parse_number
+from bibench.foundation.errors import DamagedError, DataError
+from bibench.foundation.lines import read_lines
+from bibench.foundation.numbers import parse_number
 from bibench.operators import paper_order
+from bibench.records.sealed import compare
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material
-from bibench.sealed import compare
-from bibench.store import CURVE
+from bibench.suite.store import CURVE
 
 MAX_FIGURES, MAX_BYTES = 24, 4_000_000
 

@@ -10,11 +10,11 @@ from html import escape
 from pathlib import Path
 from statistics import mean, quantiles
 
-from bibench.errors import BiBenchError
-from bibench.files import write_text
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.files import write_text
 from bibench.operators import paper_order
-from bibench.records import Record
-from bibench.stats import setting_of
+from bibench.records.accuracies import setting_of
+from bibench.records.record import Record
 
 LEFT, TOP, COLUMN, HEIGHT, LEGEND, BOTTOM = 56, 40, 92, 300, 190, 48
 COLOURS = ("#0b6e99", "#56b4e9", "#c2410c", "#f0a202", "#4d7c0f", "#9bc53d", "#7e22ce", "#d16ba5")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bibench.errors import BiBenchError, require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.report.palette import resolve
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")

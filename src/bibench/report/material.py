@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from bibench.choice import recorded
-from bibench.compressor import COMPRESSORS, is_comparator, method
-from bibench.errors import BiBenchError
+from bibench.comparators.compressor import COMPRESSORS, is_comparator, method
+from bibench.execution.plan import PlanRow
+from bibench.foundation.choice import recorded
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
-from bibench.plan import PlanRow
-from bibench.records import Record
+from bibench.records.accuracies import Accuracy, accuracies
+from bibench.records.record import Record
 from bibench.report import palette
 from bibench.statistics import Coverage, CriticalDifference, LeaveOneOut, Rank, thin
 from bibench.statistics.coverage import coverages
@@ -22,7 +23,6 @@ from bibench.statistics.evidence import evidence_of
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
-from bibench.stats import Accuracy, accuracies
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import without_comparators
 from bibench.tracks.other_compression import order

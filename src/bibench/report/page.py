@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bibench.registry import Registry
+from bibench.foundation.registry import Registry
 
 if TYPE_CHECKING:
     from bibench.report.blocks import Block

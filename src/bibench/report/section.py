@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from bibench.registry import Registry
+from bibench.foundation.registry import Registry
 
 if TYPE_CHECKING:
     from bibench.report.blocks import Block

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
-from bibench.stats import Accuracy
+from bibench.records.accuracies import Accuracy
+from bibench.records.record import Record
 from bibench.tracks.base import LARGEST
 
 

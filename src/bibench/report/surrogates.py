@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from bibench.choice import choice
-from bibench.errors import BiBenchError
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError
+from bibench.kernels.spec import LayerSpec
 from bibench.operators import OPERATORS
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below
-from bibench.spec import LayerSpec
 
 SPEC = LayerSpec(kind="linear", in_channels=64, out_channels=64, input_shape=(64,), output_shape=(64,))
 POINTS = 201

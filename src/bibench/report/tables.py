@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bibench.errors import BiBenchError
-from bibench.visible import csv_text, visible
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.visible import csv_text, visible
 
 Row = Mapping[str, Any]
 

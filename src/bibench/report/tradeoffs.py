@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
+from bibench.records.accuracies import Accuracy
+from bibench.records.record import Record
 from bibench.report.figures import Point, front
 from bibench.report.material import Material
-from bibench.stats import Accuracy
 
 
 def best_of(rows: Sequence[Accuracy]) -> list[Accuracy]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.statistics.cells import normal_quantile, t_quantile, two_sided_p
 from bibench.statistics.layout import Layout
 

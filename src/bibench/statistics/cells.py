@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.errors import require
-from bibench.records import Record
-from bibench.stats import accuracies
+from bibench.foundation.errors import require
+from bibench.records.accuracies import accuracies
+from bibench.records.record import Record
 
 LEVEL = 0.95
 """Confidence of every interval, unless another is asked for."""

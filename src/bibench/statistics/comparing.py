@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, Floats, draw, replicates
 from bibench.statistics.cells import LEVEL
 from bibench.statistics.correcting import check_correction, corrected

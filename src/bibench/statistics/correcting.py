@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 Floats = npt.NDArray[np.float64]
 

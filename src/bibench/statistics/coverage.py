@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.cell import Cell
-from bibench.compressor import is_comparator
+from bibench.comparators.compressor import is_comparator
+from bibench.execution.plan import PlanRow
 from bibench.operators import paper_order
-from bibench.plan import PlanRow
-from bibench.records import Record, distinct
-from bibench.stats import is_score
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, distinct
+from bibench.suite.cell import Cell
 
 NEVER, UNMEASURED = "never ran", "not measured"
 _WITHOUT_SEEDS = ("complexity", "cost", "latency")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.statistics.cells import LEVEL
 from bibench.statistics.comparing import better
 from bibench.statistics.friedman import (

@@ -11,12 +11,12 @@ from itertools import combinations
 from statistics import mean, variance
 from typing import Any
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record, distinct
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, distinct
 from bibench.statistics.cells import LEVEL, t_quantile
 from bibench.statistics.intervals import check_level
-from bibench.stats import is_score
 from bibench.tracks.base import LARGEST
 
 Seeds = dict[int, float | None]

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from bibench.errors import BiBenchError, require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.statistics.cells import LEVEL
 
 Floats = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.errors import BiBenchError
-from bibench.records import Record
+from bibench.foundation.errors import BiBenchError
+from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, draw, replicates
 from bibench.statistics.cells import LEVEL
 from bibench.statistics.layout import Layout, layouts

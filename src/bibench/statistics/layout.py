@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bibench.compressor import is_comparator
+from bibench.comparators.compressor import is_comparator
 from bibench.operators import paper_order
-from bibench.records import OVERALL_METRIC, TIMED, Record, distinct
+from bibench.records.record import OVERALL_METRIC, TIMED, Record, distinct
 from bibench.statistics.spread import Spread, spreads
 from bibench.statistics.weights import nested_weights, probed_weights
 from bibench.tracks import TRACKS, Score

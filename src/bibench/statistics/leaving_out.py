@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.statistics.comparing import better
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.ranking import positions

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, draw
 from bibench.statistics.cells import LEVEL
 from bibench.statistics.comparing import CORRECTION, Pair, better, pairs_of, what_varies

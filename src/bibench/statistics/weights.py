@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks import Score
 
 Floats = npt.NDArray[np.float64]

@@ -1,7 +1,7 @@
 """Binarization beside other compression (Table 21): quantizers of 2, 4 and 8 bits and pruning, on CIFAR-10."""
 
 from bibench.operators import PAPER_ORDER
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 
 QUANTIZERS = tuple(f"{name}[bits={bits}]" for bits in (2, 4, 8) for name in ("dorefa_k", "pact", "lsq"))
 PRUNING = ("l1_filters[ratio=0.3]", "resrep[reduction=0.5]")

@@ -1,6 +1,6 @@
 """All modalities on embedded data at full size, over three seeds: for a fresh machine with a GPU or with patience."""
 
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 
 
 @suite

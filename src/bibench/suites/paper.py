@@ -1,7 +1,7 @@
 """The paper's grid (Tables 10-12): nine data sets, thirteen architectures, full precision and eight operators."""
 
 from bibench.operators import PAPER_ORDER
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "mnli_mm", "qnli", "rte")
 """The nine rows of Table 11, one task in Eq. 2. WNLI is not among them."""

@@ -1,6 +1,6 @@
 """The main job on a fresh machine: every modality on embedded data, no download, minutes on two cores."""
 
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 
 
 @suite

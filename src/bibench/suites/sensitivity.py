@@ -1,7 +1,7 @@
 """The paper's sensitivity study (Tables 15-16): ResNet-18 on CIFAR-10 under eight settings × five seeds."""
 
 from bibench.operators import PAPER_ORDER
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 from bibench.tasks.sensitivity import RELEASE, SENSITIVITY, settings
 
 

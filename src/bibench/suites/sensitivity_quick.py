@@ -1,6 +1,6 @@
 """The sensitivity study on embedded images: the same grid on a small network, without a download."""
 
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 from bibench.tasks.sensitivity import SENSITIVITY, settings
 
 

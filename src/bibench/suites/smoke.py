@@ -1,6 +1,6 @@
 """Every modality once, in about a minute: for tests and for trying an installation."""
 
-from bibench.suite import Suite, suite
+from bibench.suite.definition import Suite, suite
 
 FEW = ("bnn", "reactnet")
 """Operators of the tasks that are there for their modality: the simplest, and one with learned parameters."""

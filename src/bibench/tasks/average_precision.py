@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bibench.errors import require
+from bibench.foundation.errors import require
 
 Boxes = Sequence[Mapping[str, Tensor]]
 

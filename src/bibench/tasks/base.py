@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from bibench.data.batches import Batch, Batches
 from bibench.data.layout import Expected
-from bibench.distillation import soft_cross_entropy
-from bibench.errors import BiBenchError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
+from bibench.foundation.registry import Registry, check_name
 from bibench.models import create
-from bibench.recipe import Recipe
-from bibench.registry import Registry, check_name
+from bibench.recipes.distillation import soft_cross_entropy
+from bibench.recipes.recipe import Recipe
 
 TASKS: Registry[type[Task]] = Registry("task", "bibench.tasks")
 

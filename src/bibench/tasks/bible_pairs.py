@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from bibench.data.text import Example
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.text_classification import TextClassification, embedded_recipes
 

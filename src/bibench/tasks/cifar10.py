@@ -21,8 +21,8 @@ from bibench.data.corruptions.official import CIFAR_10_C
 from bibench.data.images import Normalize
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, file_md5
-from bibench.errors import DataError, require
-from bibench.recipe import Recipe
+from bibench.foundation.errors import DataError, require
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.image_classification import InMemoryImages
 from bibench.tasks.sensitivity import sensitivity_recipes

@@ -13,7 +13,7 @@ from bibench.data.annotations import Annotations
 from bibench.data.coco import read_coco
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.average_precision import Boxes, coco_scores
 from bibench.tasks.base import task
 from bibench.tasks.detection import Detection

@@ -19,8 +19,8 @@ from bibench.data.corruptions.official import Official
 from bibench.data.corruptions.sets import CleanSet
 from bibench.data.layout import Expected, Found, inspect
 from bibench.data.location import DATA_ROOT, cache_dir
-from bibench.errors import BiBenchError
-from bibench.finding import folders_in, listed
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.finding import folders_in, listed
 from bibench.tasks.base import TASKS, Task
 from bibench.tasks.image_classification import ImageClassification
 

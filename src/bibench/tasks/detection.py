@@ -15,7 +15,7 @@ from bibench.data.annotations import Annotations
 from bibench.data.batches import Batch, Batches, SampleBatches
 from bibench.data.detection import DetectionSamples, augmentation, collate
 from bibench.data.location import checksum
-from bibench.errors import DataError, UnsupportedError
+from bibench.foundation.errors import DataError, UnsupportedError
 from bibench.models import create
 from bibench.tasks.average_precision import Boxes
 from bibench.tasks.base import Evaluation, Task

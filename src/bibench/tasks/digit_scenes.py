@@ -23,8 +23,8 @@ from bibench.data.annotations import Annotations
 from bibench.data.coco import read_coco
 from bibench.data.location import cached_folder
 from bibench.data.voc import read_voc
-from bibench.errors import require
-from bibench.recipe import Recipe
+from bibench.foundation.errors import require
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.average_precision import Boxes, coco_scores, voc_scores
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.detection import Detection

@@ -19,9 +19,9 @@ from torch import Tensor
 from bibench.data import photos
 from bibench.data.images import Normalize
 from bibench.data.location import cached_folder
-from bibench.errors import DataError, require
-from bibench.files import unreadable
-from bibench.recipe import Recipe
+from bibench.foundation.errors import DataError, require
+from bibench.foundation.files import unreadable
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.image_classification import InMemoryImages
 from bibench.tasks.sensitivity import sensitivity_recipes

@@ -17,9 +17,9 @@ from bibench.data.batches import Batches, TensorBatches
 from bibench.data.location import cached_folder, checksum
 from bibench.data.noisy_words import Samples, Window, spectrograms
 from bibench.data.speech_commands import KEYWORDS
-from bibench.errors import DataError
-from bibench.files import unreadable
-from bibench.recipe import Recipe
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import unreadable
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS
 from bibench.tasks.speech_classification import SpeechClassification
 

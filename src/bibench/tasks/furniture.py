@@ -8,8 +8,8 @@ from bibench.data import furniture
 from bibench.data.clouds import Clouds, load_clouds, save_clouds
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
-from bibench.errors import DataError
-from bibench.recipe import Recipe
+from bibench.foundation.errors import DataError
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.point_clouds import PointClassification
 

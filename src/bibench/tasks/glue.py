@@ -15,7 +15,7 @@ from bibench.data import glue
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
 from bibench.data.text import BERT_FOLDER, Example
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.text_classification import TextClassification
 

@@ -13,7 +13,7 @@ from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.corruptions.official import Official
 from bibench.data.images import CropFlip, Normalize, check_labels
 from bibench.data.location import checksum
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 from bibench.tasks.base import Evaluation, Task
 from bibench.tasks.classification import top1
 

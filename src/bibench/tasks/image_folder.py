@@ -12,7 +12,7 @@ from torch import Tensor
 from bibench.data.batches import Batches, SampleBatches
 from bibench.data.images import FolderBytes, ImageFolder, Normalize
 from bibench.data.location import checksum
-from bibench.errors import require
+from bibench.foundation.errors import require
 from bibench.tasks.image_classification import ImageClassification, RawImages
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from bibench.data.corruptions.official import IMAGENET_C
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
-from bibench.errors import DataError
-from bibench.finding import folders_in
-from bibench.recipe import Recipe
+from bibench.foundation.errors import DataError
+from bibench.foundation.finding import folders_in
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.image_folder import FolderImages
 

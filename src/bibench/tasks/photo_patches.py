@@ -13,8 +13,8 @@ import numpy as np
 
 from bibench.data import photos
 from bibench.data.location import cached_folder
-from bibench.errors import require
-from bibench.recipe import Recipe
+from bibench.foundation.errors import require
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.image_folder import FolderImages
 

@@ -19,7 +19,7 @@ from bibench.data.clouds import (
     normalized_with_normals,
 )
 from bibench.data.location import checksum
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.tasks.base import Evaluation, Task
 
 

@@ -9,8 +9,8 @@ the official release the step settings have none, which confounds schedule and m
 
 from __future__ import annotations
 
-from bibench.choice import choice
-from bibench.recipe import Recipe, Setting
+from bibench.foundation.choice import choice
+from bibench.recipes.recipe import Recipe, Setting
 
 _RATES = {"sgd": (0.1, 0.01), "adam": (1e-3, 1e-4)}
 _SCHEDULES = ("cosine", "step")

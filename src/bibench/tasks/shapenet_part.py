@@ -17,7 +17,7 @@ from bibench.data.clouds import Clouds, RotateJitter, Transform, load_clouds, sa
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT, cached_folder, checksum
 from bibench.data.modelnet import fingerprint
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.point_clouds import PartSegmentation
 

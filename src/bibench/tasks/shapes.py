@@ -15,7 +15,7 @@ from bibench.data import shapes
 from bibench.data.batches import mix
 from bibench.data.clouds import Cloud, Clouds, load_clouds, save_clouds
 from bibench.data.location import cached_folder
-from bibench.recipe import Recipe
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.point_clouds import PartSegmentation, PointClassification
 

@@ -32,8 +32,8 @@ from bibench.data.speech_commands import (
     find_folder,
     index,
 )
-from bibench.finding import listed
-from bibench.recipe import Recipe
+from bibench.foundation.finding import listed
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.speech_classification import SpeechClassification
 

@@ -16,7 +16,7 @@ import numpy as np
 from bibench.data import espeak
 from bibench.data.audio import resampler
 from bibench.data.speech_commands import KEYWORDS
-from bibench.errors import DataError, MissingLibraryError
+from bibench.foundation.errors import DataError, MissingLibraryError
 from bibench.tasks.base import task
 from bibench.tasks.embedded_words import SPEAKERS, EmbeddedWords, Spoken
 

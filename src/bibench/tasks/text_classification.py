@@ -24,11 +24,11 @@ from bibench.data.text import (
     published_tokenizer,
     trained_tokenizer,
 )
-from bibench.distillation import soft_cross_entropy
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 from bibench.models import create
 from bibench.models.pretrained import checkpoint_folder
-from bibench.recipe import Recipe
+from bibench.recipes.distillation import soft_cross_entropy
+from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import Evaluation, Task
 
 

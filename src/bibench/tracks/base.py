@@ -12,13 +12,13 @@ from functools import wraps
 from statistics import fmean, geometric_mean, stdev
 from typing import Any
 
-from bibench.choice import is_choice
-from bibench.compressor import is_comparator
-from bibench.errors import UnknownNameError
+from bibench.comparators.compressor import is_comparator
+from bibench.foundation.choice import is_choice
+from bibench.foundation.errors import UnknownNameError
+from bibench.foundation.registry import Registry
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record, distinct, is_collapsed
-from bibench.registry import Registry
-from bibench.stats import is_score
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, distinct, is_collapsed
 
 TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
 

@@ -24,8 +24,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record, distinct, is_collapsed
-from bibench.stats import is_score
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, distinct, is_collapsed
 from bibench.tracks.base import BIBENCH, PAPER, Score, joined_notes, quadratic_mean, track
 
 NAME, KIND, CLEAN = "corruption_robustness", "corruption", "none"

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks.base import (
     BIBENCH,
     PAPER,

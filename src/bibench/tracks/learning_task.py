@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
-from bibench.choice import recorded
-from bibench.records import OVERALL_METRIC, Record
+from bibench.foundation.choice import recorded
+from bibench.records.record import OVERALL_METRIC, Record
 from bibench.tracks.base import (
     PAPER,
     Ratio,

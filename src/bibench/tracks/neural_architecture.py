@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks.base import (
     PAPER,
     Ratio,

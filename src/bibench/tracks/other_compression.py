@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
+from bibench.comparators.compressor import is_comparator, known_comparators
 from bibench.comparators.table21 import printed_accuracy
-from bibench.compressor import is_comparator, known_comparators
 from bibench.operators import paper_order
-from bibench.records import Record
-from bibench.stats import accuracies
+from bibench.records.accuracies import accuracies
+from bibench.records.record import Record
 from bibench.tracks.base import Ratio, Score, joined_notes, nested_mean, ratios, relative_scores, track
 
 NAME = "other_compression"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.tracks.base import BIBENCH, MEANS, PAPER, Score, by_study, is_ratio, joined_notes, quadratic_mean, track
 
 NAME = "theoretical_complexity"

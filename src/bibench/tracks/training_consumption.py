@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import stdev
 
-from bibench.choice import recorded
+from bibench.foundation.choice import recorded
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record, is_collapsed
-from bibench.stats import is_score
+from bibench.records.accuracies import is_score
+from bibench.records.record import Record, is_collapsed
 from bibench.tasks import TASKS
 from bibench.tracks.base import MEANS, Score, by_study, is_ratio, quadratic_mean, track
 

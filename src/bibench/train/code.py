@@ -5,21 +5,20 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from bibench import conversion, layers
-from bibench.cell import Cell
-from bibench.compressor import method
+from bibench.comparators.compressor import method
 from bibench.models import MODELS
-from bibench.provenance import code_fingerprint
+from bibench.nn import conversion, layers
+from bibench.records.provenance import code_fingerprint
+from bibench.suite.cell import Cell
 from bibench.tasks import TASKS
+from bibench.train.loop import Training
+from bibench.train.steps import STEPS, identity
 
 
 def code_of(cell: Cell) -> dict[str, str]:
     """Fingerprint by part: training, task, model, operator, conversion."""
-    from bibench.train.cell import train_cell  # here: it imports this module
-    from bibench.train.loop import Training
-
     pieces: dict[str, tuple[Any, ...]] = {
-        "training": (Training, train_cell),
+        "training": (Training, identity, *STEPS),
         "task": (TASKS[cell.task.name],),
         "model": (MODELS[cell.model.name].builder,),
         "operator": (method(cell.operator.name),),

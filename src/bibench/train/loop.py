@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bibench.checksums import carries
-from bibench.compressor import Compressor
+from bibench.comparators.compressor import Compressor
 from bibench.data.batches import Batch, Batches
 from bibench.data.location import checksum
-from bibench.distillation import Distillation
-from bibench.errors import CheckpointError, TrainingError
-from bibench.files import load_checkpoint, save_checkpoint, write_text
-from bibench.layers import constrain_
-from bibench.proving import proved_at_first_call
-from bibench.recipe import Recipe, learning_rate, make_optimizer
+from bibench.foundation.checksums import carries
+from bibench.foundation.errors import CheckpointError, TrainingError
+from bibench.foundation.files import load_checkpoint, save_checkpoint, write_text
+from bibench.nn.layers import constrain_
+from bibench.nn.proving import proved_at_first_call
+from bibench.recipes.distillation import Distillation
+from bibench.recipes.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks.base import Evaluation, Task
 from bibench.train.seeding import random_state, set_random_state
 from bibench.train.weights import first_not_finite

@@ -7,19 +7,18 @@ recipe and the same batches in the same order. So the result is that of a traini
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bibench.cell import Cell
 from bibench.data.batches import Batches
-from bibench.errors import DamagedError, StoreError
-from bibench.provenance import environment
-from bibench.records import Record, digest_of_numbers, read_file
-from bibench.sealed import DONE, FIX, compare
-from bibench.store import CURVE, MODEL, RECORDS, Busy, CellDirectory
-from bibench.train.code import code_of
+from bibench.foundation.errors import DamagedError, StoreError
+from bibench.records.provenance import environment
+from bibench.records.record import Record, digest_of_numbers, read_file
+from bibench.records.sealed import DONE, FIX, compare
+from bibench.suite.cell import Cell
+from bibench.suite.store import CURVE, MODEL, RECORDS, Busy, CellDirectory
 from bibench.train.loop import digest_of, order_of
 
 DIVERGED = "diverged"
@@ -62,8 +61,17 @@ def refuse_while_running(runs: Path, cell: Cell) -> None:
         raise Busy(f"another process works on {other}, whose training serves {cell}")
 
 
-def find(runs: Path, cell: Cell, initial_weights: str, baseline_weights: str, batches: Batches) -> Shared | None:
+def find(
+    runs: Path,
+    cell: Cell,
+    initial_weights: str,
+    baseline_weights: str,
+    batches: Batches,
+    code_of: Callable[[Cell], dict[str, str]],
+) -> Shared | None:
     """The finished training that serves `cell`, which starts from these weights and is served `batches`; or None.
+
+    `code_of` gives the fingerprints of the present code.
 
     Raises:
         DamagedError: there is one, but its curve or its numbers are not those that it was finished with.

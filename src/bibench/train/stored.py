@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from bibench.errors import DamagedError
-from bibench.files import load_checkpoint
-from bibench.sealed import DONE, FIX, compare
-from bibench.store import MODEL
+from bibench.foundation.errors import DamagedError
+from bibench.foundation.files import load_checkpoint
+from bibench.records.sealed import DONE, FIX, compare
+from bibench.suite.store import MODEL
 from bibench.train.weights import digest_of_state
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import CheckpointError
-from bibench.state_dicts import fit, misfits, tell_choice
+from bibench.foundation.errors import CheckpointError
+from bibench.nn.state_dicts import fit, misfits, tell_choice
 
 
 def digest(model: nn.Module) -> str:
@@ -28,7 +28,7 @@ def digest_of_state(state: Mapping[str, Tensor]) -> str:
 
 
 def load_full_precision(model: nn.Module, state: dict[str, Any], source: str) -> None:
-    """Load a state dict, or a checkpoint that holds one (see `bibench.state_dicts.fit`), into the float model.
+    """Load a state dict, or a checkpoint that holds one (see `bibench.nn.state_dicts.fit`), into the float model.
 
     Every tensor must find its place, and every place its tensor.
 

@@ -13,7 +13,7 @@ from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import Connection, Device, adb
 from bibench.deploy.devices.adb import Adb
 from bibench.deploy.latency import Request, to_job
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 from ..onnx_files import DABNN_OUTPUT, LCE_OUTPUT, script, stand_in
 

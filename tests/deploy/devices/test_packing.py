@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bibench.deploy.devices.packing import JOB, pack, place
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 def test_archive_and_folder_hold_the_same(tmp_path: Path) -> None:

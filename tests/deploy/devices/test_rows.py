@@ -6,7 +6,7 @@ import pytest
 
 from bibench.deploy.devices import DEVICES, TRANSPORTS, Device, load_devices, register_device
 from bibench.deploy.devices.known import KNOWN
-from bibench.errors import BiBenchError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, UnknownNameError
 
 pytestmark = pytest.mark.usefixtures("devices_restored")
 

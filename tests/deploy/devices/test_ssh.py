@@ -18,7 +18,7 @@ from bibench.deploy.contenders import contenders
 from bibench.deploy.devices import Connection, Device
 from bibench.deploy.devices.ssh import FOLDER, Ssh, quote_home
 from bibench.deploy.latency import Request, to_job
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 from ..onnx_files import convolution
 from ..test_running import exported

@@ -14,7 +14,7 @@ from bibench.deploy import Deployed
 from bibench.deploy.dabnn.pattern import check_pattern
 from bibench.deploy.engines.dabnn import VARIABLE, DaBNN, to_dab
 from bibench.deploy.parity import verify
-from bibench.errors import BiBenchError, MissingLibraryError, UnsupportedError
+from bibench.foundation.errors import BiBenchError, MissingLibraryError, UnsupportedError
 from bibench.operators import known_operators
 
 from ..models import Around, binary, stir

@@ -17,10 +17,10 @@ from bibench.deploy.parity import verify
 from bibench.deploy.tflite import file
 from bibench.deploy.tflite.graph import BCONV, QUANTIZE, Graph
 from bibench.deploy.tflite.interpreter import VARIABLE, Kernel, missing
-from bibench.errors import BiBenchError, MissingLibraryError, StoreError, UnsupportedError
+from bibench.foundation.errors import BiBenchError, MissingLibraryError, StoreError, UnsupportedError
+from bibench.kernels.spec import LayerSpec
 from bibench.operators import known_operators
 from bibench.operators.base import channel_mean_abs
-from bibench.spec import LayerSpec
 
 from ..models import Around, binary, stir
 from ..test_layers import LAYERS

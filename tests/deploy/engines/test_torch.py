@@ -11,7 +11,7 @@ from torch import nn
 
 import bibench
 from bibench.deploy import load, manifest
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 @pytest.fixture(scope="module")

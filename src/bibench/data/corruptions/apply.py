@@ -11,7 +11,7 @@ from bibench.data.corruptions import blur, digital, noise, weather
 from bibench.data.corruptions.constants import constants_for
 from bibench.data.corruptions.random import Bytes, Streams
 from bibench.data.corruptions.spatter import spatter
-from bibench.errors import BiBenchError, UnknownNameError, require
+from bibench.foundation.errors import BiBenchError, UnknownNameError, require
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SMALLEST = 8

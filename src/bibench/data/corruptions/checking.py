@@ -17,8 +17,8 @@ from bibench.data.corruptions.apply import CORRUPTIONS, SEVERITIES
 from bibench.data.corruptions.official import Official
 from bibench.data.corruptions.sets import open_array
 from bibench.data.layout import Expected, Found, inspect
-from bibench.errors import DataError
-from bibench.finding import folders_in
+from bibench.foundation.errors import DataError
+from bibench.foundation.finding import folders_in
 
 
 def inspect_published(published: Official, root: Path, *, everything: bool = False) -> tuple[list[Found], list[str]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bibench.data.corruptions.random import Float
 from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
-from bibench.errors import DataError
+from bibench.foundation.errors import DataError
 
 Textures = tuple[NDArray[np.uint8], ...]
 

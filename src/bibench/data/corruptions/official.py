@@ -14,8 +14,8 @@ from bibench.data.corruptions.sets import CleanSet, Corrupted, open_array
 from bibench.data.images import ImageFolder
 from bibench.data.location import checksum
 from bibench.data.parts import Bytes, parts, passing
-from bibench.errors import DataError
-from bibench.finding import listed
+from bibench.foundation.errors import DataError
+from bibench.foundation.finding import listed
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from bibench.data.corruptions.constants import constants_for
 from bibench.data.corruptions.frost import frost_from, source_of
 from bibench.data.location import cache_dir, cached_folder, checksum
 from bibench.data.parts import Bytes, Shape, parts, passing, write
-from bibench.errors import DataError
-from bibench.files import storing, unreadable, write_text
+from bibench.foundation.errors import DataError
+from bibench.foundation.files import storing, unreadable, write_text
 
 VERSION = "corrupted-v2"
 IMAGES, CHECKSUM = "images.npy", "images.sha256"

@@ -103,7 +103,7 @@ def _child(step: str, one: Job, emit: Emit) -> tuple[list[Event], int | None, st
 
 
 def _ending(code: int) -> str:
-    """As `bibench.errors.ending`, which is not on the device."""
+    """As `bibench.foundation.errors.ending`, which is not on the device."""
     if code >= 0:
         return f"exit code {code}"
     return f"signal {signal.Signals(-code).name}" + ("; out of memory?" if code == -signal.SIGKILL else "")

@@ -15,7 +15,7 @@ from bibench.deploy.graph import Canonical
 from bibench.deploy.passes import nodes
 from bibench.deploy.plain import DOT
 from bibench.deploy.tflite.translating import attribute
-from bibench.errors import UnsupportedError
+from bibench.foundation.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import onnx

@@ -17,7 +17,7 @@ from typing import Any
 
 from bibench.deploy.bundle import noise, tools, turns
 from bibench.deploy.devices.base import Connection, Device, Transport, transport
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 PLACE = "/data/local/tmp"
 STATUS = re.compile(r"bibench-status:(\d+)\s*\Z")

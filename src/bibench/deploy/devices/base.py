@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bibench.errors import BiBenchError
-from bibench.registry import Registry
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.registry import Registry
 
 DEVICES: Registry[Device] = Registry("device", "bibench.deploy.devices")
 TRANSPORTS: Registry[type[Transport]] = Registry("transport", "bibench.deploy.devices")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from bibench.errors import BiBenchError
-from bibench.typed_json import conform
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.typed_json import conform
 
 FIX = "is the bundle there that of this version, and does nothing else print on its standard output?"
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from bibench.deploy import bundle
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 JOB = "job.json"
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bibench.deploy.devices.base import DEVICES, TRANSPORTS, Device
-from bibench.errors import BiBenchError
-from bibench.files import unreadable
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.files import unreadable
 
 PARTS = {"soc": str, "clusters": list, "isa": str, "note": str, "transport": str}
 SECRETS = re.compile(r"pass(word|phrase|wd)?$|secret|token", re.IGNORECASE)

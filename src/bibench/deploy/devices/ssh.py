@@ -20,7 +20,7 @@ from typing import Any
 from bibench.deploy.devices.base import Connection, Device, Transport, transport
 from bibench.deploy.devices.packing import pack
 from bibench.deploy.devices.streaming import TAIL, stream
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 FAILED = 255
 """Status of the client itself, when there is no connection."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bibench.deploy.devices.base import Connection
-from bibench.errors import BiBenchError, StoreError
-from bibench.typed_json import parse_json
+from bibench.foundation.errors import BiBenchError, StoreError
+from bibench.foundation.typed_json import parse_json
 
 TAIL = 600
 """Characters of what a process said on its standard error that an error message shows."""

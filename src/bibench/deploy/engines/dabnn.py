@@ -18,8 +18,8 @@ from bibench.deploy.engine import Array, Calibration, Engine, LayerValues, engin
 from bibench.deploy.graph import Canonical
 from bibench.deploy.identity import onnx_model
 from bibench.deploy.statement import Stated
-from bibench.errors import BiBenchError, MissingLibraryError, require
-from bibench.files import write_bytes
+from bibench.foundation.errors import BiBenchError, MissingLibraryError, require
+from bibench.foundation.files import write_bytes
 
 VARIABLE = "BIBENCH_ONNX2BNN"
 """Environment variable: daBNN's converter, which its user built."""

@@ -18,7 +18,7 @@ from bibench.deploy.tflite.graph import Graph
 from bibench.deploy.tflite.interpreter import Interpreter, Kernel, missing
 from bibench.deploy.tflite.probing import in_order, probed, products
 from bibench.deploy.tflite.translating import LAYERS, LAYOUTS, TO_LAST, translate
-from bibench.errors import BiBenchError, MissingLibraryError
+from bibench.foundation.errors import BiBenchError, MissingLibraryError
 
 NO_KIND = {
     "attention": "no operator multiplies two binarized activations",

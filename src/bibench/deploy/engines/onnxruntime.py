@@ -10,7 +10,7 @@ from bibench.deploy import onnx_file, session
 from bibench.deploy.engine import Array, Calibration, Engine, LayerValues, engine
 from bibench.deploy.graph import Canonical
 from bibench.deploy.plain import lower
-from bibench.errors import MissingLibraryError, require
+from bibench.foundation.errors import MissingLibraryError, require
 
 
 @engine("onnxruntime")

@@ -16,7 +16,7 @@ from bibench.deploy.engine import Array, Calibration, engine
 from bibench.deploy.engines.onnxruntime import OnnxRuntime
 from bibench.deploy.graph import Canonical
 from bibench.deploy.statement import Stated
-from bibench.errors import BiBenchError, require
+from bibench.foundation.errors import BiBenchError, require
 
 
 @engine("onnxruntime_int8")

@@ -18,8 +18,8 @@ from bibench.deploy import manifest, operations
 from bibench.deploy.calling import flat
 from bibench.deploy.engine import Array, Calibration, Engine, check_inputs, engine
 from bibench.deploy.graph import Canonical, dynamic_shapes
-from bibench.errors import BiBenchError, UnsupportedError
-from bibench.files import unreadable
+from bibench.foundation.errors import BiBenchError, UnsupportedError
+from bibench.foundation.files import unreadable
 
 
 @engine("torch")

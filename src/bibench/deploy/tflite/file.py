@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from bibench.deploy.tflite.graph import CUSTOM, OPTIONS, TYPES, VERSIONS, Array, Graph, Notes, Operator, Tensor
-from bibench.errors import BiBenchError, require
-from bibench.typed_json import conform
+from bibench.foundation.errors import BiBenchError, require
+from bibench.foundation.typed_json import conform
 
 IDENTIFIER = b"TFL3"
 SCHEMA = 3

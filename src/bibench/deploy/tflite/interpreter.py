@@ -17,7 +17,7 @@ import numpy as np
 
 from bibench.deploy.engine import Array
 from bibench.deploy.tflite.lce_process import receive, send
-from bibench.errors import BiBenchError, MissingLibraryError
+from bibench.foundation.errors import BiBenchError, MissingLibraryError
 
 VARIABLE = "BIBENCH_LARQ_PYTHON"
 """Environment variable: the Python that has Larq Compute Engine."""

@@ -11,7 +11,7 @@ from bibench.deploy.tflite import bits
 from bibench.deploy.tflite.bits import Window
 from bibench.deploy.tflite.graph import ABSENT, BCONV, QUANTIZE, Array, Graph, Operator, Tensor
 from bibench.deploy.tflite.translating import LAYERS, SCALED, TO_FIRST
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 
 
 def probed(graph: Graph) -> tuple[Graph, dict[str, tuple[int, int]]]:

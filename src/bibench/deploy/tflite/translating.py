@@ -24,8 +24,8 @@ from bibench.deploy.graph import BATCH, Canonical
 from bibench.deploy.passes import nodes
 from bibench.deploy.tflite.fusing import fuse_activations
 from bibench.deploy.tflite.graph import CUSTOM, Array, Graph, Operator, Tensor
-from bibench.errors import UnsupportedError
-from bibench.registry import Registry
+from bibench.foundation.errors import UnsupportedError
+from bibench.foundation.registry import Registry
 
 if TYPE_CHECKING:
     import onnx_ir as ir

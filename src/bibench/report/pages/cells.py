@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.blocks import Block, Cell, Column, Heading, Links, Runs, Table, Text
 from bibench.report.material import Group, Material, cells_page
 from bibench.report.page import Document, page

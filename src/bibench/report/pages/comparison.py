@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from statistics import mean
 
 from bibench.operators import FULL_PRECISION
+from bibench.records.accuracies import Accuracy, accuracies
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Table, Text, number
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material, model_name
 from bibench.report.page import Document, page
-from bibench.stats import Accuracy, accuracies
 from bibench.tracks import TRACKS
 
 HREF = "comparison.html"

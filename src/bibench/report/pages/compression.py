@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from bibench.comparators.table21 import TABLE_21, printed_accuracy
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
+from bibench.records.accuracies import Accuracy
+from bibench.records.record import Record
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
 from bibench.report.figures import trade_off
 from bibench.report.material import Material, unique
@@ -15,7 +16,6 @@ from bibench.report.pages.operators import APART
 from bibench.report.pages.tracks import score_table
 from bibench.report.standings import standings
 from bibench.report.tradeoffs import basis_of, best_of, sized, takeaway_of
-from bibench.stats import Accuracy
 from bibench.tracks import TRACKS
 from bibench.tracks.other_compression import NAME, order
 

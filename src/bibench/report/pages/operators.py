@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
 
-from bibench.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, Operator
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.blocks import (
     Block,
     Cell,

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from bibench.operators import FULL_PRECISION
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.blocks import Block, Cell, Column, Heading, Table, Text
 from bibench.report.material import Material
 from bibench.report.page import Document, page

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bibench.operators import paper_order
-from bibench.records import Record
+from bibench.records.record import Record
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
 from bibench.report.figures import Point, trade_off
 from bibench.report.material import Material

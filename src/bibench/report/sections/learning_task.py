@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bibench.operators import FULL_PRECISION, paper_order
+from bibench.records.accuracies import Accuracy
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, listed, number, slug
 from bibench.report.curves import curve_figures
 from bibench.report.figures import dots, dots_height
 from bibench.report.material import Material, unique
 from bibench.report.section import section
 from bibench.report.standings import Standing, standings
-from bibench.stats import Accuracy
 
 
 @section("learning_task")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bibench.choice import choice
+from bibench.foundation.choice import choice
 from bibench.operators import FULL_PRECISION, OPERATORS
 from bibench.report.blocks import Block, Figure, Heading, Multiples, Text, slug
 from bibench.report.figures import axis, below, plain, trade_off
@@ -54,10 +54,10 @@ def _models(material: Material) -> list[tuple[str, str]]:
 
 def _layers(material: Material) -> Iterator[Figure]:
     """Each model counted anew on the meta device, which takes no data and no weights."""
-    from bibench.cell import Cell
     from bibench.complexity import BIBENCH
-    from bibench.errors import BiBenchError
+    from bibench.foundation.errors import BiBenchError
     from bibench.measure.complexity import compare
+    from bibench.suite.cell import Cell
 
     for task, model in _models(material)[:MAX_MODELS]:
         operator = _example(material, task, model)

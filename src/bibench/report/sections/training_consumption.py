@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from statistics import stdev
 
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.records import Record
+from bibench.records.accuracies import setting_of
+from bibench.records.record import Record
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
 from bibench.report.figures import axis, dots_height, plain
 from bibench.report.material import Material
 from bibench.report.section import section
-from bibench.stats import setting_of
 
 
 @section("training_consumption")

@@ -1,0 +1,1 @@
+"""What everything may use and that knows nothing of networks: errors, files, locks, catalogues, choices."""

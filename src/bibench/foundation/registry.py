@@ -1,0 +1,153 @@
+"""Catalogues of what can be named: operators, models, tasks, suites, tracks.
+
+A thing enters its catalogue by a decorator in its own file. Files inside BiBench are found by
+listing the package, a stranger's by an entry point (group ``bibench.operators``, ``bibench.models``,
+``bibench.tasks``, ...) or by `load_file`. Nothing is imported before the first look-up.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import os
+import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from bibench.foundation.errors import BiBenchError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """One catalogue. `kind` is the singular noun of its error messages ("operator"); `packages` hold its entries."""
+
+    def __init__(self, kind: str, *packages: str) -> None:
+        self.kind = kind
+        self._packages = packages
+        self._entries: dict[str, T] = {}
+        self._sources: dict[str, str] = {}
+        self._broken: list[str] = []
+        self._discovered = False
+
+    def register(self, name: str, entry: T, *, where: object = None) -> T:
+        """Add `entry` under `name`; `where` is the class or function that says which file it is from."""
+        source = _source(where if where is not None else entry)
+        known = self._sources.get(name)
+        if known is not None and known.rpartition(":")[0] != source.rpartition(":")[0]:
+            raise BiBenchError(f"{self.kind} {name!r} is defined twice: in {known} and in {source}; rename one of them")
+        self._entries[name] = entry
+        self._sources[name] = source
+        return entry
+
+    def __getitem__(self, name: str) -> T:
+        self._discover()
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise UnknownNameError(self._unknown(name)) from None
+
+    def __contains__(self, name: object) -> bool:
+        self._discover()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        self._discover()
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        self._discover()
+        return len(self._entries)
+
+    def source(self, name: str) -> str:
+        """``file:line`` where the entry is defined."""
+        self[name]
+        return self._sources[name]
+
+    def names_from(self, file: str | Path) -> list[str]:
+        """Names that were defined in `file`."""
+        path = str(Path(file).resolve())
+        return sorted(n for n, source in self._sources.items() if source.rpartition(":")[0] == path)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        for package in map(importlib.import_module, self._packages):
+            for module in pkgutil.iter_modules(package.__path__, prefix=f"{package.__name__}."):
+                importlib.import_module(module.name)
+        for point in importlib.metadata.entry_points(group=f"bibench.{self.kind}s"):
+            try:
+                point.load()
+            except Exception as error:  # a stranger's broken plug-in must not take the others down
+                self._broken.append(f"{point.name} ({point.value}): {type(error).__name__}: {error}")
+
+    def _unknown(self, name: str) -> str:
+        names = sorted(self._entries)
+        near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+        message = f"unknown {self.kind} {name!r}"
+        if near:
+            message += f"; did you mean {' or '.join(repr(n) for n in near)}?"
+        message += f"{'' if near else '.'} Known {self.kind}s: {', '.join(names) or 'none'}."
+        if self._broken:
+            message += f" Plug-ins that failed to load: {'; '.join(self._broken)}."
+        return message
+
+
+def check_name(kind: str, name: object) -> None:
+    """Raise `BiBenchError` unless users can choose `name`, as in name[option=value], and folders be called by it."""
+    if not isinstance(name, str):  # the decorator without its brackets gets the class
+        raise BiBenchError(f"@{kind} needs a name, as in @{kind}('name'); got {name!r}")
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise BiBenchError(f"@{kind}({name!r}): a name consists of letters, digits and _ . + -")
+
+
+def load_file(path: str | Path) -> Path:
+    """Import a stranger's Python file so that its decorators register what it defines.
+
+    It may import what lies beside it; what is installed comes first. Returns the resolved path. Raises
+    `BiBenchError` with the line at fault when the file is missing or raises. Importing runs the file: load
+    only files you trust.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file() or file.suffix != ".py":
+        raise BiBenchError(f"--load {path}: expected an existing Python file (.py), found none there")
+    name = f"bibench_loaded_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
+    if name in sys.modules:
+        return file
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise BiBenchError(f"{file} cannot be imported: {_fault(file, error)}") from error
+    return file
+
+
+def _fault(file: Path, error: BaseException) -> str:
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {error}"
+
+
+def _source(entry: object) -> str:
+    if not (inspect.isclass(entry) or inspect.isfunction(entry)):
+        entry = type(entry)
+    try:
+        file = inspect.getsourcefile(entry) or "?"
+        return f"{Path(file).resolve()}:{inspect.getsourcelines(entry)[1]}"
+    except (OSError, TypeError):
+        return f"{getattr(entry, '__module__', '?')}:0"

@@ -1,0 +1,1 @@
+"""How products of signs and their gradients are computed, compiled or in PyTorch, the same numbers."""

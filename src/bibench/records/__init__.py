@@ -1,0 +1,12 @@
+"""Numbers with where they come from, on disk: records, checksums, provenance."""
+
+from typing import Any
+
+from bibench.records import record
+from bibench.records.record import COLUMNS, Record, distinct, is_collapsed, parse, read, read_file, write_file
+
+__all__ = ["COLUMNS", "Record", "distinct", "is_collapsed", "parse", "read", "read_file", "write_file"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(record, name)  # this was one file

@@ -1,0 +1,131 @@
+"""A cell: one training, task × model × operator × recipe × seed. What the user chose, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+from bibench.comparators.compressor import method
+from bibench.foundation.choice import Choice, choice
+from bibench.foundation.errors import BiBenchError
+from bibench.foundation.plain import plain, shown
+from bibench.foundation.typed_json import problem
+from bibench.models import MODELS
+from bibench.operators import FULL_PRECISION
+from bibench.recipes.recipe import Recipe, division_of, study_of
+from bibench.tasks import TASKS
+
+
+class Described(TypedDict):
+    """A cell in JSON."""
+
+    task: str
+    model: str
+    operator: str
+    recipe: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The identity of one training; equal cells share a directory and a result.
+
+    Raises `BiBenchError` naming the field that is not of its type; an integer of NumPy becomes Python's.
+    """
+
+    task: Choice
+    model: Choice
+    operator: Choice
+    recipe: Choice
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("task", "model", "operator", "recipe"):
+            if not isinstance(value := getattr(self, name), Choice):
+                raise BiBenchError(f"cell: {name} is {shown(value)}, expected what bibench.foundation.choice gives")
+        if type(seed := plain(self.seed)) is not int:
+            raise BiBenchError(f"cell: seed is {shown(self.seed)}, expected a whole number")
+        object.__setattr__(self, "seed", seed)
+
+    @property
+    def full_precision(self) -> bool:
+        """Whether this is a full-precision baseline."""
+        return method(self.operator.name).full_precision
+
+    @property
+    def baseline(self) -> Cell | None:
+        """The full-precision cell this one is measured against (None for a baseline itself)."""
+        return None if self.full_precision else replace(self, operator=Choice(FULL_PRECISION))
+
+    @property
+    def trained_as(self) -> Cell | None:
+        """The cell of the task that this one's is trained as (`Task.trained_as`), if the recipe is the same there."""
+        name = TASKS[self.task.name].trained_as
+        if not name:
+            return None
+        if TASKS[name].trained_as:
+            raise BiBenchError(
+                f"task {self.task.name!r}: trained_as must name a task with a training of its own; got {name!r}, "
+                f"which is trained as {TASKS[name].trained_as!r}"
+            )
+        other = replace(self, task=Choice(name))
+        alike = self.recipe.name in TASKS[name].recipes and other.resolved_recipe() == self.resolved_recipe()
+        return other if alike else None
+
+    @property
+    def path(self) -> Path:
+        """Directory of the cell, relative to the run folder."""
+        parts = (self.task, self.model, self.operator, self.recipe)
+        return Path(*(part.path_name for part in parts), f"seed{self.seed}")
+
+    def resolved_recipe(self) -> Recipe:
+        """The recipe as this cell trains it."""
+        recipe = self._named_recipe.with_options(self.recipe.options)
+        return recipe.for_operator(self.full_precision).without_grid()
+
+    @property
+    def _named_recipe(self) -> Recipe:
+        return TASKS[self.task.name].recipe(self.recipe.name, self.model.name)
+
+    @property
+    def division(self) -> str:
+        """``closed`` when trained as the benchmark prescribes, ``open`` when the recipe was changed."""
+        return division_of(self._named_recipe, self.recipe)
+
+    @property
+    def study(self) -> Choice | None:
+        """The study over a grid of settings that this training belongs to, if any."""
+        return study_of(self._named_recipe, self.recipe)
+
+    @property
+    def starts_from_baseline(self) -> bool:
+        """Whether the training needs the weights of the full-precision cell."""
+        recipe = self.resolved_recipe()
+        return not self.full_precision and (recipe.init == "fp32" or recipe.distillation != "none")
+
+    def validate(self) -> None:
+        """Raise for unknown names and options, without building anything."""
+        _ = self.trained_as  # looks up the task, and the one it is trained as
+        MODELS[self.model.name].check_options(self.model.options)
+        method(self.operator.name).check_options(self.operator.options)
+        self.resolved_recipe()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        names = ("task", "model", "operator", "recipe")
+        return {**{name: str(getattr(self, name)) for name in names}, "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Cell:
+        """The inverse of `to_dict`; `BiBenchError` for anything else."""
+        if wrong := problem(data, Described, "cell"):
+            raise BiBenchError(f"not the description of a cell: {wrong}")
+        try:
+            task, model, operator, recipe = (choice(data[name]) for name in ("task", "model", "operator", "recipe"))
+        except BiBenchError as error:
+            raise BiBenchError(f"not the description of a cell: {error}") from error
+        return cls(task, model, operator, recipe, data["seed"])
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.model} {self.operator} {self.recipe} seed {self.seed}"
