@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bibench import auditing, fast_paths
+from bibench import auditing, fast_paths, latent
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
@@ -20,7 +21,7 @@ from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
-from bibench.proving import Proof, counting, prove_example
+from bibench.proving import Proof, prove_traced
 from bibench.spec import LayerSpec, of_layer
 from bibench.undo import Before
 
@@ -74,7 +75,8 @@ def binarize(
         **options: options of the operator, such as ``profile="original"``.
 
     Warns:
-        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU.
+        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU; or many of
+            its weights are exactly 0, as pruning leaves them.
 
     Raises:
         ConversionError: a wrapped or already binarized model, or nothing left to replace, or a model that fails
@@ -83,14 +85,17 @@ def binarize(
         BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
-    with counting(weight_layers(model)) as called:
-        calls = trace(model, example_inputs)
+    calls = trace(model, example_inputs)
+    called = Counter({module: call.count for module, call in calls.items()})
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    unproved = _convert(model, converted, calls, reasons, lambda: prove_example(model, example_inputs, called))
+    unproved = _convert(model, converted, calls, reasons, lambda: prove_traced(model, calls.arguments, called))
     audit = auditing.build(model, calls, reasons)
     audit.unproved = unproved
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
+    signed = [(n, m) for n, m in model.named_modules() if isinstance(m, BinaryLayer | BinaryEmbedding)]
+    if told := latent.zeros_told(signed):
+        warnings.warn(told, BinarizationWarning, stacklevel=2)
     return audit
 
 
@@ -283,14 +288,15 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
             f"its instance has a {own[0]} of its own, as hooks of accelerate give it: binarize first, or take them off"
         )
     if type(module) in FIXED_FORMS:
-        return "" if module in calls else "not called in the example forward"
+        masked = latent.replaced(module) if isinstance(module, BinarizableEmbedding) else ""
+        return masked or ("" if module in calls else "not called in the example forward")
     base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
     if isinstance(module, nn.modules.lazy.LazyModuleMixin):
         return "lazy layer without weights yet"
     if base is None:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
-        return "its weight is parametrized"
+        return latent.replaced(module) or latent.PARAMETRIZED
     for method in COMPUTING:
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"

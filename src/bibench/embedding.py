@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench.fx_leaf import make_leaf
+from bibench.latent import require_own
 from bibench.surrogate import STE, sign
 
 
@@ -39,6 +40,8 @@ class BinaryEmbedding(BinarizableEmbedding):
         make_leaf(module)
 
     def forward(self, input: Tensor) -> Tensor:
+        if "weight" not in self._parameters:
+            require_own(self)
         return self._compute(input)
 
     def _compute(self, input: Tensor) -> Tensor:

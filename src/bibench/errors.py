@@ -5,6 +5,8 @@ the message alone and exits with status 2; anything else is a bug and shows its 
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class BiBenchError(ValueError):
@@ -27,12 +29,20 @@ class ProofError(BiBenchError):
     """A model whose 1-bit layers are not what computes."""
 
 
+class ExampleInputsError(BiBenchError):
+    """A model that cannot be called with the example inputs."""
+
+
 class DataError(BiBenchError):
     """Data that is missing, damaged or not in the expected format."""
 
 
 class CheckpointError(BiBenchError):
     """A checkpoint that is damaged, malicious or belongs to another model."""
+
+
+class DamagedError(CheckpointError):
+    """A stored file that is not what was written: its checksum, or what else is known of it, is another."""
 
 
 class StoreError(BiBenchError):
@@ -49,6 +59,17 @@ class MissingLibraryError(BiBenchError, ImportError):
 
 class BinarizationWarning(UserWarning):
     """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
+
+
+@contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Put the file (and line) that is at fault before the message of a `BiBenchError` that does not name it."""
+    try:
+        yield
+    except BiBenchError as error:
+        if str(place) in str(error):
+            raise
+        raise type(error)(f"{place}: {error}") from error
 
 
 def ending(code: int | None) -> str:

@@ -24,14 +24,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bibench.errors import StoreError
-from bibench.files import storing, write_text
+from bibench.checksums import sha256
+from bibench.errors import DamagedError, StoreError
+from bibench.files import storing, unreadable, write_text
+from bibench.finding import results, warn_left_out
+from bibench.lines import BLANK, read_lines
+from bibench.plain import plain, shown
+from bibench.sealed import DONE, FIX, compare, compare_beside, write_beside
 
 SCHEMA = 5
 READABLE = (1, 2, 3, 4, 5)
 """Versions that can be read. Each only added fields (5: `trained_as`); what lacks them has defaults."""
 
 DIVISIONS = ("closed", "open")
+
+RECORDS = "records.jsonl"
+"""Name of the files of records in a run folder."""
 
 PUBLISHED = "published"
 """Name and `source` of the paper's own results, which are read like a run folder."""
@@ -52,7 +60,11 @@ _of_timed, _of_others = attrgetter(*_IDENTITY, *_MACHINE), attrgetter(*_IDENTITY
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One measured number (or the reason why there is none). See docs/records.md."""
+    """One measured number (or the reason why there is none). See docs/records.md.
+
+    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's. Raises `StoreError`
+    naming the field that is of another type than its own, or not finite.
+    """
 
     schema: int = SCHEMA
     kind: str
@@ -112,11 +124,12 @@ class Record:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.value is not None and not math.isfinite(self.value):
-            raise StoreError(f"record {self.metric!r} of {self.cell}: value is {self.value}, expected a finite number")
-        for name, bound in (("low", self.low), ("high", self.high)):
-            if bound is not None and not math.isfinite(bound):
-                raise StoreError(f"record {self.metric!r} of {self.cell}: {name} is {bound}, expected a finite number")
+        for name, value in vars(self).items():
+            if type(value) not in _EXACT[name] or (type(value) is float and not math.isfinite(value)):
+                object.__setattr__(self, name, self._accepted(name, plain(value)))
+        if self.schema not in READABLE:
+            known = ", ".join(map(str, READABLE))
+            raise StoreError(f"record of {self.cell}: schema {self.schema}, expected one of {known}")
         if self.division not in DIVISIONS:
             raise StoreError(f"record of {self.cell}: unknown division {self.division!r}")
         if self.status not in ("ok", "failed", "unsupported"):
@@ -134,6 +147,15 @@ class Record:
         """What was measured: two records of one identity are the same cell measured twice."""
         found: tuple[Any, ...] = (_of_timed if self.kind in TIMED else _of_others)(self)
         return found
+
+    def _accepted(self, name: str, value: Any) -> Any:
+        """`value` if the field `name` takes it; a `StoreError` naming record and field else."""
+        if _fits(value, _TYPES[name]):
+            return value
+        where = f"record {self.metric!r} of {self.cell}"
+        if isinstance(value, float) and float in _EXACT[name]:
+            raise StoreError(f"{where}: {name} is {value}, expected a finite number")
+        raise StoreError(f"{where}: field {name!r} is {shown(value)}, expected {COLUMNS[name].__name__}")
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -208,32 +230,59 @@ def _fits(value: Any, annotation: Any) -> bool:
 def read_file(path: Path) -> list[Record]:
     """All records of one file."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = list(read_lines(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
-    return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip()]
+        raise StoreError(unreadable(path, error) or f"{path} cannot be read: {error}") from error
+    return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip(BLANK)]
 
 
-def write_file(path: Path, records: Iterable[Record]) -> None:
-    """Write a file of records in the place of one that may be there, atomically; its folder is made."""
+def read_compared(path: Path) -> list[Record]:
+    """As `read_file`, of a file that is what was written: as the done.json or the checksum beside it says, if any.
+
+    Raises:
+        DamagedError: it is not, or its score is not the one in done.json.
+    """
+    said = compare(path.parent, path.name) if path.name == RECORDS else {}
+    compare_beside(path)
+    records = read_file(path)
+    scores = [r.value for r in records if r.kind == "score"]
+    if "score" in said and said["score"] not in scores:
+        raise DamagedError(f"{path} is damaged: {DONE} has the score {said['score']}, not {scores}; {FIX}")
+    return records
+
+
+def digest_of_numbers(records: Iterable[Record]) -> str:
+    """SHA-256 of what was measured and what came out, whatever the machine."""
+    rows = [[r.kind, r.metric, r.split, r.unit, r.value, r.status] for r in records]
+    return sha256(json.dumps(rows).encode())
+
+
+def write_file(path: Path, records: Iterable[Record], *, checksum: bool = False) -> None:
+    """Write a file of records in the place of one that may be there, atomically; its folder is made.
+
+    Args:
+        checksum: leave one beside it, for `read_compared`.
+    """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(record.to_line() + "\n" for record in records))
+    text = "".join(record.to_line() + "\n" for record in records)
+    (write_beside if checksum else write_text)(path, text)
 
 
 def read(runs: Iterable[Path]) -> list[Record]:
     """All records below the given run folders (or in the given files); ``published`` is the paper's own results.
 
-    Warns when a folder or file named ``published`` is read instead of them.
+    Links are followed, and each real file is read once (`bibench.finding.results`). Warns of files and folders that
+    cannot be read, of a damaged file below a folder, which is left out (one that is given itself is a `DamagedError`),
+    and when a folder or file named ``published`` is read instead of the paper's results.
     """
     found: list[Record] = []
     for path in runs:
         if path.is_file():
-            found += read_file(path)
+            found += read_compared(path)
         elif path.is_dir():
-            for file in sorted(path.rglob("records.jsonl")):
-                if "superseded" not in file.relative_to(path).parts:
-                    found += read_file(file)
+            for file in results(path, RECORDS):
+                found += _unless_damaged(file)
         elif str(path) == PUBLISHED:
             from bibench import published  # a room above: its readers make records
 
@@ -248,6 +297,18 @@ def read(runs: Iterable[Path]) -> list[Record]:
                 stacklevel=2,
             )
     return found
+
+
+def _unless_damaged(file: Path) -> list[Record]:
+    try:
+        return read_compared(file)
+    except DamagedError as error:
+        warn_left_out(str(error))
+    except StoreError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        warn_left_out(str(error))
+    return []
 
 
 def is_collapsed(record: Record) -> bool:

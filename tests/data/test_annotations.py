@@ -11,7 +11,7 @@ from PIL import Image
 from bibench.data.annotations import CLIPPED, EMPTY, WITHOUT_AREA
 from bibench.data.coco import read_coco
 from bibench.data.detection import DetectionSamples
-from bibench.data.voc import CLASSES, LARGEST_FILE, read_voc
+from bibench.data.voc import CLASSES, LARGEST_FILE, parse_xml, read_voc
 from bibench.errors import DataError
 
 # -- VOC -------------------------------------------------------------------------------------------------------
@@ -101,13 +101,18 @@ FILE = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passw
     [
         (voc_xml(voc_object("unicorn")), r"000001.xml: unknown class 'unicorn'; known are: aeroplane"),
         (voc_xml(voc_object(box=(30, 6, 10, 40))), r"000001.xml: box \[29.0, 5.0, 10.0, 40.0\] .* wrong order"),
-        (voc_xml(voc_object(box=("nan", 6, 10, 40))), r"000001.xml: a box has a coordinate that is not a finite"),
-        (voc_xml(voc_object(box=("left", 6, 10, 40))), r"000001.xml: bndbox xmin must be a number, got 'left'"),
-        (voc_xml("<object><name>dog</name></object>"), r"000001.xml: bndbox xmin must be a number, got None"),
-        (voc_xml(voc_object(difficult=7)), r"000001.xml: difficult must be 0 or 1, got 7"),
-        (voc_xml(voc_object(), size=(0, 50)), r"000001.xml: the image's size is 0×50"),
-        (voc_xml(voc_object(), size=("inf", 50)), r"000001.xml: the image's size is inf×50"),
-        ("<annotation></annotation>", r"000001.xml: size width must be a number"),
+        (voc_xml(voc_object(box=("nan", 6, 10, 40))), r"000001.xml: bndbox xmin is 'nan', expected a finite number"),
+        (voc_xml(voc_object(box=("1_0", 6, 10, 40))), r"000001.xml: bndbox xmin is '1_0', expected a finite number"),
+        (voc_xml(voc_object(box=("１", 6, 10, 40))), r"000001.xml: bndbox xmin is '１', expected a finite number"),
+        (voc_xml(voc_object(box=("left", 6, 10, 40))), r"000001.xml: bndbox xmin is 'left', expected a finite number"),
+        (voc_xml("<object><name>dog</name></object>"), r"000001.xml: bndbox xmin is None, expected a finite number"),
+        (voc_xml(voc_object(difficult=7)), r"000001.xml: difficult is 7.*, expected 0 or 1"),
+        (voc_xml(voc_object(), size=(0, 50)), r"000001.xml: size width is 0, expected a whole number from 1 to"),
+        (
+            voc_xml(voc_object(), size=("inf", 50)),
+            r"000001.xml: size width is 'inf', expected a whole number from 1 to",
+        ),
+        ("<annotation></annotation>", r"000001.xml: size width is None, expected a whole number from 1 to"),
         (voc_xml(voc_object())[:-20], r"000001.xml is no well-formed XML"),
         ("", r"000001.xml is no well-formed XML"),
         (voc_xml(voc_object("&y;"), head=BOMB), r"000001.xml declares a document type"),
@@ -120,6 +125,64 @@ def test_damaged_voc_annotations_name_their_file(voc: Callable[..., Path], text:
         read_voc(voc(text), TEST)
 
 
+ENCODINGS = (
+    "iso-8859-1",
+    "utf-8",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "shift_jis",
+    "windows-1252",
+    "gb18030",
+)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_declared_encodings(voc: Callable[..., Path], encoding: str) -> None:
+    said = {"shift_jis": "札幌 犬", "gb18030": "北京 狗", "iso-8859-1": "Zürich", "windows-1252": "Zürich"}.get(
+        encoding, "Zürich 犬"
+    )
+    head = f"<?xml version='1.0' encoding='{encoding}'?>\n<!DOCTYPE annotation>\n<!-- {said} -->"
+    text = voc_xml(voc_object("dog"), head=head).replace("<annotation>", f"<annotation><folder>{said}</folder>")
+    devkit = voc(text)
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.write_bytes(text.encode(encoding))
+    assert parse_xml(file).findtext("folder") == said
+    assert read_voc(devkit, TEST).images[0].boxes.tolist() == [[10, 5, 30, 40]]
+
+
+def test_marks_of_byte_order_and_undeclared_encodings(voc: Callable[..., Path]) -> None:
+    devkit = voc(voc_xml(voc_object("dog")))
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    listed = devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    text = voc_xml(voc_object("dog"))
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        file.write_bytes(text.encode(encoding))
+        assert read_voc(devkit, TEST).images[0].labels.tolist() == [CLASSES.index("dog")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "message"),
+    [
+        ("klingon", b"", "declares the encoding 'klingon', which is not known; convert it to UTF-8"),
+        ("base64", b"", "declares the encoding 'base64', which is not known; convert it to UTF-8"),
+        ("utf-8", b"\n<!-- Z\xfcrich -->", r"no well-formed XML \(line 2: not the encoding utf-8"),
+        ("shift_jis", b"\n\n\x81", r"no well-formed XML \(line 3: not the encoding shift_jis"),
+        ("utf-8", b"\n\n<a><b></a>", r"no well-formed XML \(mismatched tag: line 3"),
+    ],
+)
+def test_damaged_encodings_name_file_and_line(
+    voc: Callable[..., Path], encoding: str, content: bytes, message: str
+) -> None:
+    devkit = voc(voc_xml(voc_object("dog")))
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.write_bytes(f"<?xml version='1.0' encoding='{encoding}'?>".encode() + content)
+    with pytest.raises(DataError, match=rf"000001\.xml (is )?{message}"):
+        read_voc(devkit, TEST)
+
+
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
@@ -127,6 +190,7 @@ def test_damaged_voc_annotations_name_their_file(voc: Callable[..., Path], text:
         ("../../secret\n", "test.txt: '../../secret' is not the name of an image"),
         ("000001 -1\n", "test.txt: '000001 -1' is not the name"),
         ("\n\n", "test.txt names no image"),
+        ("000001\x0c000002\n", r"test.txt: '000001\\x0c000002' is not the name"),
         ("000002\n", "000002.jpg is missing"),
     ],
 )
@@ -238,6 +302,14 @@ def drop(path: str) -> Callable[[dict], None]:
         (change("images.1.id", 9), "image id 9 occurs twice"),
         (change("annotations.1.id", 1), "annotation id 1 occurs twice"),
         (change("categories.1.id", 90), "category id 90 occurs twice"),
+        (change("categories.1.name", None), "category 1.*: name is None, expected a string"),
+        (change("annotations.0.image_id", []), r"annotation 1: image_id is a list, expected a whole number"),
+        (change("annotations.0.category_id", {}), r"annotation 1: category_id is an object, expected a whole number"),
+        (change("annotations.0.area", 10**400), "annotation 1: area is 1000"),
+        (change("annotations.0.area", float("nan")), "annotation 1: area is nan"),
+        (change("annotations.0.iscrowd", True), "annotation 1: iscrowd must be 0 or 1, got True"),
+        (change("images.0.id", True), "image id True must be an integer"),
+        (change("images.0.width", 10**400), "image 9 has the size 1000"),
         (change("images.0.id", "9"), "image id '9' must be an integer"),
         (change("images.0.file_name", "../a.jpg"), r"image 9 has the file name '../a.jpg', expected a plain one"),
         (change("images.0.file_name", "other.jpg"), r"other.jpg is missing; instances_val2017.json lists it"),
@@ -250,8 +322,13 @@ def drop(path: str) -> Callable[[dict], None]:
         (change("annotations.0.bbox", [1, 2, 3]), "annotation 1: bbox must be"),
         (change("annotations.0.bbox", [1, 2, "3", 4]), "annotation 1: bbox must be"),
         (change("annotations.0.bbox", [1, 2, -3, 4]), r"image 9: box .* has its corners in the wrong order"),
-        (change("annotations.0.bbox", [1, 2, float("nan"), 4]), "image 9: a box has a coordinate that is not a finite"),
-        (change("annotations.0.bbox", [10**400, 2, 3, 4]), "image 9: a box has a coordinate that is not a finite"),
+        (change("annotations.0.bbox", [1, 2, float("nan"), 4]), "width of bbox is nan, expected a finite number"),
+        (change("annotations.0.bbox", [10**400, 2, 3, 4]), "x of bbox is 1000.*, expected a finite number"),
+        (change("annotations.0.bbox", [10**400, 2, 0.5, 4]), "x of bbox is 1000.*, expected a finite number"),
+        (change("annotations.0.area", float("nan")), "annotation 1: area is nan, expected a finite number from 0"),
+        (change("annotations.0.area", float("-inf")), "annotation 1: area is -inf, expected a finite number from 0"),
+        (change("annotations.0.area", -1), "annotation 1: area is -1, expected a finite number from 0"),
+        (change("annotations.0.area", 1e39), "annotation 1: area is 1e\\+39, expected a finite number from 0"),
         (change("annotations.0.iscrowd", 2), "annotation 1: iscrowd must be 0 or 1, got 2"),
         (drop("annotations.0.bbox"), "an annotation lacks one of id, image_id, category_id, bbox"),
         (drop("images.0.height"), "an image lacks one of id, file_name, width, height"),
@@ -296,3 +373,17 @@ def test_checksum_sees_boxes(coco: Callable[..., tuple[Path, Path]]) -> None:
     assert DetectionSamples(read_coco(*coco(), 3)).checksum() == first
     moved = coco(change("annotations.2.bbox", [5, 6, 5, 5]))
     assert DetectionSamples(read_coco(*moved, 3)).checksum() != first
+
+
+def test_a_list_may_have_a_mark_and_any_ends_of_lines(voc: Callable[..., Path]) -> None:
+    devkit = voc(voc_xml(voc_object()), voc_xml(voc_object()))
+    listing = devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt"
+    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes().replace(b"\n", b" \r\n"))
+    assert [image.path.stem for image in read_voc(devkit, TEST).images] == ["000001", "000002"]
+
+
+def test_one_image_is_too_few_to_cut_validation_from(voc: Callable[..., Path]) -> None:
+    found = read_voc(voc(voc_xml(voc_object())), TEST)
+    assert len(found.part(True, 20).images) == 1
+    with pytest.raises(DataError, match=r"of 1 images, the first and every 20th .* expected at least 2 images"):
+        found.part(False, 20)

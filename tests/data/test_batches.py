@@ -257,3 +257,9 @@ def test_mix_gives_unrelated_seeds() -> None:
     assert len(set(seeds)) == len(seeds)
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert mix(0, 1, 2) == 5458876493991123480, "changing the seeds of the data breaks every stored digest"
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_split_without_examples_is_told(seed: int | None) -> None:
+    with pytest.raises(DataError, match="a split has no examples, expected at least one"):
+        TensorBatches(torch.zeros(0, 2), torch.zeros(0), batch_size=4, transform=still, seed=seed)

@@ -22,6 +22,8 @@ from bibench.data.clouds import (
 )
 from bibench.errors import DataError
 
+from ..flips import flips
+
 
 def cloud(size: int, label: int = 0, parts: bool = True, channels: int = 6) -> Cloud:
     """Points whose first coordinate is their number."""
@@ -202,8 +204,26 @@ def test_a_damaged_copy_is_told_with_the_fix(tmp_path: Path, name: str, damage: 
         load_clouds(tmp_path / "train")
 
 
+@pytest.mark.parametrize("name", ["index.npz", "points.f32", "SHA256SUMS"])
+def test_a_changed_bit_is_told_with_the_fix(tmp_path: Path, name: str) -> None:
+    save_clouds(tmp_path / "train", [lambda: cloud(50)])
+    whole = load_clouds(tmp_path / "train").checksum()
+    for at in flips(tmp_path / "train" / name):
+        with pytest.raises(DataError, match=f"(damaged|missing).*; delete {tmp_path} to have it made again"):
+            load_clouds(tmp_path / "train")
+            pytest.fail(f"byte {at}")
+    assert load_clouds(tmp_path / "train").checksum() == whole
+    (tmp_path / "train" / "SHA256SUMS").unlink()  # as older versions left it
+    assert load_clouds(tmp_path / "train").checksum() == whole
+
+
 def test_validation_is_every_tenth_of_each_class() -> None:
     labels = [0] * 25 + [1] * 9 + [0] * 5
     kept_out = every_tenth(labels, kept_out=True)
     assert kept_out == [9, 19, 38]
     assert sorted(kept_out + every_tenth(labels, kept_out=False)) == list(range(39))
+
+
+def test_a_split_without_a_cloud_comes_back_empty(tmp_path: Path) -> None:
+    save_clouds(tmp_path / "validation", [])
+    assert len(load_clouds(tmp_path / "validation")) == 0

@@ -304,7 +304,7 @@ class TestFrost:
         assert (corrupt(few, "frost", 1) != made).any()
 
     def test_damaged_or_small_photographs(self, few: np.ndarray, tmp_path) -> None:
-        with frost_from(tmp_path), pytest.raises(DataError, match=r"frost1\.png is missing or damaged"):
+        with frost_from(tmp_path), pytest.raises(DataError, match=r"frost1\.png is missing; expected frost1"):
             corrupt(few, "frost", 1)
         folder = tmp_path / "small"
         folder.mkdir()

@@ -217,3 +217,48 @@ def test_validation_is_cut_by_text_not_by_place() -> None:
     assert len(few) == len(one) == 2
     with pytest.raises(DataError, match="same first sentence"):
         glue.split_by_text(examples[:2])
+
+
+@pytest.mark.parametrize("score", ["nan", "inf", "1e999", "3_0", "３", "-0.5", "5.01", "True", ""])
+def test_scores_are_finite_numbers_from_0_to_5(score: str, tmp_path: Path) -> None:
+    file = write(tmp_path, "stsb", lines=[line("stsb", "1.0"), line("stsb", score)])
+    with pytest.raises(DataError, match=r"train\.tsv, line 3: label '.*', expected a number from 0 to 5; fetch"):
+        glue.read_tsv(file, FORMATS["stsb"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, "1", 0.5, -1, 2, None])
+def test_labels_of_tables_are_numbers_of_classes(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(glue.TABLES, ".parquet", lambda file, columns: iter([("fine", 1), ("odd", value)]))
+    with pytest.raises(DataError, match=r"train\.parquet, row 2: label .*, expected 0 or 1; fetch the file again"):
+        glue.read_table(Path("train.parquet"), FORMATS["sst2"])
+
+
+def test_separators_and_marks_in_tables_of_commas(tmp_path: Path) -> None:
+    file = tmp_path / "train.csv"
+    file.write_bytes('\ufeffsentence,label\r\n"one\u2028two\x85,\rthree\nfour",1\r\n\r\nfive,0\r\n'.encode())
+    assert glue.read_table(file, FORMATS["sst2"]) == [
+        Example("one\u2028two\x85,\rthree\nfour", None, 1),
+        Example("five", None, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sentence,label\none,1,2\n", "line 2: 3 columns, expected 2"),
+        ("sentence,label\none\n", "line 2: 1 columns, expected 2"),
+        ("sentence,label,label\none,1,0\n", "has the column 'label' twice"),
+        ("sentence,label\none\rtwo,1\n", "cannot be read"),  # only a newline ends a line, and the reader knows it not
+    ],
+)
+def test_odd_tables_of_commas_are_told(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_bytes(text.encode())
+    with pytest.raises(DataError, match=rf"train\.csv.*{told}"):
+        glue.read_table(tmp_path / "train.csv", FORMATS["sst2"])
+
+
+def test_too_few_sentences_to_cut_validation_from() -> None:
+    with pytest.raises(DataError, match=r"all 2 training examples .* at least 2 different ones are needed"):
+        glue.split_by_text([Example("same", None, 0), Example("same", None, 1)])
+    train, validation = glue.split_by_text([Example("one", None, 0), Example("two", None, 1)])
+    assert len(train) == len(validation) == 1

@@ -227,3 +227,24 @@ def test_an_error_of_the_transform_does_not_blame_the_file(pictures: Path) -> No
     with pytest.raises(ValueError, match=r"^crop larger") as caught:
         ImageFolder(pictures, transform, 2)(0)
     assert not isinstance(caught.value, DataError)
+
+
+def test_the_order_is_that_of_torchvision(pictures: Path, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder as Theirs
+
+    for name in ("a/b/1.png", "a.b/2.png", "a/Z.PNG", "a-b/3.png", "z.png", "tam.png", "a/notes.txt"):
+        (pictures / "cat" / name).parent.mkdir(parents=True, exist_ok=True)
+        (pictures / "cat" / name).write_bytes((pictures / "cat" / "tom.png").read_bytes())
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "0.png").write_bytes((pictures / "cat" / "tom.png").read_bytes())
+    (pictures / "dog" / "linked").symlink_to(tmp_path / "more")
+    ours, theirs = ImageFolder(pictures, to_tensor, 2), Theirs(str(pictures))
+    assert (ours.classes, ours.samples) == (theirs.classes, theirs.samples)
+
+
+def test_links_that_lead_nowhere_and_back(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "dog" / "again").symlink_to(pictures / "dog")
+    assert len(ImageFolder(pictures, to_tensor, 2)) == 3
+    (pictures / "dog" / "gone.png").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"dog/gone\.png is a link that cannot be followed"):
+        ImageFolder(pictures, to_tensor, 2)

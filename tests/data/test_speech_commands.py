@@ -167,3 +167,25 @@ def test_a_part_of_the_distribution_is_refused(tmp_path: Path) -> None:
     remove(f"*/{LISTED['test'][0].rpartition('/')[2]}")(folder)
     with pytest.raises(DataError, match="has no clips for the test split; is it the whole distribution"):
         index(folder, "v0.01")
+
+
+def test_lists_may_have_a_mark_and_any_ends_of_lines(tmp_path: Path) -> None:
+    folder = speech_commands(tmp_path)
+    expected = index(folder, "v0.01")
+    for name in LISTS.values():
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes().replace(b"\n", b" \r\n"))
+    assert index(folder, "v0.01") == expected
+    with (folder / LISTS["test"]).open("a", newline="") as stream:
+        stream.write("bed/a.wav\x0cbed/b.wav\n")
+    with pytest.raises(DataError, match=r"testing_list\.txt, line 31: 'bed/a\.wav\\x0cbed/b\.wav' is not of the form"):
+        index(folder, "v0.01")
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    folder = speech_commands(tmp_path / "data")
+    (folder / NOISE_FOLDER).rename(tmp_path / "noise")
+    (folder / NOISE_FOLDER).symlink_to(tmp_path / "noise")
+    assert check_folder(folder, "v0.01") == ""
+    (folder / "bed" / "gone.wav").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"bed/gone\.wav is a link that cannot be followed"):
+        index(folder, "v0.01")

@@ -138,7 +138,7 @@ class TestDamagedTables:
             (f"{HEADER}\n{ROW}\ncifar10,,resn", r"table\.csv:3: expected 5 values, got 3"),
             (f"{HEADER}\n{ROW},1\n", r"table\.csv:2: expected 5 values, got 6"),
             (f"{HEADER}\n{ROW[:-5]}nan\n", r"table\.csv:2: score_percent is 'nan', expected a finite number"),
-            (f"{HEADER}\n{ROW[:-5]}high\n", r"table\.csv:2: score_percent is 'high', expected a number"),
+            (f"{HEADER}\n{ROW[:-5]}high\n", r"table\.csv:2: score_percent is 'high', expected a finite number"),
             (f"{HEADER}\n{ROW.replace('bnn', 'bnm')}\n", r"table\.csv:2: unknown operator 'bnm'"),
             (f'{HEADER}\n"{ROW}\n', "not CSV"),
         ],

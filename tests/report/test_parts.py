@@ -120,8 +120,31 @@ def test_curves_are_read_only_below_the_run_folder(tmp_path: Path) -> None:
     assert figure.data[0]["y"] == [25.0, 50.0]
     assert "50.0" in figure.takeaway
     assert curve_figures(Material([make(cell="../outside")], runs=[runs])) == ([], 0)
-    (tmp_path / "bad.csv").write_text("epoch,validation\n0,nan\n")
-    assert read_curve(tmp_path / "bad.csv") == read_curve(tmp_path / "none.csv") == []
+    assert read_curve(tmp_path / "none.csv") == []
+
+
+def test_a_curve_behind_a_link_is_drawn(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "curve.csv").write_text("epoch,validation\n0,0.25\n1,0.5\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "cell").symlink_to(tmp_path / "disk")
+    (figure,), _ = curve_figures(Material([make(cell="cell")], runs=[tmp_path / "runs"]))
+    assert figure.data[0]["y"] == [25.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("0,nan\n", "line 2: validation is 'nan', expected a finite number"),
+        ("0,0.5\n1,0_5\n", "line 3: validation is '0_5', expected a finite number"),
+        ("\xff", "is no curve of a training"),
+    ],
+)
+def test_a_damaged_curve_is_left_out_with_a_word(content: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(f"epoch,validation\n{content}", encoding="latin-1")
+    with pytest.warns(UserWarning, match=rf"bad\.csv.*{told}.*the report leaves this curve out"):
+        assert read_curve(file) == []
 
 
 @given(st.text(max_size=300))

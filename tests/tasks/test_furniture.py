@@ -112,7 +112,10 @@ def test_members_are_never_written_anywhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("obj", "told"),
-    [("", "the mesh has no faces"), ("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "not a finite number")],
+    [
+        ("", "the mesh has no faces"),
+        ("v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "a coordinate of vertex 1 is nan, expected a finite number"),
+    ],
 )
 def test_damaged_models(tmp_path: Path, obj: str, told: str) -> None:
     file = library(tmp_path / "a.sh3f", many(), obj=obj)
@@ -158,3 +161,15 @@ def test_the_check_shows_every_library(tmp_path: Path) -> None:
         ("b.sh3f", "found"),
         ("sweethome3d-furniture/deep/a.sh3f", "found"),
     ]
+
+
+def test_separators_in_names_end_no_line(tmp_path: Path) -> None:
+    file = library(tmp_path / "a.sh3f", ["Red\\u2028chair", "Blue\x85chair\\u0085model#3=x"])
+    assert [piece.name for piece in pieces([file])[0]] == ["Red\u2028chair", "Blue\x85chair\x85model#3=x"]
+
+
+def test_libraries_behind_links_are_found(tmp_path: Path) -> None:
+    file = library(tmp_path / "disk" / "all.sh3f", ["Red chair"])
+    (tmp_path / "data" / "sweethome3d" / "more").mkdir(parents=True)
+    (tmp_path / "data" / "sweethome3d" / "more" / "deep").symlink_to(file.parent)
+    assert libraries(tmp_path / "data") == [tmp_path / "data" / "sweethome3d" / "more" / "deep" / "all.sh3f"]

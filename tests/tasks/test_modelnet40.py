@@ -198,7 +198,11 @@ def test_what_is_missing_and_where_to_get_it(root: Path) -> None:
     ("name", "content", "told"),
     [
         ("bed/train/bed_0001.off", "OFF\n3 0 0\n0 0 0\n1 0 0\n0 1 0\n", "the mesh has no faces"),
-        ("bed/train/bed_0001.off", "OFF\n3 1 0\n0 0 0\n1 nan 0\n0 1 0\n3 0 1 2\n", "a vertex is not a finite number"),
+        (
+            "bed/train/bed_0001.off",
+            "OFF\n3 1 0\n0 0 0\n1 nan 0\n0 1 0\n3 0 1 2\n",
+            "a coordinate of vertex 2 is nan, expected a finite number",
+        ),
         ("bed/train/bed_0001.off", "OFF\n300 1 0\n0 0 0\n1 0 0\n", "truncated?"),
         ("xbox/test/xbox_0002.off", "", "does not start with OFF"),
     ],
@@ -225,7 +229,7 @@ def test_a_class_without_meshes(root: Path) -> None:
         ("1,2,3\n", "3 columns, expected 6"),
         ("1,2,3,4,5,6\n1,2,3", "truncated?"),
         ("1,2,3,4,5,six\n", "truncated?"),
-        ("1,2,3,4,5,6\n1,2,nan,4,5,6\n", "row 2 is not finite"),
+        ("1,2,3,4,5,6\n1,2,nan,4,5,6\n", "a value in line 2 is nan, expected a finite number"),
     ],
 )
 def test_damaged_text(root: Path, content: str, told: str) -> None:
@@ -276,7 +280,10 @@ def rewrite(file: Path, **arrays: object) -> None:
         (lambda file: rewrite(file, data=np.zeros((2, STORED)), label=[0, 1]), "expected (objects, points, 3)"),
         (lambda file: rewrite(file, data=np.zeros((2, STORED, 3)), label=[0]), "there are 1 labels"),
         (lambda file: rewrite(file, data=np.zeros((2, STORED, 3)), label=[0, 40]), "labels range from 0 to 40"),
-        (lambda file: rewrite(file, data=np.full((2, STORED, 3), np.nan), label=[0, 1]), "is not a finite number"),
+        (
+            lambda file: rewrite(file, data=np.full((2, STORED, 3), np.nan), label=[0, 1]),
+            "a coordinate of object 0 is nan, expected a finite number",
+        ),
     ],
 )
 def test_damaged_hdf5(root: Path, damage: Callable[[Path], object], told: str) -> None:
@@ -306,3 +313,67 @@ def test_train_examples_are_those_of_the_published_split() -> None:
 def test_reading_without_data_says_what_is_missing() -> None:
     with pytest.raises(DataError, match="task 'modelnet40': no data root given"):
         ModelNet40().batches("train", batch_size=4)
+
+
+def few(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setitem(globals(), "counts", lambda split: dict.fromkeys(CLASSES, 2) | {"airplane": number})
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_classes_too_small_to_cut_validation_from(root: Path, write: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch, 9)
+    write(root)
+    for _ in range(2):  # nothing half-made is taken for a damaged copy
+        assert "no class has more than 9 training objects" in (message := problem(root))
+        assert "a class needs at least 10 to have one there" in message
+
+
+def test_ten_objects_of_one_class_are_enough(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few(monkeypatch, 10)
+    write_text(root)
+    assert ModelNet40(root).batches("validation", batch_size=4).examples == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"data": np.zeros((2, STORED, 3), np.int32), "label": [0, 1]}, "data holds int32, expected floating-point"),
+        ({"data": np.zeros((2, STORED, 3)), "label": [0.0, 1.5]}, "label holds float64, expected integers"),
+        ({"data": np.zeros((2, STORED, 3)), "label": [False, True]}, "label holds bool, expected integers"),
+        (
+            {"data": np.full((2, STORED, 3), 1e39), "label": [0, 1]},
+            "a coordinate of object 0 is inf, expected a finite",
+        ),
+    ],
+)
+def test_hdf5_of_other_types(root: Path, arrays: dict[str, object], told: str) -> None:
+    file = write_hdf5(root) / "ply_data_test1.h5"
+    rewrite(file, **arrays)
+    assert told in problem(root)
+
+
+def test_lists_and_rows_end_at_newlines_alone(root: Path) -> None:
+    folder = write_text(root)
+    sizes = {s: ModelNet40(root).batches(s, batch_size=8).examples for s in ("train", "test")}
+    listing = folder / "modelnet40_test.txt"
+    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes().replace(b"\n", b"\r\n"))
+    assert {s: ModelNet40(root).batches(s, batch_size=8).examples for s in ("train", "test")} == sizes
+    file = folder / "bed" / "bed_1001.txt"
+    file.write_text("# 1,2,3,4,5,6\n" + file.read_text())  # no comment, but a row that is damaged
+    assert f"{file} is damaged" in problem_of(root)
+
+
+def problem_of(root: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        ModelNet40(root).prepare()
+    return str(caught.value)
+
+
+def test_a_folder_behind_a_link_is_read_and_one_that_is_gone_is_told(root: Path, tmp_path: Path) -> None:
+    folder = write_meshes(root)
+    (folder / "bed").rename(tmp_path / "bed")
+    (folder / "bed").symlink_to(tmp_path / "bed")
+    assert ModelNet40(root).batches("test", batch_size=8).examples == 80
+    (folder / "bed").unlink()
+    (folder / "bed").symlink_to(tmp_path / "nowhere")
+    assert f"{folder / 'bed'} is a link that cannot be followed" in problem_of(root)

@@ -150,7 +150,7 @@ def test_what_is_missing_and_where_to_get_it(root: Path, tmp_path: Path) -> None
         ("", "it is empty"),
         ("0 0 0 0 0 1\n", "6 columns, expected 7"),
         ("0 0 0 0 0 1 0\n0 0 0 0 0", "truncated?"),
-        ("0 0 nan 0 0 1 0\n", "row 1 is not finite"),
+        ("0 0 nan 0 0 1 0\n", "a value in line 1 is nan, expected a finite number"),
         ("0 0 0 0 0 1 0\n0 0 0 0 0 1 4\n", "row 2 has part 4; those of the category airplane are 0 to 3"),
         ("0 0 0 0 0 1 0.5\n", "row 1 has part 0.5"),
         ("0 0 0 0 0 1 -1\n", "row 1 has part -1"),

@@ -386,3 +386,30 @@ def test_absent_and_changed_packages_are_said(monkeypatch: pytest.MonkeyPatch) -
     del sys.modules["pythonbible_ylt.plain_text_readers_bible"].bible
     with pytest.raises(DataError, match=r"pythonbible-ylt is not laid out as expected .AttributeError"):
         TASKS["bible_pairs"]().examples("train")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_id_of_an_entry_is_the_number_of_its_line(mark: str, end: str, tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2028", "a\x85b", "", "\x1c", "twice", "", "twice", "last"]
+    (tmp_path / "vocab.txt").write_bytes((mark + end.join(words) + end).encode())
+    ids = published_tokenizer(tmp_path).get_vocab()
+    assert ids == {word: number for number, word in enumerate(words)}  # of equal ones the last, as in BERT
+    assert (ids["[PAD]"], ids["twice"], ids["last"]) == (0, 11, 12)
+
+
+def test_a_vocabulary_with_equal_entries_counts_its_lines(vocabulary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = glue_root(vocabulary.parent, "sst2")
+    with (vocabulary / "vocab.txt").open("a") as stream:
+        stream.write("the\n")
+    task = TASKS["glue_sst2"](root)
+    monkeypatch.setattr(type(task), "vocabulary", 12)
+    with pytest.raises(DataError, match="the vocabulary has 13 entries"):
+        _ = task.tokenizer
+
+
+def test_a_split_without_sentences_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = TASKS["embedded_sst2"]()
+    monkeypatch.setattr(task, "examples", lambda split: [] if split == "validation" else [Example("a", None, 0)])
+    with pytest.raises(DataError, match="task 'embedded_sst2': the validation split has no examples"):
+        task.batches("train", batch_size=2)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bibench.cell import Cell
+from bibench.cli.output import notes
 from bibench.data.location import data_root as find_data_root
 from bibench.errors import BiBenchError, UnknownNameError
 from bibench.plan import PlanRow, make_plan
@@ -29,7 +30,8 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
         found = [
             row
             for folder in folders
-            for row in make_plan(_cells(folder, wanted), folder, data_root=find_data_root(data_root))
+            for place, chosen in _cells(folder, wanted).items()
+            for row in make_plan(chosen, place, data_root=find_data_root(data_root))
         ]
     except UnknownNameError as error:
         sys.stderr.write(f"note: {error} Coverage is told by the records alone; --load the file that defines it\n")
@@ -37,9 +39,28 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
     return found if found and len(folders) == len(runs) else None
 
 
-def _cells(folder: Path, wanted: Filters) -> list[Cell]:
-    """The cells of a run folder that the filters name; an `UnknownNameError` where one is of something unknown here."""
-    found = [cell for _, cell in cells_below(folder)]
-    for cell in found:
+def _cells(folder: Path, wanted: Filters) -> dict[Path, list[Cell]]:
+    """The cells below a folder that the filters name, by the run folder that each lies in, which may be a part of it.
+
+    An `UnknownNameError` where one is of something unknown here.
+    """
+    with notes():
+        found = list(cells_below(folder))
+    places: dict[Path, list[Cell]] = {}
+    seen: set[Cell] = set()
+    for place, cell in sorted(((_run_folder(file, cell, folder), cell) for file, cell in found), key=_depth):
         cell.validate()
-    return [cell for cell in found if wanted.include(cell)]
+        if cell not in seen and wanted.include(cell):
+            seen.add(cell)
+            places.setdefault(place, []).append(cell)
+    return places
+
+
+def _run_folder(file: Path, cell: Cell, folder: Path) -> Path:
+    """Where a cell's own path begins, so that its state is looked for where it is; `folder` if it was renamed."""
+    own = len(cell.path.parts)
+    return Path(*file.parent.parts[:-own]) if file.parent.parts[-own:] == cell.path.parts else folder
+
+
+def _depth(found: tuple[Path, Cell]) -> int:
+    return len(found[0].parts)

@@ -15,7 +15,7 @@ from bibench.cli.options import (
     load_files,
     records_of,
 )
-from bibench.cli.output import console
+from bibench.cli.output import console, notes
 from bibench.suite import Filters
 from bibench.tracks.base import BIBENCH, check_protocol
 
@@ -39,8 +39,7 @@ def report(
 ) -> None:
     """Build the report of some records: a folder of pages to open in a browser."""
     from bibench.cli.planned import plan_of
-    from bibench.cli.scoring import select, some
-    from bibench.records import read
+    from bibench.cli.scoring import read_runs, select, some
     from bibench.report.build import build, check_target
     from bibench.report.material import Material
 
@@ -48,17 +47,18 @@ def report(
     check_protocol(protocol)
     check_target(out)
     runs = records_of(runs)
-    records = some(read(runs), runs)
+    records = some(read_runs(runs), runs)
     material = Material(
         select(records, wanted),
         runs=[run for run in runs if run.is_dir()],
-        against=read(against) if against else (),
+        against=read_runs(against) if against else (),
         protocol=protocol,
         plan=plan_of(runs, None, wanted, None),
         against_name=", ".join(map(_called, against or ())),
     )
     news = console(stderr=True)
-    made = build(material, out, figures=figures, note=lambda text: news.print(f"  {text}", markup=False))
+    with notes():
+        made = build(material, out, figures=figures, note=lambda text: news.print(f"  {text}", markup=False))
     files = f", {made.images} image files" if made.images else ""
     console().print(
         f"{made.folder / 'index.html'}: {made.pages} pages, {made.tables} tables (CSV, Markdown, LaTeX), "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +20,7 @@ from bibench.cli.options import (
     load_files,
     records_of,
 )
-from bibench.cli.output import console, number, table
+from bibench.cli.output import console, notes, number, table
 from bibench.cli.planned import plan_of
 from bibench.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
@@ -81,12 +80,8 @@ def score(
 
 def read_runs(runs: Sequence[Path]) -> list[Record]:
     """The records of `runs`; what reading them warns of is printed as a note."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        records = read(runs)
-    for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
-    return records
+    with notes():
+        return read(runs)
 
 
 def some(records: list[Record], runs: Sequence[Path]) -> list[Record]:
@@ -186,7 +181,7 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
 
 def _short_names(models: Sequence[str]) -> dict[str, str]:
     """Each model without its options, unless that leaves two alike."""
-    bare = {model: choice(model).name for model in models}
+    bare = {model: recorded(model).name for model in models}
     return {model: name if list(bare.values()).count(name) == 1 else model for model, name in bare.items()}
 
 

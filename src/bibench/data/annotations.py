@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.errors import DataError
+from bibench.numbers import number
 
+LARGEST_AREA = float(np.finfo(np.float32).max)
+"""Pixels; areas are kept in float32."""
 CLIPPED = "boxes clipped to their image"
 WITHOUT_AREA = "boxes left out because nothing of them lies inside their image"
 EMPTY = "images without objects"
@@ -57,6 +60,11 @@ class Annotations:
         The counts, which are of all images, go with the larger part.
         """
         images = [image for index, image in enumerate(self.images) if (index % every == 0) == held_out]
+        if not images:
+            raise DataError(
+                f"of {len(self.images)} images, the first and every {every}th after it are kept for validation, which "
+                "leaves none to train on; expected at least 2 images. Unpack the data set again"
+            )
         return replace(self, images=images, counts=Counter() if held_out else self.counts)
 
     def for_training(self) -> Annotations:
@@ -80,15 +88,15 @@ def annotated(
     """Check the objects of an image: (box, label, ignored, area or None for the box's own).
 
     A box that reaches beyond the image is clipped, and left out if nothing of it remains; `counts`
-    tells how many. Numbers that are not finite and corners in the wrong order are a `DataError` that
-    names `source`.
+    tells how many. What is no finite number, an area below 0 and corners in the wrong order are a `DataError`
+    that names `source`.
     """
-    try:
-        boxes = np.array([box for box, *_ in objects], np.float64).reshape(-1, 4)
-    except OverflowError:  # an integer of hundreds of digits
-        boxes = np.array([[np.inf] * 4])
-    if not np.isfinite(boxes).all():
-        raise DataError(f"{source}: a box has a coordinate that is not a finite number")
+    for box, *_, area in objects:
+        for value in box:
+            number(value, f"{source}: a coordinate of the box {reprlib.repr(list(box))}")
+        if area is not None:
+            number(area, f"{source}: the area of the box {reprlib.repr(list(box))}", low=0, high=LARGEST_AREA)
+    boxes = np.array([box for box, *_ in objects], np.float64).reshape(-1, 4)
     if (boxes[:, 2:] < boxes[:, :2]).any():
         wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(1)][0].tolist()
         raise DataError(f"{source}: box {wrong} (left, top, right, bottom) has its corners in the wrong order")
@@ -112,8 +120,7 @@ def annotated(
 def file_names(folder: Path) -> set[str]:
     """Names of the files in `folder`; a `DataError` when it is no folder."""
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
+        return {path.name for path in folder.iterdir()}
     except OSError as error:
         raise DataError(
             f"{folder} cannot be read ({error.strerror}); expected the images of the data set there"

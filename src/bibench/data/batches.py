@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, DataError
 
 
 class Batch(NamedTuple):
@@ -66,6 +66,10 @@ class Order:
     examples: int
     batch_size: int
     seed: int | None
+
+    def __post_init__(self) -> None:
+        if self.examples < 1:
+            raise DataError("a split has no examples, expected at least one; is the data complete?")
 
     def __len__(self) -> int:
         if self.seed is None:

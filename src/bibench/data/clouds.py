@@ -14,7 +14,9 @@ from torch import Tensor
 
 from bibench.data.batches import Batch, Order, generator
 from bibench.data.location import checksum
+from bibench.data.sums import compare, seal
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 IGNORED = -1
 """Part label of a point that only fills up a small cloud: neither trained on nor judged."""
@@ -223,27 +225,39 @@ def save_clouds(folder: Path, read: Sequence[Callable[[], Cloud]]) -> None:
     if parts:
         arrays["parts"] = np.concatenate(parts)
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type, unused-ignore]
+    seal(folder)
 
 
 def load_clouds(folder: Path) -> Clouds:
-    """Clouds that `save_clouds` stored; the points stay on disk until they are used."""
+    """Clouds that `save_clouds` stored, compared with their checksums; the points stay on disk until they are used."""
+    compare(folder, remove=folder.parent)
     try:
         with np.load(folder / "index.npz") as index:
             stored = {name: index[name] for name in index.files}
         shape = (int(stored["offsets"][-1]), int(stored["channels"]))
-        points = np.memmap(folder / "points.f32", np.float32, mode="c", shape=shape)
+        file = folder / "points.f32"
+        # Of a split without a cloud the file is empty, which cannot be mapped.
+        points = np.memmap(file, np.float32, mode="c", shape=shape) if shape[0] else np.fromfile(file, np.float32)
+        points = points.reshape(shape)
         tensors = {name: torch.from_numpy(stored[name]) for name in ("offsets", "labels", "parts") if name in stored}
         return Clouds(points=torch.from_numpy(points), **tensors)
     except Exception as error:  # whatever numpy raises for a damaged file
-        raise DataError(f"{folder} is damaged ({error}); delete {folder.parent} to have it made again") from error
+        problem = f"{folder} is damaged ({error}); delete {folder.parent} to have it made again"
+        raise DataError(unreadable(Path(getattr(error, "filename", None) or folder), error) or problem) from error
+
+
+VALIDATION_EVERY = 10
 
 
 def every_tenth(labels: Sequence[int], *, kept_out: bool) -> list[int]:
-    """Indices of every tenth example of each class (`kept_out`), or of all the others: a validation cut."""
+    """Indices of every tenth example of each class (`kept_out`), or of all the others: a validation cut.
+
+    A class needs `VALIDATION_EVERY` examples to have one kept out.
+    """
     seen: dict[int, int] = {}
     chosen = []
     for index, label in enumerate(labels):
         seen[label] = seen.get(label, 0) + 1
-        if (seen[label] % 10 == 0) == kept_out:
+        if (seen[label] % VALIDATION_EVERY == 0) == kept_out:
             chosen.append(index)
     return chosen

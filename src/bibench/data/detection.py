@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bibench.data.annotations import AnnotatedImage, Annotations
 from bibench.data.batches import Batch
+from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
 from bibench.errors import BiBenchError, DataError, require
 
@@ -69,13 +70,7 @@ class DetectionSamples:
 
 
 def _open(item: AnnotatedImage) -> Image:
-    from PIL import Image
-
-    try:
-        with Image.open(item.path) as file:
-            image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{item.path} is damaged ({error}); restore this file from the distribution") from error
+    image = open_rgb(item.path)
     if image.size != item.size:
         raise DataError(
             f"{item.path} has {image.size[0]}×{image.size[1]} pixels, but its annotation says "

@@ -20,6 +20,9 @@ from bibench.data.batches import mix
 from bibench.data.clouds import Cloud
 from bibench.data.meshes import centred, parse_obj, sample_surface
 from bibench.errors import DataError
+from bibench.files import unreadable
+from bibench.finding import data_tree, folders_in, listed
+from bibench.lines import BLANK, split_lines
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
 LARGEST = 256 * 2**20
@@ -63,7 +66,8 @@ class Piece:
 
 def libraries(root: Path) -> list[Path]:
     """The .sh3f files in `root` and in its folders named after Sweet Home 3D."""
-    return sorted({*root.glob("*.sh3f"), *root.glob("sweethome3d*/**/*.sh3f")})
+    below = (file for folder in folders_in(root, "sweethome3d*") for file in data_tree(folder, "*.sh3f").files)
+    return sorted({*listed(root, "*.sh3f"), *below})
 
 
 def pieces(files: list[Path]) -> tuple[list[Piece], int]:
@@ -104,11 +108,14 @@ def readers(files: list[Path], split: str) -> list[Callable[[], Cloud]]:
 
 def catalogue(file: Path) -> dict[str, str]:
     """The properties of a library's catalogue."""
-    text = _member(file, CATALOGUE).decode("latin-1")
-    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip(BLANK) for line in split_lines(_member(file, CATALOGUE).decode("latin-1")))
     pairs = (line.partition("=") for line in lines if line and line[0] not in "#!")
-    return {key.strip(): value.strip() for key, equals, value in pairs if equals}
+    return {_unescaped(key.strip(BLANK)): _unescaped(value.strip(BLANK)) for key, equals, value in pairs if equals}
+
+
+def _unescaped(text: str) -> str:
+    """With the characters for which ``\\u00e9`` stands; after the lines are split, since it may be a separator."""
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
 
 
 def _member(file: Path, name: str) -> bytes:
@@ -121,4 +128,6 @@ def _member(file: Path, name: str) -> bytes:
     except KeyError:
         raise DataError(f"{file} is damaged: it has no member {name!r}; restore this file") from None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{file} is damaged ({error}); restore this file from its distribution") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} is damaged ({error}); restore this file from its distribution"
+        ) from error

@@ -7,7 +7,7 @@ line is an error with file and line, and what a format tolerates is skipped with
 from __future__ import annotations
 
 import csv
-import math
+import reprlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +17,11 @@ from typing import Any
 
 from bibench.data.text import Example
 from bibench.errors import DataError, require
+from bibench.files import unreadable
+from bibench.finding import listed
+from bibench.lines import read_lines
+from bibench.numbers import number as number_of
+from bibench.numbers import parse_number
 
 VALIDATION_SHARE = 0.05
 """Of the training examples, set aside for validation; the public test split has no labels."""
@@ -192,7 +197,10 @@ def split_by_text(examples: Sequence[Example]) -> tuple[list[Example], list[Exam
     train = [e for e in examples if e.first not in chosen]
     validation = [e for e in examples if e.first in chosen]
     if not train:
-        raise DataError("all training examples have the same first sentence; is the file the published one?")
+        raise DataError(
+            f"all {len(examples)} training examples have the same first sentence, so nothing is left to train on when "
+            "validation is cut from them; at least 2 different ones are needed. Is the file the published one?"
+        )
     return train, validation
 
 
@@ -240,11 +248,10 @@ def read_tsv(file: Path, form: Format) -> list[Example]:
 def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Line numbers from 1 and cells. Only a newline ends a line: sentences contain other separators."""
     try:
-        with file.open(encoding="utf-8-sig", newline="\n") as stream:
-            for number, line in enumerate(stream, 1):
-                yield number, line.rstrip("\r\n").split("\t")
+        for number, line in enumerate(read_lines(file), 1):
+            yield number, line.split("\t")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _example(
@@ -257,20 +264,14 @@ def _example(
         raise DataError(f"{place}: a sentence is empty or missing; fetch the file again")
     try:
         value = parse(label, form)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         expected = " or ".join(form.classes) if form.classes else "a number from 0 to 5"
-        raise DataError(f"{place}: label {label!r}, expected {expected}; fetch the file again") from error
+        raise DataError(f"{place}: label {reprlib.repr(label)}, expected {expected}; fetch the file again") from error
     return Example(sentences[0], sentences[1] if len(sentences) > 1 else None, value)
 
 
 def _tsv_label(text: str, form: Format) -> float:
-    return form.classes.index(text) if form.classes else _score(float(text))
-
-
-def _score(value: float) -> float:
-    if not (math.isfinite(value) and 0 <= value <= 5):
-        raise ValueError(value)
-    return value
+    return form.classes.index(text) if form.classes else parse_number(text, "the score", low=0, high=5)
 
 
 # -- Hugging Face `datasets` -----------------------------------------------------------------------
@@ -284,7 +285,7 @@ def table_files(folder: Path, form: Format, part: str) -> list[Path]:
         patterns = (f"{split}{suffix}", f"{split}-?????-of-?????{suffix}", f"{split}/*{suffix}")
         for place in (folder, folder / "data"):
             for pattern in patterns:
-                if found := sorted(place.glob(pattern)):
+                if found := listed(place, pattern):
                     return _complete(found)
     return []
 
@@ -301,9 +302,10 @@ def read_table(file: Path, form: Format) -> list[Example]:
     """Examples of one file of a `datasets` folder."""
     columns = (*form.hf_columns, "label")
     skipped, examples = Skipped(file), []
+    parse = _csv_label if file.suffix == ".csv" else _table_label
     for number, row in enumerate(TABLES[file.suffix](file, columns), 1):
         *sentences, label = row
-        if example := _example(sentences, label, form, f"{file}, row {number}", _table_label):
+        if example := _example(sentences, label, form, f"{file}, row {number}", parse):
             examples.append(example)
         else:
             skipped.add(BLANK, number)
@@ -311,16 +313,20 @@ def read_table(file: Path, form: Format) -> list[Example]:
     return examples
 
 
-def _table_label(value: Any, form: Format) -> float:
+def _table_label(value: Any, form: Format, check: Callable[..., float] = number_of) -> float:
     if not form.classes:
-        return _score(float(value))
-    index = int(value)
-    if index != float(value) or not 0 <= index < len(form.classes):  # -1 marks the unlabelled test split
-        raise ValueError(value)
-    return index
+        return check(value, "the score", low=0, high=5)
+    # -1 marks the unlabelled test split.
+    return check(value, "the class", whole=True, low=0, high=len(form.classes) - 1)
+
+
+def _csv_label(value: Any, form: Format) -> float:
+    return _table_label(value, form, parse_number)
 
 
 def _check_columns(file: Path, present: Sequence[str], columns: Sequence[str]) -> None:
+    if twice := [c for c in columns if list(present).count(c) > 1]:
+        raise DataError(f"{file} has the column {twice[0]!r} twice; fetch it again")
     absent = [c for c in columns if c not in present]
     if absent:
         raise DataError(
@@ -330,13 +336,19 @@ def _check_columns(file: Path, present: Sequence[str], columns: Sequence[str]) -
 
 def _csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            _check_columns(file, reader.fieldnames or (), columns)
-            for row in reader:
-                yield tuple(row[c] for c in columns)
+        with file.open(encoding="utf-8-sig", newline="\n") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = next(reader, [])
+            _check_columns(file, header, columns)
+            places = [header.index(c) for c in columns]
+            for row in filter(None, reader):  # of a blank line nothing comes
+                if len(row) != len(header):
+                    raise DataError(
+                        f"{file}, line {reader.line_num}: {len(row)} columns, expected {len(header)}; fetch it again"
+                    )
+                yield tuple(row[place] for place in places)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -352,7 +364,8 @@ def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> 
         else:
             _check_columns(file, table.columns, columns)
             return iter(table.select(columns).rows())
-    raise DataError(f"{file} is damaged ({problem}); fetch it again")
+    said = unreadable(file, problem) if problem else ""
+    raise DataError(said or f"{file} is damaged ({problem}); fetch it again")
 
 
 def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

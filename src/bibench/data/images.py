@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
 from bibench.errors import DataError, require
+from bibench.finding import data_tree, folders_in
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,20 @@ class ImageFolder:
 
     def __init__(self, root: Path, transform: Callable[[Any], Any], num_classes: int) -> None:
         require("torchvision", extra="bench", purpose="reading image folders")
-        from torchvision.datasets import ImageFolder as TorchvisionFolder
-
         if not root.is_dir():
             raise DataError(f"{root} is missing; expected one subfolder per class there")
-        try:
-            folder = TorchvisionFolder(str(root))
-        except FileNotFoundError as error:
-            raise DataError(f"{root}: {error}") from error
-        if len(folder.classes) != num_classes:
+        self.root, self.classes = root, [folder.name for folder in folders_in(root)]
+        if not self.classes:
+            raise DataError(f"{root}: Couldn't find any class folder in {root}.")
+        if len(self.classes) != num_classes:
             raise DataError(
-                f"{root} has {len(folder.classes)} class folders, expected {num_classes}; "
+                f"{root} has {len(self.classes)} class folders, expected {num_classes}; "
                 "is the download complete, and are the files sorted into folders?"
             )
-        self.root, self.classes, self.samples = root, folder.classes, folder.samples
+        found = {name: _images(root / name) for name in self.classes}
+        if empty := [name for name, images in found.items() if not images]:
+            raise DataError(f"{root}: Found no valid file for the classes {', '.join(empty)}. Unpack the data again")
+        self.samples = [(str(path), label) for label, images in enumerate(found.values()) for path in images]
         self._transform = transform
 
     def __len__(self) -> int:
@@ -94,20 +96,22 @@ class ImageFolder:
         return tuple(Path(path).relative_to(self.root).as_posix() for path, _ in self.samples)
 
     def __call__(self, index: int) -> tuple[Any, int]:
-        from PIL import Image
-
         path, label = self.samples[index]
-        try:
-            with Image.open(path) as file:
-                image = file.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path} is damaged ({error}); restore this file from the distribution") from error
+        image = open_rgb(Path(path))
         return self._transform(image), label
 
     def checksum(self) -> str:
         """Over the relative paths and sizes of all files (contents would take hours for ImageNet)."""
         sizes = (Path(path).stat().st_size for path, _ in self.samples)
         return checksum("".join(f"{file} {size}\n" for file, size in zip(self.files, sizes, strict=True)).encode())
+
+
+def _images(folder: Path) -> list[Path]:
+    """The images below the folder of a class, in the order of torchvision's reader, which passes by closed folders."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    files = (file for file in data_tree(folder).files if file.name.lower().endswith(IMG_EXTENSIONS))
+    return sorted(files, key=lambda file: (str(file.parent), file.name))
 
 
 class FolderBytes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
+
+from bibench.errors import DataError
+from bibench.finding import data_tree
 
 LARGE = 4 << 30
 """Files above this many bytes are hashed only when everything is to be read."""
@@ -61,6 +61,16 @@ class Found:
         """Whether training can rely on it."""
         return self.state in ("found", "absent")
 
+    def told(self, where: str = "") -> str:
+        """One sentence about a piece that is not good, without its full stop; `where` instead of its path."""
+        said = f"{where or self.path} is {self.state}"
+        if self.state == "missing" or not self.detail:
+            return said
+        if self.checksum and self.state == "damaged":
+            algorithm, _, computed = self.checksum.partition(":")
+            return f"{said}: its {algorithm} is {computed}, but {self.detail}; fetch it again"
+        return f"{said}: {'it ' if self.detail.startswith(('has ', 'does ')) else ''}{self.detail}"
+
 
 def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Found:
     """Look at one expected file or folder; `everything` hashes large files too."""
@@ -70,7 +80,7 @@ def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Foun
             return _folder(path, expected)
         if path.is_file():
             return _file(path, expected, everything)
-    except OSError as error:
+    except (OSError, DataError) as error:
         return Found(expected.path, expected.what, "unreadable", detail=str(error))
     published = f"published: {expected.checksum}" if expected.checksum else ""
     return Found(expected.path, expected.what, "missing" if expected.required else "absent", detail=published)
@@ -78,8 +88,8 @@ def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Foun
 
 def tree_size(folder: Path, pattern: str = "*") -> tuple[int, int]:
     """Number and bytes of the files below `folder` whose names match."""
-    sizes = [size for name, size in _files(folder) if fnmatchcase(name, pattern)]
-    return len(sizes), sum(sizes)
+    files = data_tree(folder, pattern).files
+    return len(files), sum(file.stat().st_size for file in files)
 
 
 def hash_file(path: Path, algorithm: str) -> str:
@@ -111,12 +121,3 @@ def _file(path: Path, expected: Expected, everything: bool) -> Found:
         if computed != expected.checksum:
             state, detail = "damaged", f"the published file has {algorithm} {published}"
     return Found(expected.path, expected.what, state, 1, size, computed, detail)
-
-
-def _files(folder: Path) -> Iterator[tuple[str, int]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=True):
-                yield from _files(Path(entry.path))
-            elif entry.is_file():
-                yield entry.name, entry.stat().st_size

@@ -5,6 +5,7 @@ Parsed here rather than by a library, so that every kind of damage gets an error
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.errors import DataError
+from bibench.files import unreadable
+from bibench.lines import BLANK, split_lines
+from bibench.numbers import check_finite
+
+_WORD = re.compile(r"[^ \t\r]+")
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -59,25 +65,37 @@ def centred(mesh: Mesh) -> Mesh:
 def read_off(path: Path) -> Mesh:
     """A mesh in the Object File Format; polygons are split into triangles.
 
-    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it
-    (``OFF490 518 0``). Raises `DataError` for anything damaged.
+    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it (``OFF490 518 0``); and the
+    rest of the text format (Geomview, "OFF Files"): vertices with normals, colours and texture (``STCNOFF``),
+    faces with a colour of whole or broken numbers or an index of a map, comments and blank lines. Only the geometry
+    is kept. Raises `DataError` for anything damaged, and where vertices are not of three numbers (``4OFF``, ``nOFF``).
     """
     try:
-        text = path.read_bytes().decode("ascii")
+        text = path.read_bytes().decode("latin-1")  # comments are in any encoding, all else is ASCII
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
-    except UnicodeDecodeError as error:
-        raise _damaged(str(path), "not a text file") from error
-    return checked(_parse_off(text, str(path)), str(path))
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error})") from error
+    if "\0" in text and not _BINARY.match(text):
+        raise _damaged(str(path), "not a text file")
+    return checked(_parse_off(text.removeprefix("ï»¿"), str(path)), str(path))
+
+
+_HEADER = re.compile(r"(ST)?C?N?(?P<four>4)?(?P<any>n)?OFF")
+_BINARY = re.compile(r"[STCN4n]*OFF\s+BINARY")
 
 
 def _parse_off(text: str, source: str) -> Mesh:
-    lines = [line for line in (raw.partition("#")[0].strip() for raw in text.splitlines()) if line]
-    if not lines or not lines[0].startswith("OFF"):
+    lines = [line for line in (raw.partition("#")[0].strip(BLANK) for raw in split_lines(text)) if line]
+    header = _HEADER.match(lines[0]) if lines else None
+    if header is None:
         raise _damaged(source, "it does not start with OFF")
-    lines = [rest, *lines[1:]] if (rest := lines[0][3:].strip()) else lines[1:]
+    if header["four"] or header["any"] or _BINARY.match(lines[0]):
+        raise DataError(
+            f"{source}: {' '.join(lines[0].split()[:2])[:20]!r} is a form of OFF that is not read, expected text with "
+            "three coordinates a vertex; convert it to plain OFF"
+        )
+    lines = [rest, *lines[1:]] if (rest := lines[0][header.end() :].strip(BLANK)) else lines[1:]
     try:
-        vertices, faces = (int(word) for word in lines[0].split()[:2])
+        vertices, faces = (int(word) for word in _numbers(lines[0])[:2])
     except (ValueError, IndexError):
         raise _damaged(source, "the numbers of vertices and faces are missing") from None
     if vertices < 0 or faces < 0 or len(lines) < 1 + vertices + faces:
@@ -85,16 +103,21 @@ def _parse_off(text: str, source: str) -> Mesh:
             source, f"it announces {vertices} vertices and {faces} faces, but has {len(lines) - 1} lines; truncated?"
         )
     try:
-        points = np.array([line.split()[:3] for line in lines[1 : 1 + vertices]], dtype=np.float64)
-        polygons = [[int(word) for word in line.split()] for line in lines[1 + vertices : 1 + vertices + faces]]
-        if any(not 0 <= polygon[0] < len(polygon) for polygon in polygons):
-            raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
-        triangles = _triangles([polygon[1 : 1 + polygon[0]] for polygon in polygons])
+        points = _points([_numbers(line)[:3] for line in lines[1 : 1 + vertices]], source)
+        polygons = [_polygon(_numbers(line), source) for line in lines[1 + vertices : 1 + vertices + faces]]
+        return Mesh(points, _triangles(polygons))
     except DataError:  # is a ValueError
         raise
     except (ValueError, OverflowError) as error:
         raise _damaged(source, str(error)) from error
-    return Mesh(points.reshape(-1, 3), triangles)
+
+
+def _polygon(words: list[str], source: str) -> list[int]:
+    """The vertices of a face, which may be followed by a colour."""
+    count = int(words[0])
+    if not 0 <= count < len(words):
+        raise _damaged(source, "a face names fewer vertices than it announces; truncated?")
+    return [int(word) for word in words[1 : 1 + count]]
 
 
 def parse_obj(text: str, source: str) -> Mesh:
@@ -102,18 +125,38 @@ def parse_obj(text: str, source: str) -> Mesh:
     points: list[list[str]] = []
     polygons: list[list[int]] = []
     try:
-        for line in text.splitlines():
-            kind, *words = line.split() or [""]
+        for line in split_lines(text.replace("\\\n", " ")):
+            kind = (_words(line) or [""])[0]
             if kind == "v":
-                points.append(words[:3])
+                points.append(_numbers(line)[1:4])
             elif kind == "f":
-                corners = [int(word.partition("/")[0]) for word in words]
+                corners = [int(word.partition("/")[0]) for word in _numbers(line)[1:]]
                 # Indices count from 1; negative ones count back from the vertices so far.
                 polygons.append([i - 1 if i > 0 else len(points) + i for i in corners])
-        mesh = Mesh(np.array(points, dtype=np.float64).reshape(-1, 3), _triangles(polygons))
+        mesh = Mesh(_points(points, source), _triangles(polygons))
+    except DataError:  # is a ValueError
+        raise
     except (ValueError, OverflowError) as error:
         raise _damaged(source, str(error)) from error
     return checked(mesh, source)
+
+
+def _words(line: str) -> list[str]:
+    """What blanks separate; others, such as a no-break space in the name of a material, do not."""
+    return _WORD.findall(line)
+
+
+def _numbers(line: str) -> list[str]:
+    """The words of a line that holds numbers; a ``ValueError`` for what Python reads as a number and nobody else."""
+    if not line.isascii() or "_" in line:
+        raise ValueError(f"{line[:80]!r} is no line of numbers")
+    return _words(line)
+
+
+def _points(words: list[list[str]], source: str) -> Floats:
+    points = np.array(words, dtype=np.float64).reshape(-1, 3)
+    check_finite(points, lambda row: f"{source} is damaged: a coordinate of vertex {row + 1}")
+    return points
 
 
 def _triangles(polygons: list[list[int]]) -> Integers:
@@ -125,12 +168,14 @@ def checked(mesh: Mesh, source: str) -> Mesh:
     """`mesh`, if points can be drawn from it; a `DataError` naming `source` otherwise."""
     if len(mesh.faces) == 0:
         raise _damaged(source, "the mesh has no faces")
-    if not np.isfinite(mesh.vertices).all():
-        raise _damaged(source, "a vertex is not a finite number")
     if mesh.faces.min() < 0 or mesh.faces.max() >= len(mesh.vertices):
         raise _damaged(source, f"a face refers to a vertex that is not there ({len(mesh.vertices)} vertices)")
-    if not np.linalg.norm(mesh.area_vectors(), axis=1).sum() > 0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = np.linalg.norm(mesh.area_vectors(), axis=1).sum()
+    if not area > 0:
         raise _damaged(source, "the surface has no area")
+    if not np.isfinite(area):
+        raise _damaged(source, "the surface is too large for its area to be a finite number")
     return mesh
 
 

@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.data.batches import mix
-from bibench.data.clouds import Cloud, every_tenth
+from bibench.data.clouds import VALIDATION_EVERY, Cloud, every_tenth
 from bibench.data.meshes import centred, read_off, sample_surface
 from bibench.errors import DataError, require
+from bibench.files import unreadable
+from bibench.finding import listed
+from bibench.lines import BLANK, read_lines
+from bibench.numbers import RESTORE, check_finite, check_kind
 
 # fmt: off
 CLASSES = (
@@ -58,6 +62,13 @@ def splits(distribution: Distribution, root: Path) -> dict[str, list[Reader]]:
     for name in ("train", "test"):
         if not parts[name]:
             raise DataError(f"{root}: the {name} split is empty; unpack the distribution again")
+    if not parts["validation"]:
+        most = max(labels.count(label) for label in set(labels))
+        raise DataError(
+            f"{root}: no class has more than {most} training objects, so the validation split would be empty: it is "
+            f"every {VALIDATION_EVERY}th training object of each class, so a class needs at least {VALIDATION_EVERY} "
+            "to have one there. Unpack the distribution again, or give at least one class as many"
+        )
     return parts
 
 
@@ -68,7 +79,7 @@ def _meshes(root: Path, split: str) -> list[tuple[int, Reader]]:
     found: list[tuple[int, Reader]] = []
     for label, name in enumerate(CLASSES):
         folder = root / name / split
-        files = sorted(folder.glob("*.off"))
+        files = listed(folder, "*.off")
         if not files:
             raise DataError(f"{folder} is missing or has no .off files; unpack ModelNet40.zip again")
         found += [(label, partial(_mesh, file, file.relative_to(root).as_posix(), label)) for file in files]
@@ -116,8 +127,7 @@ def _hdf5(root: Path, split: str) -> list[tuple[int, Reader]]:
 
 def _hdf5_cloud(file: Path, row: int) -> Cloud:
     points, labels = _hdf5_arrays(file)
-    if not np.isfinite(points[row]).all():
-        raise DataError(f"{file} is damaged: object {row} has a point that is not a finite number")
+    check_finite(points[row][None], lambda _: f"{file} is damaged: a coordinate of object {row}")
     return Cloud(points[row], int(labels[row]))
 
 
@@ -130,9 +140,17 @@ def _hdf5_arrays(file: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         raise DataError(f"{file} is missing; unpack modelnet40_ply_hdf5_2048.zip again")
     try:
         with h5py.File(file, "r") as stored:
-            points, labels = np.asarray(stored["data"], np.float32), np.asarray(stored["label"], np.int64).reshape(-1)
+            data, label = stored["data"], stored["label"]
+            check_kind(data, "f", f"{file} is damaged: data", "floating-point numbers")
+            check_kind(label, "iu", f"{file} is damaged: label", "integers")
+            with np.errstate(over="ignore"):  # told with the object
+                points, labels = np.asarray(data, np.float32), np.asarray(label, np.int64).reshape(-1)
+    except DataError:  # is a ValueError
+        raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{file} is damaged ({error}); restore this file from the distribution") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} is damaged ({error}); restore this file from the distribution"
+        ) from error
     if points.ndim != 3 or points.shape[2] != 3 or len(points) != len(labels):
         raise DataError(
             f"{file} is damaged: data has shape {points.shape} and there are {len(labels)} labels, "
@@ -164,35 +182,39 @@ DISTRIBUTIONS = (
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = [line.strip(BLANK) for line in read_lines(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); unpack the distribution again") from error
-    return [line.strip() for line in lines if line.strip()]
+        raise DataError(
+            unreadable(path, error) or f"{path} cannot be read ({error}); unpack the distribution again"
+        ) from error
+    return [line for line in lines if line]
 
 
 def read_table(path: Path, *, columns: int, delimiter: str | None) -> NDArray[np.float32]:
     """A text file of finite numbers, (rows, columns) with at least one row; `DataError` naming the file."""
     try:
-        text = path.read_text(encoding="ascii")
+        lines = list(read_lines(path, "utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); restore this file from the distribution") from error
-    problem = "it is empty"
-    if text.strip():
-        try:
-            table = np.loadtxt(text.splitlines(), delimiter=delimiter, dtype=np.float32, ndmin=2)
-            if table.shape[1] == columns and np.isfinite(table).all():
-                return table
-            problem = f"{table.shape[1]} columns, expected {columns}"
-            if table.shape[1] == columns:
-                problem = f"row {int((~np.isfinite(table)).any(1).argmax()) + 1} is not finite"
-        except ValueError as error:
-            problem = f"{error}; truncated?"
-    raise DataError(f"{path} is damaged: {problem}; restore this file from the distribution")
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error}); {RESTORE}") from error
+    kept = [number for number, line in enumerate(lines, 1) if line.strip(BLANK)]
+    if not kept:
+        raise DataError(f"{path} is damaged: it is empty; {RESTORE}")
+    if wrong := next((number for number in kept if not lines[number - 1].isascii()), 0):
+        raise DataError(f"{path} is damaged: line {wrong} has other characters than those of numbers; {RESTORE}")
+    try:
+        rows = (lines[number - 1] for number in kept)
+        table = np.loadtxt(rows, delimiter=delimiter, dtype=np.float32, ndmin=2, comments=None)
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}; truncated? {RESTORE}") from error
+    if table.shape[1] != columns:
+        raise DataError(f"{path} is damaged: {table.shape[1]} columns, expected {columns}; {RESTORE}")
+    check_finite(table, lambda row: f"{path} is damaged: a value in line {kept[row]}")
+    return table
 
 
 def fingerprint(folder: Path, patterns: Iterable[str]) -> Iterable[Any]:
     """Name, size and time of every file below `folder` that matches: what a packed copy depends on."""
     for pattern in patterns:
-        for path in sorted(folder.glob(pattern)):
+        for path in listed(folder, pattern):
             status = path.stat()
             yield path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns

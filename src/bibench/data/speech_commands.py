@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bibench.errors import DataError
+from bibench.files import unreadable
+from bibench.finding import folders_in, listed
+from bibench.lines import BLANK, read_lines
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE, UNKNOWN = "_silence_", "_unknown_"
@@ -71,13 +74,13 @@ def find_folder(root: Path, version: str) -> Path | None:
         if candidate.is_dir():
             return candidate
     shared = root / "speech_commands"
-    found = shared.is_dir() and {entry.name for entry in shared.iterdir() if entry.is_dir()}
+    found = {folder.name for folder in folders_in(shared)}
     return shared if found and found - {NOISE_FOLDER} == WORDS[version] else None
 
 
 def check_folder(folder: Path, version: str) -> str:
     """What is wrong with the folders of a distribution, or an empty string; opens no file."""
-    found = {entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")}
+    found = {entry.name for entry in folders_in(folder) if not entry.name.startswith(".")}
     if missing := sorted(WORDS[version] - found):
         return (
             f"{folder} lacks {len(missing)} of the {len(WORDS[version])} word folders of Speech Commands {version} "
@@ -88,7 +91,7 @@ def check_folder(folder: Path, version: str) -> str:
             f"{folder / odd[0]} is no word of Speech Commands {version} ({len(odd)} such folders); "
             "move it away, or name the folder after the version it is"
         )
-    if not any((folder / NOISE_FOLDER).glob("*.wav")):
+    if not listed(folder / NOISE_FOLDER, "*.wav"):
         return f"{folder / NOISE_FOLDER} has no wave files; unpack the archive again"
     lists = [name for name in LISTS.values() if (folder / name).is_file()]
     if len(lists) == 1:
@@ -128,7 +131,7 @@ def index(folder: Path, version: str) -> dict[str, list[Clip]]:
 
 
 def _waves(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.wav"))
+    files = listed(folder, "*.wav")
     if not files:
         raise DataError(f"{folder} has no wave files; unpack the archive again")
     return files
@@ -136,12 +139,13 @@ def _waves(folder: Path) -> list[Path]:
 
 def _read_list(file: Path, paths: set[str]) -> set[str]:
     try:
-        lines = file.read_text(encoding="ascii").splitlines()
+        lines = list(read_lines(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); restore it from the distribution") from error
+        problem = f"{file} cannot be read ({error}); restore it from the distribution"
+        raise DataError(unreadable(file, error) or problem) from error
     entries = set()
     for number, line in enumerate(lines, 1):
-        entry = line.strip()
+        entry = line.strip(BLANK)
         if not entry:
             continue
         if not ENTRY.fullmatch(entry):

@@ -19,6 +19,8 @@ from bibench.deploy.devices import DEVICES
 from bibench.deploy.engine_names import engine_names
 from bibench.deploy.latency import KIND, LATENCY
 from bibench.errors import BiBenchError, DataError
+from bibench.files import unreadable
+from bibench.lines import BLANK, read_lines
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
 from bibench.provenance import versions
@@ -38,9 +40,11 @@ IMPORTED = "imported"
 def read_measurements(file: Path) -> list[Record]:
     """Read and check the whole file; `DataError` names the line and the column of the first fault."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = "\n".join(read_lines(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); expected a CSV file in UTF-8") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} cannot be read ({error}); expected a CSV file in UTF-8"
+        ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     records: list[Record] = []
@@ -53,7 +57,7 @@ def read_measurements(file: Path) -> list[Record]:
             where = f"{file}, line {reader.line_num}"
             if len(cells) != len(columns):
                 raise DataError(f"{where}: {len(cells)} columns, the header has {len(columns)}")
-            record = _record(dict(zip(columns, (c.strip() for c in cells), strict=True)), where, started)
+            record = _record(dict(zip(columns, (c.strip(BLANK) for c in cells), strict=True)), where, started)
             same = replace(record, value=0.0, low=None, high=None, samples=None, reason="", cpu="")
             if same in seen:
                 raise DataError(f"{where}: column 'latency': the same was measured in line {seen[same]}; keep one")
@@ -67,7 +71,7 @@ def read_measurements(file: Path) -> list[Record]:
 
 
 def _columns(header: list[str], file: Path) -> list[str]:
-    given = [name.strip() for name in header]
+    given = [name.strip(BLANK) for name in header]
     columns = [ALIASES.get(name, name) for name in given]
     where = f"{file}, line 1"
     separated = " (columns are separated by commas)" if len(columns) == 1 and set(";\t") & set(columns[0]) else ""
@@ -138,7 +142,7 @@ def _positive(text: str) -> float:
         value = float(text)
     except ValueError:
         raise ValueError(f"{text[:40]!r} is no number; expected as in 12.3, with a point") from None
-    if not (math.isfinite(value) and value > 0) or "_" in text:
+    if not (math.isfinite(value) and value > 0) or "_" in text or not text.isascii():
         raise ValueError(f"{text[:40]!r}, expected a number above 0")
     return value
 

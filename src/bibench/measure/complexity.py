@@ -25,7 +25,9 @@ from bibench.complexity import (
     speedup,
 )
 from bibench.compressor import Compressor, method
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
+from bibench.finding import listed
+from bibench.locks import exclusive
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
@@ -49,7 +51,9 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in with_baselines(cells)):
         note(f"{cell.task} {cell.model} {cell.operator}")
         rows = _measure(cell, compared, runs)
-        write_file(runs / FOLDER / cell.path.parent / RECORDS, rows)
+        file = runs / FOLDER / cell.path.parent / RECORDS
+        with exclusive(file):
+            write_file(file, rows, checksum=True)
         found += rows
     return found
 
@@ -87,6 +91,8 @@ def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison], runs
             numbers |= _numbers(cell, compared[cell.task, model], convention, runs)
     except (UnsupportedError, ConversionError) as error:
         status, problem = "unsupported", str(error)
+    except ExampleInputsError as error:  # of a stranger's model, as below
+        status, problem = "failed", str(error)
     except BiBenchError:  # a user's mistake, such as an option that does not fit
         raise
     except Exception as error:  # of a stranger's model or operator; the others have their numbers
@@ -128,7 +134,8 @@ def _compressed(cell: Cell, comparison: Comparison, runs: Path) -> Complexity:
 
 
 def _trained(cell: Cell, runs: Path) -> Cell | None:
-    seeds = sorted(int(p.name[4:]) for p in (runs / cell.path.parent).glob("seed*") if p.name[4:].isdecimal())
+    names = (path.name[4:] for path in listed(runs / cell.path.parent, "seed*"))
+    seeds = sorted(int(name) for name in names if name.isdecimal())
     cells = (replace(cell, seed=seed) for seed in seeds)
     return next((c for c in cells if CellDirectory(runs, c).state == "done"), None)
 

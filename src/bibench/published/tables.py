@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
@@ -13,7 +12,9 @@ from typing import Any
 
 from bibench.choice import choice
 from bibench.errors import DataError
+from bibench.lines import split_lines
 from bibench.models import MODELS
+from bibench.numbers import parse_number
 from bibench.operators import PAPER_ORDER
 from bibench.records import PUBLISHED, Record
 
@@ -33,7 +34,7 @@ def read_rows(file: Traversable | Path, columns: Sequence[str], numbers: Sequenc
     operator that the paper does not have.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = split_lines(file.read_bytes().decode())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}; install BiBench again") from error
     try:
@@ -50,20 +51,11 @@ def read_rows(file: Traversable | Path, columns: Sequence[str], numbers: Sequenc
             raise DataError(f"{file}:{line}: expected {len(columns)} values, got {len(values)}")
         row = dict(zip(columns, values, strict=True))
         for column in numbers:
-            _check_number(row[column], f"{file}:{line}: {column}")
+            parse_number(row[column], f"{file}:{line}: {column}", fix="install BiBench again")
         if row.get("operator", PAPER_ORDER[0]) not in PAPER_ORDER:
             raise DataError(f"{file}:{line}: unknown operator {row['operator']!r}; expected {', '.join(PAPER_ORDER)}")
         found.append(row)
     return found
-
-
-def _check_number(text: str, where: str) -> None:
-    try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{where} is {text!r}, expected a number") from None
-    if not math.isfinite(value):
-        raise DataError(f"{where} is {text!r}, expected a finite number")
 
 
 def record(*, task: str, model: str, operator: str, recipe: str = RECIPE, seed: int = 0, **more: Any) -> Record:

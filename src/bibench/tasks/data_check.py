@@ -20,6 +20,7 @@ from bibench.data.corruptions.sets import CleanSet
 from bibench.data.layout import Expected, Found, inspect
 from bibench.data.location import DATA_ROOT, cache_dir
 from bibench.errors import BiBenchError
+from bibench.finding import folders_in, listed
 from bibench.tasks.base import TASKS, Task
 from bibench.tasks.image_classification import ImageClassification
 
@@ -73,7 +74,7 @@ def check_data(task: Task, *, read: bool = False) -> DataReport:
         problem = str(error)
     bad = [piece for piece in found if not piece.good]
     if bad and not problem:
-        problem = f"{bad[0].path} is {bad[0].state}" + (f": it {bad[0].detail}" if bad[0].detail else "")
+        problem = bad[0].told()
     return DataReport(
         task=task.name,
         title=task.title,
@@ -163,7 +164,7 @@ def _cache(task: Task) -> list[Found]:
     if not task.cache:
         return []
     pattern = task.cache.format(task=task.name)
-    folders = sorted(folder for folder in cache_dir().glob(pattern) if folder.is_dir())
+    folders = folders_in(cache_dir(), pattern)
     if not folders:
         return [Found(pattern, "cache", "absent", detail="made at its first use")]
     return [inspect(folder.parent, Expected(folder.name, "cache")) for folder in folders]
@@ -172,7 +173,10 @@ def _cache(task: Task) -> list[Found]:
 def _entries(root: Path | None) -> list[str]:
     if root is None or not root.is_dir():
         return []
-    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in root.iterdir())
+    try:
+        names = sorted(path.name + ("/" if path.is_dir() else "") for path in listed(root))
+    except (BiBenchError, OSError) as error:
+        return [str(error)]
     more = len(names) - ENTRIES_SHOWN
     return names[:ENTRIES_SHOWN] + ([f"and {more} more"] if more > 0 else [])
 

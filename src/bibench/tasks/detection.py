@@ -64,8 +64,11 @@ class Detection(Task):
         self.prepare()
         splits = {split: self.annotations(split) for split in self.splits()}
         for split, found in splits.items():
-            if not found.images or (split == "train" and not found.for_training().images):
-                raise DataError(f"{self.name}, {split} split: no images with objects found")
+            if not found.for_training().images:  # without one there is nothing to train on, and no precision
+                raise DataError(
+                    f"task {self.name!r}, {split} split: no images with objects found among {len(found.images)}; "
+                    "expected at least one object that is not ignored"
+                )
         notes = [f"{n} {what}" for what, n in sum((a.counts for a in splits.values()), Counter()).items()]
         if notes or self.left_out(splits["train"]):
             notes.append(f"{self.left_out(splits['train'])} images without an object to train on left out of training")

@@ -7,12 +7,13 @@ literature the 50,000 validation images are the test set; they are evaluated onc
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bibench.data.corruptions.official import IMAGENET_C
 from bibench.data.layout import Expected
 from bibench.data.location import DATA_ROOT
+from bibench.errors import DataError
+from bibench.finding import folders_in
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.image_folder import FolderImages
@@ -65,8 +66,10 @@ class ImageNet(FolderImages):
                     f"from {self.source}, put them into {self.data_root / 'imagenet'} and unpack them with "
                     "torchvision.datasets.ImageNet"
                 )
-            with os.scandir(folder) as entries:
-                classes.append({entry.name for entry in entries if entry.is_dir()})
+            try:
+                classes.append({path.name for path in folders_in(folder)})
+            except DataError as error:
+                return str(error)
             if not classes[-1]:
                 return f"{folder} has no class folders (n01440764, ...); sort its images into them by the devkit"
         if odd := sorted(classes[0] ^ classes[1]):

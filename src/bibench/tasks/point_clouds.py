@@ -49,7 +49,7 @@ class PointClouds(Task):
         splits = {name: self.clouds(name) for name in self.splits()}
         for name, clouds in splits.items():
             if len(clouds) == 0:
-                raise DataError(f"task {self.name!r}: the {name} split has no clouds")
+                raise DataError(f"task {self.name!r}: the {name} split has no clouds; expected at least one")
         return splits
 
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:

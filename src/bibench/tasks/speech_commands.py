@@ -32,6 +32,7 @@ from bibench.data.speech_commands import (
     find_folder,
     index,
 )
+from bibench.finding import listed
 from bibench.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.speech_classification import SpeechClassification
@@ -154,7 +155,7 @@ class SpeechCommandsTask(SpeechClassification):
 
     @cached_property
     def _noises(self) -> list[Tensor]:
-        return [read_wave(file) for file in sorted((self._folder / NOISE_FOLDER).glob("*.wav"))]
+        return [read_wave(file) for file in listed(self._folder / NOISE_FOLDER, "*.wav")]
 
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
         self.require_split(split)

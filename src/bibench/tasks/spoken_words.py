@@ -16,7 +16,7 @@ import numpy as np
 from bibench.data import espeak
 from bibench.data.audio import resampler
 from bibench.data.speech_commands import KEYWORDS
-from bibench.errors import MissingLibraryError
+from bibench.errors import DataError, MissingLibraryError
 from bibench.tasks.base import task
 from bibench.tasks.embedded_words import SPEAKERS, EmbeddedWords, Spoken
 
@@ -67,6 +67,11 @@ def deal(voices: list[str]) -> dict[str, list[str]]:
         low, high = (round(bound * len(families)) for bound in (start, start + share))
         dealt[split] = [voice for voice in voices if family(voice) in families[low:high]]
         start += share
+    if empty := [split for split, chosen in dealt.items() if not chosen]:
+        raise DataError(
+            f"eSpeak NG has {len(families)} families of voices, which leaves none for the {empty[0]} split; "
+            "expected at least 4. Install espeakng-loader again"
+        )
     return dealt
 
 

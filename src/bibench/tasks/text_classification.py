@@ -54,16 +54,20 @@ class TextClassification(Task):
 
     @cached_property
     def _examples(self) -> dict[str, list[Example]]:
-        return {split: self.examples(split) for split in self.splits()}
+        found = {split: self.examples(split) for split in self.splits()}
+        if empty := [split for split, examples in found.items() if not examples]:
+            raise DataError(f"task {self.name!r}: the {empty[0]} split has no examples; expected at least one")
+        return found
 
     @cached_property
     def tokenizer(self) -> Any:
         """BERT's own vocabulary where the data root has it, else one trained on the training sentences."""
         if (folder := self._published_vocabulary()) is not None:
             tokenizer = published_tokenizer(folder)
-            if tokenizer.get_vocab_size() > self.vocabulary:
+            entries = 1 + max(tokenizer.get_vocab().values())  # of equal entries only the last has its id
+            if entries > self.vocabulary:
                 raise DataError(
-                    f"{folder}: the vocabulary has {tokenizer.get_vocab_size()} entries, models of task {self.name!r} "
+                    f"{folder}: the vocabulary has {entries} entries, models of task {self.name!r} "
                     f"have {self.vocabulary}; use that of bert-base-uncased"
                 )
             return tokenizer

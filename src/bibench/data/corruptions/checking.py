@@ -6,7 +6,6 @@ the classes, and how many pictures there are.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from bibench.data.corruptions.official import Official
 from bibench.data.corruptions.sets import open_array
 from bibench.data.layout import Expected, Found, inspect
 from bibench.errors import DataError
+from bibench.finding import folders_in
 
 
 def inspect_published(published: Official, root: Path, *, everything: bool = False) -> tuple[list[Found], list[str]]:
@@ -42,7 +42,7 @@ def inspect_published(published: Official, root: Path, *, everything: bool = Fal
     found = []
     for piece, problem in (_arrays if published.piece.endswith(".npy") else _folders)(published, root):
         found.append(piece)
-        problems += problem.splitlines()
+        problems += filter(None, problem.split("\n"))
     return [*found, *archives], problems
 
 
@@ -99,7 +99,7 @@ def _folders(published: Official, root: Path) -> Iterator[tuple[Found, str]]:
             continue
         pieces = [_severity(published, root, f"{path}/{severity}") for severity in SEVERITIES]
         bad = [piece for piece in pieces if not piece.good]
-        lines = [f"{root / piece.path} {piece.detail or f'is {piece.state}'}" for piece in bad]
+        lines = [_line(piece, str(root / piece.path)) for piece in bad]
         yield (
             Found(
                 path,
@@ -107,18 +107,25 @@ def _folders(published: Official, root: Path) -> Iterator[tuple[Found, str]]:
                 bad[0].state if bad else "found",
                 sum(piece.files or 0 for piece in pieces),
                 sum(piece.size or 0 for piece in pieces),
-                detail=f"severity {bad[0].path[-1]} {bad[0].detail or 'is missing'}" if bad else "",
+                detail=_line(bad[0], f"severity {bad[0].path[-1]}") if bad else "",
             ),
             "\n".join(f"{line}; {published.fix(root, name)}" for line in lines),
         )
+
+
+def _line(piece: Found, where: str) -> str:
+    """``.../fog/2 has 2 files, the published data set 3``, or what else is wrong."""
+    return f"{where} {piece.detail}" if piece.detail.startswith("has ") else piece.told(where)
 
 
 def _severity(published: Official, root: Path, path: str) -> Found:
     piece = inspect(root, Expected(path, pattern="*.JPEG", files=published.examples))
     if not piece.good or not (root / path).is_dir():
         return piece
-    with os.scandir(root / path) as entries:
-        classes = sum(entry.is_dir() for entry in entries)
+    try:
+        classes = len(folders_in(root / path))
+    except DataError as error:
+        return replace(piece, state="unreadable", detail=str(error))
     if classes != published.classes:
         detail = f"has {classes:,} class folders, the published data set {published.classes:,}"
         return replace(piece, state="incomplete", detail=detail)

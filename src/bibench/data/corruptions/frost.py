@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.data.corruptions.random import Float
+from bibench.data.decoding import open_rgb
 from bibench.data.location import checksum
 from bibench.errors import DataError
 
@@ -75,19 +76,8 @@ def source_of(folder: Path | None) -> str:
 
 @cache
 def _photographs(folder: Path) -> Textures:
-    from PIL import Image
-
-    found = []
-    for name in OFFICIAL:
-        try:
-            with Image.open(folder / name) as file:
-                found.append(np.asarray(file.convert("RGB")))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(
-                f"{folder / name} is missing or damaged ({error}); expected {', '.join(OFFICIAL)} there, "
-                "or no such folder, to use the drawn textures"
-            ) from error
-    return tuple(found)
+    fix = f"expected {', '.join(OFFICIAL)} there, or no such folder, to use the drawn textures"
+    return tuple(np.asarray(open_rgb(folder / name, fix)) for name in OFFICIAL)
 
 
 @cache

@@ -15,6 +15,7 @@ from bibench.data.images import ImageFolder
 from bibench.data.location import checksum
 from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import DataError
+from bibench.finding import listed
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ CIFAR_10_C = Official(
     examples=10_000,
     classes=10,
     size=(32, 32),
-    there=lambda folder: any(folder.glob("*.npy")),
+    there=lambda folder: bool(listed(folder, "*.npy")),
     open=arrays,
 )
 IMAGENET_C = Official(
@@ -172,6 +173,6 @@ IMAGENET_C = Official(
     examples=50_000,
     classes=1000,
     size=(224, 224),
-    there=lambda folder: any(folder.glob("*/[1-5]")),
+    there=lambda folder: bool(listed(folder, "*/[1-5]")),
     open=folders,
 )
