@@ -170,6 +170,7 @@ def called(model: nn.Module, inputs: Any, call: Callable[..., Result]) -> tuple[
     failures: list[tuple[Arguments, Exception]] = []
     for args, kwargs in readings(model, _checked(inputs)):
         try:
+            _bind(model, args, kwargs)
             return call(*args, **kwargs), (args, kwargs)
         except (MemoryError, torch.OutOfMemoryError):
             raise
@@ -185,14 +186,13 @@ def readings(model: nn.Module, inputs: Any) -> list[Arguments]:
     """What `inputs` may mean, the likeliest first: arguments, or the only one."""
     only: Arguments = (inputs,), {}
     if isinstance(inputs, Mapping) and all(isinstance(name, str) for name in inputs):
+        known = not set(inputs).isdisjoint(_parameters(model))
         named: Arguments = (), dict(inputs)
-        if not _binds(model, named) and not set(inputs) & set(_parameters(model)):
-            return [only] if _binds(model, only) else [named]
-        return [named]
+        return [named] if known else [named, only]
     if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         spread: Arguments = tuple(inputs), {}
-        order = [only, spread] if inputs and _takes_a_list(model) and not _held(inputs[0]) else [spread, only]
-        return [one for one in order if _binds(model, one)] or [spread]
+        whole = inputs and _takes_a_list(model) and _held(inputs[0]) is None
+        return [only, spread] if whole else [spread, only]
     return [only]
 
 
@@ -204,17 +204,13 @@ def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _binds(model: nn.Module, arguments: Arguments) -> bool:
-    args, kwargs = arguments
+def _bind(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise a TypeError where the forward cannot take the arguments by their number and names."""
     try:
         signature = inspect.signature(model.forward)
-    except (TypeError, ValueError):
-        return True
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
+    except (TypeError, ValueError):  # of a scripted module
+        return
+    signature.bind(*args, **kwargs)
 
 
 def _takes_a_list(model: nn.Module) -> bool:
@@ -233,7 +229,7 @@ def _refusal(model: nn.Module, arguments: Arguments, error: Exception) -> str:
     args, kwargs = arguments
     given = ", ".join((*map(_described, args), *(f"{name}={_described(value)}" for name, value in kwargs.items())))
     takes = ", ".join(str(p.replace(annotation=p.empty)) for p in _parameters(model).values())
-    said = (str(error).splitlines() or [""])[0]
+    said = (str(error).splitlines() or [""])[0].rstrip(".")
     return (
         f"example_inputs: the model ({type(model).__name__}) cannot be called with them, as model({given}): "
         f"{type(error).__name__}: {said}. Expected what its forward{f'({takes})' if takes else ''} takes: a tensor, a "
