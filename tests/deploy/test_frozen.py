@@ -177,3 +177,13 @@ def test_no_latent_weight_is_a_parameter() -> None:
     made.layer._parameters["weight"] = nn.Parameter(torch.ones(8, 8))
     with pytest.raises(bibench.errors.BiBenchError, match="was not removed"):
         assert_inference_only(made)
+
+
+def test_a_model_that_is_one_layer(tmp_path: Path) -> None:
+    model, x = nn.Linear(8, 8), torch.randn(4, 8)
+    bibench.binarize(model, "xnor", example_inputs=x, keep=())
+    bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
+    proof = verify(tmp_path / "model.onnx", model, x)
+    assert proof.equal, proof.summary()
+    names = {t.name for t in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
+    assert not [name for name in names if "operator" in name]
