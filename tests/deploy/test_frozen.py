@@ -51,6 +51,7 @@ def test_all_of_the_float_layer_can_be_read(kind: str, operator: str) -> None:
     assert made.weight.dtype == layer.weight.dtype
     assert torch.equal(made.weight, holder.layer.weight)  # some operators clip the latent weight
     assert made.bias is None if layer.bias is None else torch.equal(made.bias, layer.bias)
+    assert isinstance(made.weight, nn.Parameter)
     assert not made.weight.requires_grad
     assert repr(made).startswith("Frozen")
     assert not list(made.parameters())
@@ -138,13 +139,15 @@ class Computing(nn.Module):
         return self.last(self.fc(x) + y)
 
 
-def test_a_forward_that_computes_with_the_weight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", [ENGINE, "torch"])
+def test_a_forward_that_computes_with_the_weight(engine: str, tmp_path: Path) -> None:
     """The file has both, and the numbers are the model's."""
     torch.manual_seed(0)
     model, x = Computing(), torch.randn(4, 8)
     bibench.binarize(model, "bnn", example_inputs=x)
-    bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
-    proof = verify(tmp_path / "model.onnx", model, x)
+    path = tmp_path / f"model{ENGINES[engine].extension}"
+    bibench.export(model.eval(), path, x, engine)
+    proof = verify(path, model, x)
     assert proof.equal, proof.summary()
 
 
@@ -177,3 +180,13 @@ def test_no_latent_weight_is_a_parameter() -> None:
     made.layer._parameters["weight"] = nn.Parameter(torch.ones(8, 8))
     with pytest.raises(bibench.errors.BiBenchError, match="was not removed"):
         assert_inference_only(made)
+
+
+def test_a_model_that_is_one_layer(tmp_path: Path) -> None:
+    model, x = nn.Linear(8, 8), torch.randn(4, 8)
+    bibench.binarize(model, "xnor", example_inputs=x, keep=())
+    bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
+    proof = verify(tmp_path / "model.onnx", model, x)
+    assert proof.equal, proof.summary()
+    names = {t.name for t in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
+    assert not [name for name in names if "operator" in name]
