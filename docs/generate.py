@@ -147,6 +147,14 @@ def leftovers(cls: type[Operator]) -> str:
         parts.append("in convolutions one scale per row and column of the output map")
     if form.activation_scale is not None:
         parts.append("a scale computed from the input at run time")
+    if form.centre is not None:
+        parts.append("a mean of the input that is subtracted at run time")
+    if form.window is not None:
+        parts.append("a multiple of the sum of signed inputs over each window")
+    if form.offset is not None:
+        parts.append("an offset per output channel")
+    if form.gate is not None:
+        parts.append("a gate per output channel computed from the input at run time")
     return "What is left: " + "; ".join(parts) + "."
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import bibench
 from bibench import native, products
-from bibench.operators.xnor import activation_scale
+from bibench.input_scale import activation_scale
 from bibench.rows import (
     BehindScaling,
     Scaling,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench import native
+from bibench.fx_leaf import make_leaf
 from bibench.spec import exact, without_autocast
 from bibench.surrogate import STE, binarize, sign
 
@@ -65,8 +66,13 @@ class BinaryAttention(Attention):
         assert isinstance(module, Attention)
         module.__class__ = cls
         module.macs = macs
+        make_leaf(module)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self._compute(q, k, v, mask)
+
+    def _compute(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """The 1-bit forward, which `bibench.proving` counts."""
         scores = binary_scores(q, k) / math.sqrt(q.shape[-1])
         attended = booleanize(self.dropout(scores), strict=self.strict)
         if mask is not None:

@@ -47,11 +47,13 @@ class Audit:
     """All layers of a model that hold weights (`rows`), and the rest of its parameters (norms, scales).
 
     `warnings` tell, a sentence each, of 1-bit layers none of whose inputs is negative, as behind a ReLU.
+    `unproved` says why `bibench.binarize` could not prove that its 1-bit layers are what runs; "" where it did.
     """
 
     rows: list[AuditRow] = field(default_factory=list)
     other_parameters: int = 0
     warnings: list[str] = field(default_factory=list)
+    unproved: str = ""
 
     @property
     def binarized(self) -> list[AuditRow]:
@@ -95,7 +97,8 @@ class Audit:
         return f"{self.warnings[0]}{more}. {NEVER_NEGATIVE_FIX}"
 
     def _problem(self) -> list[str]:
-        return [f"warning: {self.problem}"] if self.warnings else []
+        unproved = [f"not proved to run as listed: {self.unproved}"] if self.unproved else []
+        return [f"warning: {self.problem}", *unproved] if self.warnings else unproved
 
     def _cells(self) -> list[tuple[str, ...]]:
         cells: list[tuple[str, ...]] = [
@@ -185,7 +188,7 @@ def _never_negative(module: nn.Module, name: str, call: Call | None) -> str:
     """
     if not isinstance(module, BinaryLayer) or module.operator.activation_bits != 1 or call is None:
         return ""
-    if not (call.low >= 0 and call.high > 0) or module.operator.activation_shift() is not None:
+    if not (call.low >= 0 and call.high > 0) or module.operator.activation_signs().shift is not None:
         return ""
     return f"layer {name!r} takes the signs of inputs between {call.low:.3g} and {call.high:.3g}: all are +1"
 

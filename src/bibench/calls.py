@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from bibench.attention import Attention
 from bibench.errors import BiBenchError
+from bibench.fast_paths import eagerly, switched_off
 
 WEIGHT_LAYERS = (
     nn.modules.conv._ConvNd,
@@ -71,7 +72,7 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
     """
     calls: dict[nn.Module, Call] = {}
     examples = _examples(example_inputs)
-    example_inputs = _values(example_inputs)
+    example_inputs = with_values(example_inputs)
 
     def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         inputs = (*inputs, *named.values())
@@ -91,7 +92,7 @@ def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
 
     hooks = [m.register_forward_hook(note, with_kwargs=True) for m in weight_layers(model)]
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), switched_off(model), eagerly(), torch.no_grad():
             if getattr(model, ON_META, False):
                 _call_on_meta(model, example_inputs)
             else:
@@ -122,7 +123,7 @@ def _extremes(x: Tensor) -> tuple[float, float]:
     return low.item(), high.item()
 
 
-def _values(inputs: Any) -> Any:
+def with_values(inputs: Any) -> Any:
     """Example inputs with normal values in the place of zeros."""
     if isinstance(inputs, Tensor):
         if inputs.is_meta or not inputs.is_floating_point() or inputs.any():
@@ -134,8 +135,8 @@ def _values(inputs: Any) -> Any:
             "example_inputs must be tensors, as the model is called with; got a NumPy array: torch.from_numpy makes one"
         )
     if isinstance(inputs, dict):
-        return {k: _values(v) for k, v in inputs.items()}
-    return type(inputs)(_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
+        return {k: with_values(v) for k, v in inputs.items()}
+    return type(inputs)(with_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
 
 
 def call_with(model: nn.Module, example_inputs: Any) -> None:

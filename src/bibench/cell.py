@@ -4,26 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bibench.choice import Choice, choice
 from bibench.compressor import method
 from bibench.errors import BiBenchError
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
+from bibench.plain import plain, shown
 from bibench.recipe import Recipe, division_of, study_of
 from bibench.tasks import TASKS
+from bibench.typed_json import problem
+
+
+class Described(TypedDict):
+    """A cell in JSON."""
+
+    task: str
+    model: str
+    operator: str
+    recipe: str
+    seed: int
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The identity of one training; equal cells share a directory and a result."""
+    """The identity of one training; equal cells share a directory and a result.
+
+    Raises `BiBenchError` naming the field that is not of its type; an integer of NumPy becomes Python's.
+    """
 
     task: Choice
     model: Choice
     operator: Choice
     recipe: Choice
     seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("task", "model", "operator", "recipe"):
+            if not isinstance(value := getattr(self, name), Choice):
+                raise BiBenchError(f"cell: {name} is {shown(value)}, expected a Choice as bibench.choice.choice gives")
+        if type(seed := plain(self.seed)) is not int:
+            raise BiBenchError(f"cell: seed is {shown(self.seed)}, expected a whole number")
+        object.__setattr__(self, "seed", seed)
 
     @property
     def full_precision(self) -> bool:
@@ -94,13 +117,15 @@ class Cell:
         return {**{name: str(getattr(self, name)) for name in names}, "seed": self.seed}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Cell:
-        """The inverse of `to_dict`."""
+    def from_dict(cls, data: Any) -> Cell:
+        """The inverse of `to_dict`; `BiBenchError` for anything else."""
+        if wrong := problem(data, Described, "cell"):
+            raise BiBenchError(f"not the description of a cell: {wrong}")
         try:
             task, model, operator, recipe = (choice(data[name]) for name in ("task", "model", "operator", "recipe"))
-            return cls(task, model, operator, recipe, int(data["seed"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise BiBenchError(f"not the description of a cell: {data!r} ({error})") from error
+        except BiBenchError as error:
+            raise BiBenchError(f"not the description of a cell: {error}") from error
+        return cls(task, model, operator, recipe, data["seed"])
 
     def __str__(self) -> str:
         return f"{self.task} {self.model} {self.operator} {self.recipe} seed {self.seed}"

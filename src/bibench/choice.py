@@ -19,10 +19,30 @@ _SCALARS = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Choice:
-    """A catalogue name and its options, in canonical order, hashable and printable."""
+    """A catalogue name and its options, in canonical order, hashable and printable.
+
+    Values are finite numbers, strings, truth values, None, or tuples of them; numbers of NumPy and PyTorch become
+    Python's, lists tuples. Raises `BiBenchError` naming the option that is anything else.
+    """
 
     name: str
     items: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if all(type(value) in (str, int, bool) for _, value in self.items):
+            return
+        object.__setattr__(self, "items", tuple((name, self._accepted(name, value)) for name, value in self.items))
+
+    def _accepted(self, name: str, given: Any) -> Any:
+        from bibench.plain import plain_tuple, shown  # seldom needed, and `import bibench` is to stay small
+
+        value = plain_tuple(given)
+        if not _is_plain(value):
+            raise BiBenchError(
+                f"{self.name}[{name}=...]: expected a finite number, a string, True, False, None or a tuple of them; "
+                f"got {shown(given)}"
+            )
+        return value
 
     @property
     def options(self) -> dict[str, Any]:
@@ -49,6 +69,8 @@ def choice(text: str | Choice, **options: Any) -> Choice:
 
     Values are Python literals (``8``, ``0.5``, ``True``, ``'a, b'``, ``(0.5, 0.75)``); anything else is a string.
     """
+    if not isinstance(text, str | Choice):
+        raise BiBenchError(f"expected a name or name[option=value,...], got {text!r} of type {type(text).__name__}")
     if isinstance(text, Choice):
         parsed, given = text.name, text.options
     else:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from bibench import auditing
+from bibench import auditing, fast_paths, latent
 from bibench.attention import Attention, BinaryAttention
 from bibench.auditing import Audit
 from bibench.calls import Call, trace, weight_layers
@@ -20,7 +20,9 @@ from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
+from bibench.proving import Proof, counting, prove_example
 from bibench.spec import LayerSpec, of_layer
+from bibench.undo import Before
 
 OperatorLike = str | type[Operator]
 OperatorChoice = OperatorLike | Mapping[str, OperatorLike | None] | Callable[[str, nn.Module], OperatorLike | None]
@@ -34,6 +36,9 @@ FIXED_FORMS: dict[type[nn.Module], type[BinaryAttention] | type[BinaryEmbedding]
     BinarizableEmbedding: BinaryEmbedding,
 }
 """What has one binarized form, whatever the operator."""
+
+COMPUTING = ("forward", "_conv_forward", "__call__")
+"""The methods by which a layer computes."""
 
 
 def binarize(
@@ -49,6 +54,9 @@ def binarize(
 
     Every `nn.Conv1d`, `nn.Conv2d` and `nn.Linear` that `keep` does not exclude becomes a binarized
     layer with the same parameters under the same state-dict keys. Nothing changes if anything fails.
+    One more forward, without hooks and gradients, proves that the 1-bit layers are what runs (`bibench.proving`):
+    those that are passed by, or whose weight is read by others, stay as they were. Encoders of PyTorch with
+    1-bit layers are told to call them (`bibench.fast_paths`).
     `bibench.attention.Attention` becomes bi-attention and `bibench.embedding.BinarizableEmbedding` gets
     1-bit rows, the same for every operator (but stay as they are where it is ``fp32`` or a comparator).
 
@@ -66,25 +74,63 @@ def binarize(
         **options: options of the operator, such as ``profile="original"``.
 
     Warns:
-        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU.
+        BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU; or many of
+            its weights are exactly 0, as pruning leaves them.
 
     Raises:
-        ConversionError: a wrapped or already binarized model, or nothing left to replace.
+        ConversionError: a wrapped or already binarized model, or nothing left to replace, or a model that fails
+            with binarized layers.
         UnknownNameError: no such operator.
         BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
-    calls = trace(model, example_inputs)
+    with counting(weight_layers(model)) as called:
+        calls = trace(model, example_inputs)
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    for module, op in converted:
-        if op is None:
-            FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
-        else:
-            BINARY_LAYERS[_float_class(module)].convert_(module, op)
+    unproved = _convert(model, converted, calls, reasons, lambda: prove_example(model, example_inputs, called))
     audit = auditing.build(model, calls, reasons)
+    audit.unproved = unproved
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
+    signed = [(n, m) for n, m in model.named_modules() if isinstance(m, BinaryLayer | BinaryEmbedding)]
+    if told := latent.zeros_told(signed):
+        warnings.warn(told, BinarizationWarning, stacklevel=2)
     return audit
+
+
+def _convert(
+    model: nn.Module,
+    converted: list[tuple[nn.Module, Operator | None]],
+    calls: dict[nn.Module, Call],
+    reasons: dict[nn.Module, str],
+    prove: Callable[[], Proof],
+) -> str:
+    """Convert in place; what fails the proof goes back, for `reasons` that are added. Why there is no proof, or ""."""
+    before, switched = Before(), fast_paths.Switched()
+    try:
+        for module, op in converted:
+            before.save(module)
+            for method in COMPUTING:
+                vars(module).pop(method, None)  # that of its class, see `_unfit`
+            if op is None:
+                FIXED_FORMS[type(module)].convert_(module, _fixed_macs(module, calls))
+            else:
+                BINARY_LAYERS[_float_class(module)].convert_(module, op)
+        while before:
+            switched = fast_paths.switch_off(model, before)
+            proof = prove()
+            if not proof.failed:
+                return proof.skipped
+            fast_paths.switch_back(switched)
+            before.restore(proof.failed)
+            reasons |= proof.failed
+        raise ConversionError(_nothing(weight_layers(model), reasons))
+    except BaseException as error:
+        fast_paths.switch_back(switched)
+        before.restore()
+        if isinstance(error, BiBenchError) or not isinstance(error, Exception):
+            raise
+        raise ConversionError(f"the model fails with binarized layers: {type(error).__name__}: {error}") from error
 
 
 def resolve(
@@ -236,16 +282,21 @@ def _float_class(module: nn.Module) -> type[nn.Module]:
 
 def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     """Why this layer cannot be binarized, or an empty string."""
+    if own := [method for method in vars(module) if method in COMPUTING and not _of_class(module, method)]:
+        return (
+            f"its instance has a {own[0]} of its own, as hooks of accelerate give it: binarize first, or take them off"
+        )
     if type(module) in FIXED_FORMS:
-        return "" if module in calls else "not called in the example forward"
+        masked = latent.replaced(module) if isinstance(module, BinarizableEmbedding) else ""
+        return masked or ("" if module in calls else "not called in the example forward")
     base = next((cls for cls in BINARY_LAYERS if isinstance(module, cls)), None)
     if isinstance(module, nn.modules.lazy.LazyModuleMixin):
         return "lazy layer without weights yet"
     if base is None:
         return f"{type(module).__name__} has no binarized form"
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters(recurse=False)):
-        return "its weight is parametrized"
-    for method in ("forward", "_conv_forward"):
+        return latent.replaced(module) or latent.PARAMETRIZED
+    for method in COMPUTING:
         if getattr(type(module), method, None) is not getattr(base, method, None):
             return f"{type(module).__name__} computes its own {method}"
     if module not in calls:
@@ -253,6 +304,13 @@ def _unfit(module: nn.Module, calls: dict[nn.Module, Call]) -> str:
     if not module.weight.is_floating_point():  # type: ignore[operator]
         return f"weight is {module.weight.dtype}"
     return ""
+
+
+def _of_class(module: nn.Module, method: str) -> bool:
+    """Whether an attribute of the instance is the method of its class, as accelerate leaves it behind its hooks."""
+    attribute = vars(module)[method]
+    own = getattr(attribute, "__self__", None) is module
+    return own and getattr(attribute, "__func__", None) is getattr(type(module), method, None)
 
 
 def _spec(module: nn.Module, call: Call, name: str, pad_value: float) -> LayerSpec:
@@ -269,6 +327,8 @@ def _build(cls: type[Operator], spec: LayerSpec, module: nn.Module, options: dic
     weight = module.weight
     assert isinstance(weight, nn.Parameter)
     op = cls(spec, **options).to(device=weight.device, dtype=weight.dtype)
+    if not weight.requires_grad:
+        op.requires_grad_(False)
     with torch.no_grad():
         op.reset_parameters(weight)
     return op

@@ -5,6 +5,8 @@ the message alone and exits with status 2; anything else is a bug and shows its 
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class BiBenchError(ValueError):
@@ -21,6 +23,10 @@ class UnsupportedError(BiBenchError):
 
 class ConversionError(BiBenchError):
     """A model that `bibench.binarize` cannot convert as asked."""
+
+
+class ProofError(BiBenchError):
+    """A model whose 1-bit layers are not what computes."""
 
 
 class DataError(BiBenchError):
@@ -45,6 +51,17 @@ class MissingLibraryError(BiBenchError, ImportError):
 
 class BinarizationWarning(UserWarning):
     """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
+
+
+@contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Put the file (and line) that is at fault before the message of a `BiBenchError` that does not name it."""
+    try:
+        yield
+    except BiBenchError as error:
+        if str(place) in str(error):
+            raise
+        raise type(error)(f"{place}: {error}") from error
 
 
 def ending(code: int | None) -> str:

@@ -13,13 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench import native
-from bibench.functions import apply
-from bibench.fused import FusedSigns, fused_product
+from bibench.computing import Case, compute
+from bibench.fx_leaf import make_leaf
+from bibench.latent import require_own
 from bibench.operators.base import Operator
-from bibench.products import BACKWARD, SignProduct, scaled_product
-from bibench.rectified import RectifiedProduct
-from bibench.spec import LayerSpec, exact
+from bibench.products import BACKWARD
+from bibench.spec import LayerSpec
 
 
 class BinaryLayer(nn.Module):
@@ -40,11 +39,14 @@ class BinaryLayer(nn.Module):
         module.spec = operator.spec  # type: ignore[assignment]
         module._informed = not operator.scheduled  # type: ignore[assignment]
         operator.train(module.training)
+        make_leaf(module)
 
     def forward(self, input: Tensor) -> Tensor:  # the name in the float layers: it may be given by name
         x, op, spec = input, self.operator, self.spec
         if op.full_precision:
             return super().forward(x)
+        if "weight" not in self._parameters:
+            require_own(self)
         if spec.spatial_axes and x.dim() == spec.spatial_axes + 1:  # no batch axis
             return self.forward(x.unsqueeze(0)).squeeze(0)
         if x.shape[-1 - spec.spatial_axes] != spec.in_channels:
@@ -54,65 +56,15 @@ class BinaryLayer(nn.Module):
             )
         if self.training and not self._informed:
             self._warn_uninformed()
-        y = self._fused(x)
-        if y is None:
-            y = op.output(self._product(x), x)
+        return self._compute(x)
+
+    def _compute(self, x: Tensor) -> Tensor:
+        """The 1-bit forward, whoever asks for it: `bibench.proving` counts how often."""
+        op, spec = self.operator, self.spec
+        y = compute(Case(op.describe(self.weight), x, self.weight, spec, self.backward_precision))
         if self.bias is not None:
             y = y + spec.per_output(self.bias)
         return y.to(x.dtype)
-
-    def _product(self, x: Tensor) -> Tensor:
-        op, spec = self.operator, self.spec
-        scale, fixed = op.scale(self.weight), op.scale_in_weight_gradient
-        if not op.exact_signs or spec.padding_mode != "zeros":
-            activation, weight = op.quantize_activation(x), op.quantize_weight(self.weight)
-            return scaled_product(activation, weight, scale, spec, fixed, self.backward_precision, op.scale_first)
-        by_product_rule = scale is not None and (scale.requires_grad or fixed)
-        rectified = op.rectified
-        if rectified is not None and scale is not None and by_product_rule:
-            values = exact(op.activation(x)), exact(self.weight), exact(scale)
-            how = (spec, op.activation_estimator, rectified, self.backward_precision)
-            return apply(RectifiedProduct, *values, *how)[0]
-        estimators = (op.activation_estimator, op.weight_estimator)
-        factors = (op.activation(x), op.weight(self.weight), scale)
-        v, u, scale = (None if t is None else exact(t) for t in factors)
-        y: Tensor = apply(SignProduct, v, u, scale, spec, estimators, self.backward_precision, by_product_rule)
-        return y
-
-    def _fused(self, x: Tensor) -> Tensor | None:
-        """Product and output in one, where the kernels do what the operator's slots say; otherwise None."""
-        op, spec = self.operator, self.spec
-        if not (spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros" and x.numel()):
-            return None
-        if not (op.exact_signs and op.plain_slots and op.rectified is None and native.serves(x, self.weight)):
-            return None
-        shift, cls = op.activation_shift(), type(op)
-        if shift is not None and shift.shape != (spec.in_channels, 1, 1):
-            return None
-        factors = cls.output_gamma is not Operator.output_gamma or cls.output_pixels is not Operator.output_pixels
-        if shift is None and not factors:
-            return None
-        scale = op.scale(self.weight)
-        if scale is not None and (scale.requires_grad or op.scale_in_weight_gradient):
-            return None
-        u = op.weight(self.weight)
-        sizes, rest = spec.output_sizes(tuple(x.shape[2:])), (op.activation_estimator, op.weight_estimator)
-        # Before gamma, so that autograd is done with that, and has freed it, when it comes to the product.
-        shape = (len(x), spec.out_channels, *sizes)
-        dots, _ = FusedSigns.apply(x, u, shift, scale, shape, spec, rest, self.backward_precision)
-        gamma, pixels = op.output_gamma(sizes), op.output_pixels(x)
-        given = [t for t in (shift, gamma, pixels, scale) if t is not None]
-        integers = scale is None and pixels is None and spec.fan_in < 2**15
-        per_pixel = pixels is None or pixels.shape == (len(x), 1, *sizes)
-        if (
-            (shift is gamma is pixels is None)
-            or not native.serves(*given)
-            or not per_pixel
-            or (gamma is not None and not integers)
-        ):
-            return None
-        gamma = None if gamma is None else gamma.expand(spec.out_channels, *sizes)
-        return fused_product(dots, x, u, shift, gamma, scale, pixels, spec)
 
     def _warn_uninformed(self) -> None:
         self._informed = True
@@ -183,6 +135,7 @@ def progress(model: nn.Module, t: float, dt: float) -> None:
 
 @torch.no_grad()
 def constrain_(model: nn.Module) -> None:
-    """Apply every operator's constraint to its latent weight, as after an optimizer step."""
+    """Apply every operator's constraint to its latent weight, as after an optimizer step; frozen weights stay."""
     for _, layer in binary_layers(model):
-        layer.operator.constrain_(layer.weight)
+        if layer.weight.requires_grad:
+            layer.operator.constrain_(layer.weight)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bibench import native
 from bibench.functions import apply, eager
@@ -98,6 +98,21 @@ def _kernel(inner: Surrogate, amount: float) -> tuple[Any, ...] | None:
     coefficients, window = parameters
     pairs = zip_longest(coefficients, COSINE, fillvalue=0.0)
     return "even_polynomial_cosine", [float(np.float32(c + amount * d)) for c, d in pairs], window, amount
+
+
+class Noise(nn.Module):
+    """W₁ and W₂ (transposed) of the noise for vectors of `width` d; hidden width ⌊d/64⌋ (⌊d/4⌋ if d < 64)."""
+
+    def __init__(self, width: int, trained: bool) -> None:
+        super().__init__()
+        hidden = width // 64 if width >= 64 else max(1, width // 4)
+        if not trained and width < 64:
+            hidden = 0  # the release's integer division: an empty, silent module
+        self.down = nn.Parameter(torch.empty(hidden, width), requires_grad=trained)
+        self.up = nn.Parameter(torch.empty(width, hidden), requires_grad=trained)
+        for matrix in (self.down, self.up):
+            if matrix.numel():
+                nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))  # nn.Linear's own
 
 
 def noisy_activations(

@@ -22,11 +22,10 @@ from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.compressor import compressor_of
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
-from bibench.files import read_json
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
 from bibench.records import Record, read
-from bibench.store import CELL, DONE, CellDirectory
+from bibench.store import CELL, DONE, CellDirectory, described_epochs
 from bibench.tasks import TASKS
 from bibench.train.code import code_of
 
@@ -125,8 +124,8 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
         return f"changed since: {', '.join(changed)} code"
     baseline = cell.baseline
     if baseline is not None and cell.starts_from_baseline:
-        done = CellDirectory(runs, baseline).file(DONE)
-        if done.exists() and read_json(done).get("weights") != then.get("baseline_weights"):
+        made = CellDirectory(runs, baseline)
+        if made.file(DONE).exists() and made.summary().get("weights") != then.get("baseline_weights"):
             return "its full-precision baseline was trained anew"
         if baseline in earlier and earlier[baseline].state == "stale":
             return "its full-precision baseline is stale"
@@ -136,9 +135,10 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
 def _shared_changes(cell: Cell, runs: Path, earlier: dict[Cell, PlanRow]) -> str:
     """What changed about the training that a finished cell took over; one that is gone takes nothing with it."""
     other = cell.trained_as
-    if other is None or not (done := CellDirectory(runs, other).file(DONE)).exists():
+    if other is None or not CellDirectory(runs, other).file(DONE).exists():
         return ""
-    if read_json(done).get("weights") != read_json(CellDirectory(runs, cell).file(DONE)).get("weights"):
+    weights = CellDirectory(runs, cell).summary().get("weights")
+    if CellDirectory(runs, other).summary().get("weights") != weights:
         return f"the training it shares with task {other.task} was done anew"
     changed = _changes(other, CellDirectory(runs, other).description(), runs, earlier)
     return f"the training it shares with task {other.task} is stale" if changed else ""
@@ -277,8 +277,7 @@ class _Estimates:
         description = self._runs / record.cell / CELL
         if record.task not in TASKS or not description.exists():
             return 0.0
-        epochs = read_json(description).get("recipe", {}).get("epochs", 0)
-        return self._macs.get(record.cell, 0) * TASKS[record.task].train_examples * epochs
+        return self._macs.get(record.cell, 0) * TASKS[record.task].train_examples * described_epochs(description)
 
 
 def _examples(cell: Cell) -> int:

@@ -13,7 +13,8 @@ from torch import nn
 from bibench.choice import Choice
 from bibench.distillation import METHODS
 from bibench.errors import BiBenchError
-from bibench.layers import BACKWARD_PRECISIONS
+from bibench.layers import BACKWARD_PRECISIONS, binary_layers
+from bibench.plain import PLAIN, plain, plain_tuple, shown
 
 Setting = tuple[tuple[str, Any], ...]
 """Names and values of some attributes of a recipe."""
@@ -45,6 +46,8 @@ class Recipe:
         fp32: what the full-precision stage does otherwise (names and values of these attributes).
         grid: the settings of a study over this recipe (each names and values of these attributes). A
             training at one of them is what the benchmark prescribes, not a changed recipe.
+
+    Numbers of NumPy and PyTorch become Python's. Raises `BiBenchError` naming the attribute that is not as it must be.
     """
 
     epochs: int
@@ -66,6 +69,9 @@ class Recipe:
     grid: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) not in PLAIN:
+                object.__setattr__(self, name, plain_tuple(value) if isinstance(value, tuple) else plain(value))
         _among("optimizer", self.optimizer, OPTIMIZERS)
         _among("schedule", self.schedule, SCHEDULES)
         _among("init", self.init, ("fp32", "scratch"))
@@ -75,7 +81,7 @@ class Recipe:
         for expected, names, fits in _NUMBERS:
             for name in names:
                 if not fits(value := getattr(self, name)):
-                    raise BiBenchError(f"recipe: {name} must be {expected}; got {value!r}")
+                    raise BiBenchError(f"recipe: {name} must be {expected}; got {shown(value)}")
 
     def with_options(self, options: dict[str, Any]) -> Recipe:
         """This recipe with some attributes changed."""
@@ -106,18 +112,19 @@ class Recipe:
 
 
 def _among(what: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise BiBenchError(f"recipe: {what} must be one of {', '.join(known)}; got {value!r}")
+    if not isinstance(value, str) or value not in known:
+        raise BiBenchError(f"recipe: {what} must be one of {', '.join(known)}; got {shown(value)}")
 
 
 def _in(value: Any, low: float, high: float = math.inf) -> bool:
-    return isinstance(value, int | float) and low <= value < high
+    return type(value) in (int, float) and low <= value < high
 
 
 _NUMBERS: tuple[tuple[str, tuple[str, ...], Callable[[Any], bool]], ...] = (
-    ("a positive integer", ("epochs", "batch_size"), lambda v: isinstance(v, int) and v > 0),
+    ("a positive integer", ("epochs", "batch_size"), lambda v: type(v) is int and v > 0),
     ("a positive number", ("lr",), lambda v: _in(v, 0) and v > 0),
     ("a number, at least 0", ("momentum", "weight_decay", "clip_grad_norm"), lambda v: _in(v, 0)),
+    ("0, 1 or -1", ("pad_value",), lambda v: _in(v, -1) and v in (0, 1, -1)),
     ("a fraction of the training, at least 0 and below 1", ("warmup",), lambda v: _in(v, 0, 1)),
     (
         "fractions of the training, as in (0.5, 0.75)",
@@ -195,9 +202,10 @@ def learning_rate(t: float, recipe: Recipe) -> float:
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over `model`, with weight decay on weight matrices and filters only."""
+    exempt = {id(layer.weight) for _, layer in binary_layers(model) if not layer.operator.decays_filters}
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decayed = [p for name, p in trained if decays(name, p)]
-    others = [p for name, p in trained if not decays(name, p)]
+    decayed = [p for name, p in trained if decays(name, p) and id(p) not in exempt]
+    others = [p for name, p in trained if not decays(name, p) or id(p) in exempt]
     groups = [
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from bibench.errors import StoreError
-from bibench.files import storing, write_text
+from bibench.files import storing, unreadable, write_text
 from bibench.finding import results, warn_left_out
 from bibench.lines import BLANK, read_lines
+from bibench.plain import plain, shown
 
 SCHEMA = 5
 READABLE = (1, 2, 3, 4, 5)
@@ -54,7 +55,11 @@ _of_timed, _of_others = attrgetter(*_IDENTITY, *_MACHINE), attrgetter(*_IDENTITY
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One measured number (or the reason why there is none). See docs/records.md."""
+    """One measured number (or the reason why there is none). See docs/records.md.
+
+    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's. Raises `StoreError`
+    naming the field that is of another type than its own, or not finite.
+    """
 
     schema: int = SCHEMA
     kind: str
@@ -114,11 +119,12 @@ class Record:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.value is not None and not math.isfinite(self.value):
-            raise StoreError(f"record {self.metric!r} of {self.cell}: value is {self.value}, expected a finite number")
-        for name, bound in (("low", self.low), ("high", self.high)):
-            if bound is not None and not math.isfinite(bound):
-                raise StoreError(f"record {self.metric!r} of {self.cell}: {name} is {bound}, expected a finite number")
+        for name, value in vars(self).items():
+            if type(value) not in _EXACT[name] or (type(value) is float and not math.isfinite(value)):
+                object.__setattr__(self, name, self._accepted(name, plain(value)))
+        if self.schema not in READABLE:
+            known = ", ".join(map(str, READABLE))
+            raise StoreError(f"record of {self.cell}: schema {self.schema}, expected one of {known}")
         if self.division not in DIVISIONS:
             raise StoreError(f"record of {self.cell}: unknown division {self.division!r}")
         if self.status not in ("ok", "failed", "unsupported"):
@@ -136,6 +142,15 @@ class Record:
         """What was measured: two records of one identity are the same cell measured twice."""
         found: tuple[Any, ...] = (_of_timed if self.kind in TIMED else _of_others)(self)
         return found
+
+    def _accepted(self, name: str, value: Any) -> Any:
+        """`value` if the field `name` takes it; a `StoreError` naming record and field else."""
+        if _fits(value, _TYPES[name]):
+            return value
+        where = f"record {self.metric!r} of {self.cell}"
+        if isinstance(value, float) and float in _EXACT[name]:
+            raise StoreError(f"{where}: {name} is {value}, expected a finite number")
+        raise StoreError(f"{where}: field {name!r} is {shown(value)}, expected {COLUMNS[name].__name__}")
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -212,7 +227,7 @@ def read_file(path: Path) -> list[Record]:
     try:
         lines = list(read_lines(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}") from error
+        raise StoreError(unreadable(path, error) or f"{path} cannot be read: {error}") from error
     return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip(BLANK)]
 
 

@@ -7,10 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ctypes import c_bool
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, Protocol
@@ -18,13 +17,18 @@ from typing import Any, Protocol
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, ending
 from bibench.plan import PlanRow
-from bibench.store import CellDirectory
+from bibench.signals import interrupts_held_back
+from bibench.store import Busy, CellDirectory
 from bibench.train.cell import Settings
 from bibench.worker import Result, main, record_failure
 
 BUSY_RETRY_SECONDS = 5.0
 THERE = ("done", "stale", "running")
 """States of cells that are left alone and that others may still be waiting for, or start from."""
+
+
+KEPT = ("done", "stale", "failed", "unsupported")
+"""States of cells that hold something."""
 
 
 class Display(Protocol):
@@ -79,6 +83,7 @@ class Runner:
         self._planned = {row.cell: row for row in rows}
         self._count = max(1, min(workers, len(self._queue)))
         self._busy_until: dict[Cell, float] = {}
+        self._told = False
         self._workers: dict[int, _Worker] = {}
         self._context = multiprocessing.get_context("spawn")
         self._stop = self._context.RawValue(c_bool, False)
@@ -86,9 +91,11 @@ class Runner:
 
     def run(self) -> Outcome:
         """Run to the end, or until a signal or a full disk stops it."""
+        self._tidy()
         with self._signals():
             try:
                 while self._queue or self._active():
+                    self._tell_of_signal()
                     if not self._stop.value:
                         self._drop_blocked()
                         self._assign()
@@ -102,6 +109,14 @@ class Runner:
             finally:
                 self._shut_down()
         return self.outcome
+
+    def _tidy(self) -> None:
+        """Remove what killed processes left beside results that nobody trains again."""
+        for cell, row in self._planned.items():
+            directory = CellDirectory(self._settings.runs, cell)
+            if not row.todo and row.state in KEPT and directory.has_leftovers:
+                with suppress(StoreError), directory.locked():  # unless another works there, or nobody may write
+                    pass
 
     # -- scheduling --------------------------------------------------------------------------------
 
@@ -124,12 +139,21 @@ class Runner:
 
     def _next(self) -> Cell | None:
         """The first cell whose baseline and shared training are there; baselines come first in the queue."""
-        now = time.monotonic()
         for cell in self._queue:
-            if self._busy_until.get(cell, 0) <= now and self._ready(cell):
+            if not self._is_put_off(cell) and self._ready(cell):
                 self._queue.remove(cell)
                 return cell
         return None
+
+    def _is_put_off(self, cell: Cell) -> bool:
+        return time.monotonic() < self._busy_until.get(cell, 0)
+
+    def _put_off(self, cell: Cell, reason: str) -> None:
+        """Come back later to a cell that another process works on."""
+        self._queue.append(cell)
+        if cell not in self._busy_until:
+            self._display.note(f"{reason}; coming back to it later")
+        self._busy_until[cell] = time.monotonic() + BUSY_RETRY_SECONDS
 
     def _ready(self, cell: Cell) -> bool:
         if cell.trained_as is not None and self._is_pending(cell.trained_as):
@@ -145,6 +169,8 @@ class Runner:
     def _drop_blocked(self) -> None:
         """Cells whose baseline, or the training they share, failed or cannot run become rows that say so."""
         for cell in list(self._queue):
+            if self._is_put_off(cell):
+                continue
             if reason := self._blocked(cell):
                 self._queue.remove(cell)
                 self._fail(-1, cell, reason, 0.0)
@@ -176,7 +202,7 @@ class Runner:
         ours, theirs = self._context.Pipe()
         threads = self._settings.threads or max(1, (os.cpu_count() or 1) // self._count)
         settings = _for_worker(self._settings, index)
-        with _environment(OMP_NUM_THREADS=str(threads)), _interrupts_held_back():
+        with _environment(OMP_NUM_THREADS=str(threads)), interrupts_held_back():
             process = self._context.Process(
                 target=main, args=(theirs, settings, self._stop, threads), name=f"bibench-worker-{index}"
             )
@@ -206,10 +232,7 @@ class Runner:
         cell, worker.cell = worker.cell, None
         assert cell is not None
         if result.status == "busy":
-            self._queue.append(cell)
-            if cell not in self._busy_until:
-                self._display.note(f"{result.reason}; coming back to it later")
-            self._busy_until[cell] = time.monotonic() + BUSY_RETRY_SECONDS
+            self._put_off(cell, result.reason)
             return
         self._close(worker.index, cell, result, time.monotonic() - worker.began)
 
@@ -222,11 +245,17 @@ class Runner:
         self._fail(worker.index, cell, f"the worker process died ({ending(code)})", time.monotonic() - worker.began)
 
     def _fail(self, index: int, cell: Cell, reason: str, seconds: float) -> None:
-        """A cell that no worker can report on becomes a row; an earlier result of it stays."""
+        """A cell that no worker can report on becomes a row; an earlier result of it stays, and another's work."""
         directory, result = CellDirectory(self._settings.runs, cell), Result("failed", reason)
         try:
-            if directory.state != "done":
-                record_failure(directory, "failed", reason, "")
+            with directory.locked():
+                if directory.state != "done":
+                    record_failure(directory, "failed", reason, "")
+                elif cell not in self._anew:
+                    result = Result("done", "by another process")
+        except Busy as error:
+            self._put_off(cell, str(error))
+            return
         except StoreError as error:
             result = Result("fatal", str(error))
         self._close(index, cell, result, seconds)
@@ -246,6 +275,11 @@ class Runner:
             if worker.process.is_alive():
                 worker.process.kill()
 
+    def _tell_of_signal(self) -> None:
+        if self.outcome.signal is not None and not self._told:
+            self._told = True
+            self._display.note("stopping: saving checkpoints (again to quit at once)")
+
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM let running cells save their checkpoints; a second one ends at once."""
@@ -254,8 +288,7 @@ class Runner:
             if self.outcome.signal is not None:
                 raise SystemExit(128 + number)
             self.outcome.signal = number
-            self._stop.value = True
-            self._display.note("stopping: saving checkpoints (again to quit at once)")
+            self._stop.value = True  # and no word: what it interrupts may be printing
 
         old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -274,20 +307,6 @@ def _for_worker(settings: Settings, index: int) -> Settings:
 
         return replace(settings, device=f"cuda:{index % torch.cuda.device_count()}")
     return settings
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """A process started inside never sees the SIGINT of a terminal, not even before its first line of Python."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # would be started inside, and release the signal (Python 3.11)
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -73,6 +73,10 @@ class LayerSpec:
         if not self.output_shape:
             return None
         return self.fan_in * math.prod(self.output_shape)
+
+    def with_outputs(self, count: int) -> LayerSpec:
+        """The same layer with `count` output channels."""
+        return replace(self, out_channels=count)
 
     def per_output(self, values: Tensor) -> Tensor:
         """Reshape (C_o,) so that it multiplies the layer's output, batched or not."""

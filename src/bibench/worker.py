@@ -14,12 +14,12 @@ from typing import Any
 
 from bibench.cell import Cell
 from bibench.errors import BiBenchError, StoreError, UnsupportedError
-from bibench.files import remove_leftovers
 from bibench.registry import load_file
 from bibench.store import Busy, CellDirectory
 from bibench.train.allocator import keep_freed_memory
 from bibench.train.cell import Hooks, Settings, failure_record, train_cell
 from bibench.train.loop import Interrupted
+from bibench.visible import visible_streams
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ def run_cell(cell: Cell, settings: Settings, hooks: Hooks, *, anew: bool) -> Res
     directory = CellDirectory(settings.runs, cell)
     try:
         with directory.locked():
-            remove_leftovers(directory.path)
             if directory.state == "done":
                 if not anew:
                     return Result("done", "by another process")
@@ -88,8 +87,6 @@ def main(connection: Connection, settings: Settings, stop: c_bool, threads: int)
 
     torch.set_num_threads(threads)
     keep_freed_memory()
-    for file in settings.load:
-        load_file(file)
 
     def report(event: dict[str, Any]) -> None:
         try:
@@ -97,7 +94,14 @@ def main(connection: Connection, settings: Settings, stop: c_bool, threads: int)
         except ConnectionError:  # the parent is gone
             request_stop()
 
-    hooks = Hooks(report, lambda: stop.value)
+    with visible_streams():
+        for file in settings.load:
+            load_file(file)
+        _serve(connection, settings, stop, Hooks(report, lambda: stop.value))
+
+
+def _serve(connection: Connection, settings: Settings, stop: c_bool, hooks: Hooks) -> None:
+    """Train what is asked for until asked to stop, or nobody is there to ask."""
     try:
         while not stop.value:
             cell, anew = connection.recv()

@@ -11,7 +11,7 @@ from PIL import Image
 from bibench.data.annotations import CLIPPED, EMPTY, WITHOUT_AREA
 from bibench.data.coco import read_coco
 from bibench.data.detection import DetectionSamples
-from bibench.data.voc import CLASSES, LARGEST_FILE, read_voc
+from bibench.data.voc import CLASSES, LARGEST_FILE, parse_xml, read_voc
 from bibench.errors import DataError
 
 # -- VOC -------------------------------------------------------------------------------------------------------
@@ -123,6 +123,64 @@ FILE = """<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passw
 def test_damaged_voc_annotations_name_their_file(voc: Callable[..., Path], text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_voc(voc(text), TEST)
+
+
+ENCODINGS = (
+    "iso-8859-1",
+    "utf-8",
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "shift_jis",
+    "windows-1252",
+    "gb18030",
+)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_declared_encodings(voc: Callable[..., Path], encoding: str) -> None:
+    said = {"shift_jis": "札幌 犬", "gb18030": "北京 狗", "iso-8859-1": "Zürich", "windows-1252": "Zürich"}.get(
+        encoding, "Zürich 犬"
+    )
+    head = f"<?xml version='1.0' encoding='{encoding}'?>\n<!DOCTYPE annotation>\n<!-- {said} -->"
+    text = voc_xml(voc_object("dog"), head=head).replace("<annotation>", f"<annotation><folder>{said}</folder>")
+    devkit = voc(text)
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.write_bytes(text.encode(encoding))
+    assert parse_xml(file).findtext("folder") == said
+    assert read_voc(devkit, TEST).images[0].boxes.tolist() == [[10, 5, 30, 40]]
+
+
+def test_marks_of_byte_order_and_undeclared_encodings(voc: Callable[..., Path]) -> None:
+    devkit = voc(voc_xml(voc_object("dog")))
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    listed = devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    text = voc_xml(voc_object("dog"))
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        file.write_bytes(text.encode(encoding))
+        assert read_voc(devkit, TEST).images[0].labels.tolist() == [CLASSES.index("dog")]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "message"),
+    [
+        ("klingon", b"", "declares the encoding 'klingon', which is not known; convert it to UTF-8"),
+        ("base64", b"", "declares the encoding 'base64', which is not known; convert it to UTF-8"),
+        ("utf-8", b"\n<!-- Z\xfcrich -->", r"no well-formed XML \(line 2: not the encoding utf-8"),
+        ("shift_jis", b"\n\n\x81", r"no well-formed XML \(line 3: not the encoding shift_jis"),
+        ("utf-8", b"\n\n<a><b></a>", r"no well-formed XML \(mismatched tag: line 3"),
+    ],
+)
+def test_damaged_encodings_name_file_and_line(
+    voc: Callable[..., Path], encoding: str, content: bytes, message: str
+) -> None:
+    devkit = voc(voc_xml(voc_object("dog")))
+    file = devkit / "VOC2007" / "Annotations" / "000001.xml"
+    file.write_bytes(f"<?xml version='1.0' encoding='{encoding}'?>".encode() + content)
+    with pytest.raises(DataError, match=rf"000001\.xml (is )?{message}"):
+        read_voc(devkit, TEST)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +302,14 @@ def drop(path: str) -> Callable[[dict], None]:
         (change("images.1.id", 9), "image id 9 occurs twice"),
         (change("annotations.1.id", 1), "annotation id 1 occurs twice"),
         (change("categories.1.id", 90), "category id 90 occurs twice"),
+        (change("categories.1.name", None), "category 1.*: name is None, expected a string"),
+        (change("annotations.0.image_id", []), r"annotation 1: image_id is a list, expected a whole number"),
+        (change("annotations.0.category_id", {}), r"annotation 1: category_id is an object, expected a whole number"),
+        (change("annotations.0.area", 10**400), "annotation 1: area is 1000"),
+        (change("annotations.0.area", float("nan")), "annotation 1: area is nan"),
+        (change("annotations.0.iscrowd", True), "annotation 1: iscrowd must be 0 or 1, got True"),
+        (change("images.0.id", True), "image id True must be an integer"),
+        (change("images.0.width", 10**400), "image 9 has the size 1000"),
         (change("images.0.id", "9"), "image id '9' must be an integer"),
         (change("images.0.file_name", "../a.jpg"), r"image 9 has the file name '../a.jpg', expected a plain one"),
         (change("images.0.file_name", "other.jpg"), r"other.jpg is missing; instances_val2017.json lists it"),

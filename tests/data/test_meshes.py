@@ -35,6 +35,43 @@ def test_polygons_are_split_and_colours_ignored(tmp_path: Path) -> None:
     assert np.linalg.norm(mesh.area_vectors(), axis=1).sum() == pytest.approx(1)
 
 
+WHOLE = "OFF\n4 2 0\n" + SQUARE + "3 0 1 2\n3 0 2 3\n"
+VARIANTS = {
+    "float colours of faces": WHOLE.replace("3 0 1 2", "3 0 1 2 0.9 0.25 1e-1").replace("3 0 2 3", "3 0 2 3 1 0 0 0.5"),
+    "an index of a map of colours": WHOLE.replace("3 0 1 2", "3 0 1 2 7"),
+    "colours of vertices": WHOLE.replace("OFF", "COFF").replace("1 1 0\n", "1 1 0 255 0 0 255\n"),
+    "float colours of vertices": WHOLE.replace("OFF", "COFF").replace("1 1 0\n", "1 1 0 0.5 0.1 0 1.0\n"),
+    "normals": WHOLE.replace("OFF", "NOFF").replace("1 1 0\n", "1 1 0 0 0 1\n"),
+    "all there is": WHOLE.replace("OFF", "STCNOFF").replace("1 1 0\n", "1 1 0 0 0 1 1 0 0 1 0.5 0.5\n"),
+    "texture, counts beside": WHOLE.replace("OFF\n", "STOFF "),
+    "colours and glued counts": WHOLE.replace("OFF\n", "COFF"),
+    "comments in any encoding": WHOLE.replace("OFF\n", "OFF # für Möbel\n\n# ─\n").replace("3 0 1 2", "3 0 1 2 # é"),
+    "ends of lines of Windows": WHOLE.replace("\n", "\r\n"),
+    "ends of lines of old Macs": WHOLE.replace("\n", "\r"),
+    "exponents and tabs": WHOLE.replace("1 1 0\n", "1.0E+00\t10e-1   .0\n"),
+    "no number of edges": WHOLE.replace("4 2 0", "4 2"),
+    "a mark of UTF-8": "\ufeff" + WHOLE,
+    "a polygon with a float colour": WHOLE.replace("3 0 1 2\n3 0 2 3", "4 0 1 2 3 0.1 0.2 0.3").replace(
+        "4 2 0", "4 1 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("what", VARIANTS)
+def test_variants_of_the_format_are_the_same_mesh(tmp_path: Path, what: str) -> None:
+    mesh = read_off(write(tmp_path, VARIANTS[what]))
+    assert mesh.vertices.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
+@pytest.mark.parametrize("header", ["4OFF\n", "nOFF\n3\n", "ST4nOFF\n", "OFF BINARY\n\0\1", "COFF  BINARY\n"])
+def test_forms_that_are_not_read_say_so(tmp_path: Path, header: str) -> None:
+    with pytest.raises(
+        DataError, match=r"thing\.off: '.*OFF.*' is a form of OFF that is not read.*convert it to plain"
+    ):
+        read_off(write(tmp_path, header + "4 2 0\n" + SQUARE))
+
+
 def test_reads_as_trimesh_does(tmp_path: Path) -> None:
     trimesh = pytest.importorskip("trimesh")
     theirs = trimesh.creation.icosphere(subdivisions=2)
@@ -106,6 +143,11 @@ def test_obj_geometry() -> None:
     mesh = parse_obj(text + "usemtl x\nf 1/1/1 2//1 3 4\nf -4 -3 -2\n", "a.obj")
     assert mesh.vertices.shape == (4, 3)
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2]]
+
+
+def test_obj_comments_and_long_lines() -> None:
+    mesh = parse_obj("v 0 0 0 # a\nv 1 0 0\nv 1 1 0\nf 1 2 \\\n3 # the only one\n", "a.obj")
+    assert mesh.faces.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize(

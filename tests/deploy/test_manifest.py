@@ -3,6 +3,7 @@
 import errno
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 from bibench.deploy import manifest
 from bibench.deploy.manifest import Manifest, Tensor
 from bibench.errors import StoreError
+
+from ..killing import killed_at
+from ..test_files import names
 
 WHOLE = Manifest("onnxruntime", "m.onnx", (Tensor("x", ("batch", 3), "float32"),), (), layers={}, provenance={"a": 1})
 
@@ -125,3 +129,36 @@ def test_a_manifest_is_no_model(model: Path) -> None:
     written(model)
     with pytest.raises(StoreError, match=r"m\.json is where the manifest of a model is; name the model file beside it"):
         manifest.read(manifest.path_of(model))
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_whenever_an_export_is_killed_there_is_a_pair(tmp_path: Path, older: bool) -> None:
+    """The old one, or the new one, whose manifest may still have the name that it was written by."""
+    for step in range(1, 20):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        model, contents = folder / "m.onnx", {"old": b"old", "new": b"model"}
+        described = {
+            name: replace(WHOLE, sha256=manifest.checksum(content), notes=(name,)) for name, content in contents.items()
+        }
+        if older:
+            manifest.store(described["old"], model, contents["old"])
+        ended = killed_at(step, partial(manifest.store, described["new"], model, contents["new"]), ("os.rename",))
+        if model.exists():
+            found = manifest.read(model)
+            assert found is not None
+            assert model.read_bytes() == contents[found.notes[0]]
+        else:
+            assert not older
+        manifest.require_free(model)
+        manifest.store(described["new"], model, contents["new"])
+        assert names(folder) == ["m.json", "m.onnx"]
+        if not ended:
+            break
+    assert step == 3
+
+
+def test_a_strangers_scratch_file_is_no_manifest(model: Path) -> None:
+    for name, text in ((".m.json-01234567", "{}"), (".m.json-89abcdef", "[]")):
+        model.with_name(name).write_text(text)
+    assert manifest.read(model) is None

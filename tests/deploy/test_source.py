@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 import bibench
+from bibench.choice import choice
+from bibench.compressor import compressor_of
 from bibench.deploy import ENGINES, load
 from bibench.deploy.judging import judge
 from bibench.deploy.parity import verify
 from bibench.deploy.source import Named, Source, calibration, padded, some_inputs, trained
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, CheckpointError
 from bibench.tasks import TASKS
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
@@ -92,6 +94,42 @@ def test_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
         trained(path)
     with pytest.raises(BiBenchError, match=r"mine.pt is not of vgg_small\[width=3\] with bnn on digits_photos"):
         trained(path, Named("digits_photos", "vgg_small[width=3]", "bnn"))
+
+
+def test_checkpoints_of_others(tmp_path: Path) -> None:
+    task = TASKS["digits_photos"]()
+    named = ("digits_photos", "vgg_small[width=2]", "reactnet")
+    model = task.model("vgg_small", {"width": 2})
+    bibench.binarize(model, "reactnet", example_inputs=task.example_inputs())
+    plain = model.state_dict()
+    averaged = {name: value * 2 if value.is_floating_point() else value for name, value in plain.items()}
+    path = tmp_path / "mine.pt"
+    torch.save(
+        {"net": {f"module.{name}": v for name, v in plain.items()}, "state_dict_ema": averaged, "epoch": 3}, path
+    )
+    with pytest.warns(
+        UserWarning, match=r"mine.pt: the plain .* not the averaged ones of 'state_dict_ema'; --ema takes"
+    ):
+        found = trained(path, Named(*named))
+    assert all(torch.equal(value, plain[name]) for name, value in found.model.state_dict().items())
+    found = trained(path, Named(*named, averaged=True))
+    assert all(torch.equal(value, averaged[name]) for name, value in found.model.state_dict().items())
+    assert found.provenance["weights"] == "averaged"
+    others = {f"encoder.{name}": value for name, value in plain.items()} | {"loss.weight": torch.ones(1)}
+    torch.save({"state_dict": others}, path)
+    with pytest.raises(CheckpointError, match=r"mine.pt is not of vgg_small.* names in the file begin with 'encoder.'"):
+        trained(path, Named(*named))
+
+
+def test_checkpoints_of_pruned_networks(tmp_path: Path) -> None:
+    """How many filters are left is read from the weights, wherever they are in the file."""
+    task = TASKS["digits_photos"]()
+    model = task.model("vgg_small", {"width": 2})
+    compressor_of(choice("l1_filters[ratio=0.5]")).prepare(model, task.example_inputs())
+    path = tmp_path / "mine.pt"
+    torch.save({"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}}, path)
+    found = trained(path, Named("digits_photos", "vgg_small[width=2]", "l1_filters[ratio=0.5]"))
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in found.model.state_dict().items())
 
 
 def test_the_border_of_a_state_dict_is_what_is_said(tmp_path: Path) -> None:

@@ -130,6 +130,38 @@ def test_other_weights_are_measured_anew(runs: Path, monkeypatch: pytest.MonkeyP
     assert loaded == ["bnn"]
 
 
+def test_what_another_process_measures_meanwhile_is_kept(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, other = corruptions._judged, []
+
+    def judged(*arguments: Any) -> Record:
+        if not other:
+            other.append("begun")
+            other.append(measured(runs, operators=("fp32",), corruptions=("contrast",)))
+        return original(*arguments)
+
+    monkeypatch.setattr(corruptions, "_judged", judged)
+    measured(runs, operators=("fp32",), corruptions=("fog",))
+    stored = read([runs / FOLDER / cell("fp32").path / "records.jsonl"])
+    assert {r.corruption for r in stored} == {"none", "fog", "contrast"}
+    assert len(stored) == len({(r.corruption, r.severity) for r in stored}) == 11
+
+
+def test_a_cell_that_is_trained_anew_meanwhile_is_a_row_that_says_so(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, done = corruptions._judged, CellDirectory(runs, cell("fp32")).file(DONE)
+
+    def judged(*arguments: Any) -> Record:
+        done.touch()
+        return original(*arguments)
+
+    monkeypatch.setattr(corruptions, "_judged", judged)
+    (row,) = measured(runs, operators=("fp32",))
+    assert row.status == "failed"
+    assert row.reason.endswith("was trained anew while it was measured; measure it again")
+    assert not (runs / FOLDER / cell("fp32").path / "records.jsonl").exists()
+
+
 def test_a_damaged_cell_is_a_row_and_the_others_go_on(runs: Path) -> None:
     CellDirectory(runs, cell("bnn")).file(MODEL).write_bytes(b"nothing")
     records = measured(runs)

@@ -151,6 +151,15 @@ def test_old_names_and_heads_are_understood(tmp_path: Path) -> None:
     assert torch.equal(model.bert.pooler["dense"].weight, stored["bert.pooler.dense.weight"])
 
 
+def test_wrapped_and_prefixed_checkpoints(tmp_path: Path) -> None:
+    stored = torch.load(published(tmp_path) / "pytorch_model.bin")
+    for wrapped in ({f"module.{name}": value for name, value in stored.items()}, {"model": stored, "epoch": 3}):
+        torch.save(wrapped, tmp_path / "pytorch_model.bin")
+        model = tiny()
+        assert len(load_pretrained(model, str(tmp_path))) == 3
+        assert torch.equal(model.bert.pooler["dense"].weight, stored["bert.pooler.dense.weight"])
+
+
 def test_partial_coverage_is_an_error_and_loads_nothing(tmp_path: Path) -> None:
     model = tiny()
     before = model.bert.pooler["dense"].weight.clone()

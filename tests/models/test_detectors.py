@@ -255,6 +255,10 @@ def test_backbones_of_torchvision_and_of_cells_load(tmp_path: Path) -> None:
     load_backbone(ours, tmp_path / "theirs.pth")
     for mine, published in ((ours.stages[2][1].conv2, theirs.layer3[1].conv2), (ours.conv1, theirs.conv1)):
         assert torch.equal(mine.weight, published.weight)
+    wrapped = {"state_dict": {f"module.{name}": value for name, value in theirs.state_dict().items()}, "epoch": 3}
+    torch.save(wrapped, tmp_path / "wrapped.pth")
+    load_backbone(again := body(), tmp_path / "wrapped.pth")
+    assert torch.equal(again.stages[2][1].conv2.weight, theirs.layer3[1].conv2.weight)
     torch.save({"model": ours.state_dict(), "cell": {}}, tmp_path / "model.pt")
     model = create("faster_rcnn", num_classes=5, input_shape=(3, 64, 64), backbone=str(tmp_path / "model.pt"))
     head = model.network.roi_heads.box_head.stage
@@ -278,7 +282,7 @@ def test_frozen_norms_compute_what_the_norms_did() -> None:
 def test_backbones_that_do_not_fit(tmp_path: Path) -> None:
     file = tmp_path / "model.pt"
     torch.save({"model": body(8).state_dict()}, file)
-    with pytest.raises(BiBenchError, match=r"tensors are missing, unexpected or of another shape \(bn1.bias"):
+    with pytest.raises(BiBenchError, match=r"tensors fit; 100 of another shape \(bn1.bias \(8,\) instead of \(64,\)"):
         create("faster_rcnn", num_classes=5, input_shape=SHAPE, backbone=str(file))
     file.write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="is damaged"):

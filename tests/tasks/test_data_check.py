@@ -41,6 +41,45 @@ def test_files_are_judged_by_presence_size_and_checksum(tmp_path: Path) -> None:
     assert (absent.state, absent.good) == ("absent", True)
 
 
+def test_every_state_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x" / "empty").mkdir(parents=True)
+    (tmp_path / "x" / "b.bin").write_bytes(b"hello")
+    expected = {
+        Expected("x/b.bin", checksum="md5:00"): (
+            f"x/b.bin is damaged: its md5 is {MD5}, but the published file has md5 00; fetch it again"
+        ),
+        Expected("x/b.bin", size=6): "x/b.bin is damaged: it has 5 bytes, the published file 6",
+        Expected("x", files=9): "x is incomplete: it has 1 files, the published data set 9",
+        Expected("x/empty"): "x/empty is incomplete: it has no files",
+        Expected("x", pattern="*.wav"): "x is incomplete: it has no *.wav",
+        Expected("x/c.bin"): "x/c.bin is missing",
+        Expected("x/c.bin", checksum="md5:00"): "x/c.bin is missing",
+    }
+    for piece, sentence in expected.items():
+        found = inspect(tmp_path, piece)
+        assert not found.good
+        assert found.told() == sentence
+        assert found.told("/data/it") == sentence.replace(piece.path, "/data/it", 1)
+    monkeypatch.setattr(layout, "hash_file", lambda *_: (_ for _ in ()).throw(OSError(13, "Permission denied")))
+    unreadable = inspect(tmp_path, Expected("x/b.bin", checksum="md5:00"))
+    assert unreadable.told() == "x/b.bin is unreadable: [Errno 13] Permission denied"
+
+
+def test_the_problem_of_a_task_is_that_sentence(tmp_path: Path) -> None:
+    class Packed(Sound):
+        name, source, licence, embedded = "packed", "somewhere", "free", False
+
+        def layout(self) -> tuple[Expected, ...]:
+            return (Expected("b.bin", "all", checksum="md5:00"),)
+
+        def missing(self) -> str:
+            return ""
+
+    (tmp_path / "b.bin").write_bytes(b"hello")
+    report = check_data(Packed(tmp_path))
+    assert report.problem == f"b.bin is damaged: its md5 is {MD5}, but the published file has md5 00; fetch it again"
+
+
 def test_large_files_are_hashed_only_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "LARGE", 4)
     (tmp_path / "a").write_bytes(b"hello")

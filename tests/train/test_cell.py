@@ -181,6 +181,10 @@ class TestCoverage:
         state = source.state_dict()
         load_full_precision(target, state, "here")
         assert digest(target) == digest(source)
+        wrapped = {"state_dict": {f"module._orig_mod.{name}": value for name, value in state.items()}}
+        again = task.model("vgg_small", {"width": 2})
+        load_full_precision(again, wrapped, "here")
+        assert digest(again) == digest(source)
         names = list(state)
         broken = {k: v for k, v in state.items() if k not in names[:5]}
         broken["classifier.weight"] = torch.zeros(4, 9)

@@ -1,16 +1,21 @@
-"""``bibench``: the application object, its exit codes, and how errors are shown.
+"""``bibench``: the entry point, its exit codes, and how errors are shown.
 
 Exit codes: 0 success; 1 some cells failed, a check found a
 broken contract or data is not usable; 2 a user's error;
 130 and 143 stopped by SIGINT and SIGTERM.
+
+Nothing heavy is imported before signals are seen to: that takes seconds, in which Ctrl-C is no traceback either.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import traceback
 
 from bibench.errors import BiBenchError
+from bibench.signals import stoppable
+from bibench.visible import visible_streams
 
 FAILED, USER_ERROR = 1, 2
 
@@ -19,24 +24,40 @@ INSTALL = "the command line needs Typer and Rich; install them with: pip install
 
 def main() -> None:
     """Entry point of the ``bibench`` command."""
+    with stoppable():
+        _main()
+
+
+def _main() -> None:
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
         print(f"error: {INSTALL}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without ± or ─ must not cost the output
+            stream.reconfigure(errors="replace")
+    with visible_streams():
+        _run()
+
+
+def _run() -> None:
     from bibench.cli.commands import app
     from bibench.cli.output import TOLD
 
     TOLD.clear()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a locale without ± or ─ must not cost the output
-            stream.reconfigure(errors="replace")
     try:
         app()
     except BiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)
+    except PermissionError as error:
+        print(f"error: {error.filename}: {error.strerror}; change its permissions or ask its owner", file=sys.stderr)
+        sys.exit(USER_ERROR)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         sys.exit(0)
+    except Exception:  # a bug; here, where its text cannot act on the terminal
+        traceback.print_exc()
+        sys.exit(FAILED)

@@ -17,9 +17,11 @@ from bibench.cli import (
     scoring,
     structures,
 )
+from bibench.cli.output import VisibleGroup
 
 app = typer.Typer(
     name="bibench",
+    cls=VisibleGroup,
     help="The reference benchmark for network binarization (1-bit weights and activations).",
     epilog="Exit codes: 0 success, 1 failed cells, broken contracts or unusable data, 2 user error, 130/143 stopped.",
     no_args_is_help=True,

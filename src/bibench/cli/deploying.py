@@ -31,6 +31,9 @@ PadValue = Annotated[
         help="Of such a checkpoint: 0, 1 or -1, the border that bibench.binarize was given.",
     ),
 ]
+Averaged = Annotated[
+    bool, typer.Option("--ema", help="Of such a checkpoint: its averaged weights (EMA, SWA), not the plain ones.")
+]
 
 
 class Format(StrEnum):
@@ -58,6 +61,7 @@ def export(
     model: ModelName = None,
     operator: OperatorName = None,
     pad_value: PadValue = 0,
+    ema: Averaged = False,
     winograd: Annotated[
         bool,
         typer.Option("--winograd/--no-winograd", help="The float stem by Winograd filtering, or by an ordinary Conv."),
@@ -74,7 +78,7 @@ def export(
     from bibench.deploy.source import Named, calibration, trained
 
     runner = ENGINES[engine]()
-    found = trained(source, Named(task, model, operator, pad_value), data_root)
+    found = trained(source, Named(task, model, operator, pad_value, ema), data_root)
     data = calibration(found) if runner.needs_calibration else None
     inputs = found.task.example_inputs()
     made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
@@ -99,6 +103,7 @@ def verify(
     model: ModelName = None,
     operator: OperatorName = None,
     pad_value: PadValue = 0,
+    ema: Averaged = False,
     data_root: DataRoot = None,
     load: Load = None,
     json: Json = False,
@@ -111,7 +116,7 @@ def verify(
     from bibench.deploy.source import Named, some_inputs, trained
 
     deployed = Deployed(model_file)
-    found = trained(against, Named(task, model, operator, pad_value), data_root)
+    found = trained(against, Named(task, model, operator, pad_value, ema), data_root)
     _tell_origin(deployed.manifest.provenance.get("cell"), found.provenance.get("cell"))
     report = compare(deployed, found.model, some_inputs(found, "test", examples))
     scores: dict[str, Any] = {}

@@ -11,24 +11,39 @@ from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from bibench.cli.app import FAILED
 from bibench.records import Record
 from bibench.report.tables import to_csv
+from bibench.visible import visible, visible_streams
 
 UNBROKEN = 10_000
 TOLD: set[str] = set()
 """Notes of the command that runs; `bibench.cli.app.main` empties it."""
 
 
+class _Console(Console):
+    """Shows text as `visible` does, whichever way it comes in; the console's own styles and movements act."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for one in super().render(renderable, options):
+            yield one if one.control else Segment(visible(one.text), one.style)
+
+
 def console(stderr: bool = False) -> Console:
-    """A console; in a pipe no line is broken, so that each can be searched for."""
+    """A console; in a pipe no line is broken, so that each can be searched for. Nothing is read as markup."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBROKEN
-    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    file = getattr(stream, "rich_proxied_file", stream)
+    return _Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 @contextmanager
@@ -75,11 +90,43 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], num
     right = set(numeric)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+        made.add_column(_text(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text("" if value is None else str(value)) for value in row))
-    heading = [Text(title, style="bold")] if title else []
+        made.add_row(*map(_text, row))
+    heading = [_text(title, "bold")] if title else []
     return Group(*heading, made, Text())
+
+
+def _text(value: Any, style: str = "") -> Text:
+    """Made visible before it is measured, or columns would be too narrow."""
+    return Text("" if value is None else visible(str(value)), style=style)
+
+
+class VisibleGroup(TyperGroup):
+    """All verbs, whose output is made visible also where they are not started by `bibench.cli.app.main`."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        with visible_streams():
+            return super().main(*args, **more)
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        with _visible_usage():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _visible_usage():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _visible_usage() -> Iterator[None]:
+    """Errors of usage quote what was typed, or what a pattern of the shell found, and Typer prints them by itself."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
+            error.message = visible(error.message)  # type: ignore[attr-defined]
+        raise
 
 
 def number(value: float | None, digits: int = 1, missing: str = "-") -> str:

@@ -1,9 +1,10 @@
-"""``bibench rank`` and ``bibench coverage``: who can be told from whom, and what is there to tell it from."""
+"""``bibench rank`` and ``bibench coverage``: the order, how sure it is, and what is there to tell it from."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,12 +27,17 @@ from bibench.cli.scoring import read_runs, select, some
 from bibench.errors import BiBenchError
 from bibench.plan import PlanRow
 from bibench.records import Record
-from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
-from bibench.statistics import Coverage, LeaveOneOut, Rank, coverage
+from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
+from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, coverage
+from bibench.statistics.comparing import CORRECTION, comparisons_of
+from bibench.statistics.correcting import CORRECTIONS, check_correction
+from bibench.statistics.coverage import Coverage
+from bibench.statistics.critical import criticals_of
+from bibench.statistics.evidence import evidence_of, thin
 from bibench.statistics.intervals import SAMPLES
-from bibench.statistics.layout import KINDS, layouts
+from bibench.statistics.layout import KINDS, Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
-from bibench.statistics.ranking import ranks_of
+from bibench.statistics.ranking import ranks_of, sureness
 from bibench.suite import Filters
 from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
@@ -52,7 +58,10 @@ def rank(
     metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
     protocol: Protocol = BIBENCH,
     over: Annotated[str, typer.Option("--over", help="What intervals are over: auto, seeds or tasks.")] = "auto",
-    level: Annotated[float, typer.Option("--level", help="Confidence of the intervals.")] = 0.95,
+    level: Annotated[float, typer.Option("--level", help="Confidence of the intervals and comparisons.")] = 0.95,
+    correction: Annotated[
+        str, typer.Option("--correction", help=f"For the number of comparisons: {', '.join(CORRECTIONS)}.")
+    ] = CORRECTION,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
     random_seed: Annotated[int, typer.Option("--random-seed", min=0, help="Seed of the bootstrap.")] = 0,
     suite: OfSuite = None,
@@ -62,10 +71,11 @@ def rank(
     load: Load = None,
     format: Format = "table",
 ) -> None:
-    """Rank operators with intervals, ties and the ranking without each task; coverage comes first."""
+    """Rank operators by score, with rank intervals, who is not told apart, average ranks, and without each task."""
     check_format(format, FORMATS)
     load_files(load)
     check_protocol(protocol)
+    check_correction(correction)
     names = flat(track) or [name for name in TRACKS if not TRACKS[name].comparators]
     for name in names:
         if TRACKS[name].comparators:
@@ -75,22 +85,58 @@ def rank(
     plan = plan_of(runs, suite, wanted, data_root)
     asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
     drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
+    drawn["correction"] = correction
     made = {name: layouts(records, name, **asked) for name in names}
-    found = {name: ranks_of(made[name], **drawn) for name in names}
-    if not any(found.values()):
+    ranked = {name: ranks_of(made[name], **drawn) for name in names}
+    if not any(ranked.values()):
         raise BiBenchError(f"no {', '.join(names)} in these records has the metric {metric!r}; see: bibench score")
-    covered = {name: _coverage_of(name, records, plan) for name in names if found[name]}
-    left = {name: left_out_of(made[name]) for name in covered}
+    found = [
+        Found(name, _coverage_of(name, records, plan), rows, criticals_of(made[name], level), left_out_of(made[name]))
+        for name, rows in ranked.items()
+        if rows
+    ]
+    line = _evidence(layout for name in names for layout in made[name])
     if format == "json":
-        print_json([_whole(name, covered[name], found[name], left[name]) for name in covered])
+        print_json([one.to_dict() | _more(made[one.track], drawn) for one in found])
     elif format in DATA:
-        for name, said in covered.items():  # not among the rows, and not lost where they are piped
-            for line in said:
-                sys.stderr.write(f"{name}: {line.line}\n")
-        sys.stdout.write(render([row.to_dict() for rows in found.values() for row in rows], format))
+        said = [f"{one.track}: {covered.line}" for one in found for covered in one.covered]
+        for text in filter(None, [line, *said]):  # not among the rows, and not lost where they are piped
+            sys.stderr.write(f"{text}\n")
+        sys.stdout.write(render([row.to_dict() for one in found for row in one.ranks], format))
     else:
-        shown = [t for name, said in covered.items() for t in _tables(name, said, found[name], left[name])]
-        _show(format, shown)
+        _show(format, [t for one in found for t in _tables(one)], line)
+
+
+def _evidence(made: Iterable[Layout]) -> str:
+    """What stands first: how few seeds or tasks there are of what has a score."""
+    scored = [layout for layout in made if any(row.value is not None for row in layout.scores)]
+    return thin((TRACKS[layout.track].title, evidence_of(layout)) for layout in scored)
+
+
+def _more(made: Sequence[Layout], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """What only JSON has room for: every pair of operators."""
+    return {"evidence": _evidence(made), "comparisons": [row.to_dict() for row in comparisons_of(made, **drawn)]}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What there is to say of one track."""
+
+    track: str
+    covered: Sequence[Coverage]
+    ranks: Sequence[Rank]
+    critical: Sequence[CriticalDifference]
+    left_out: Sequence[LeaveOneOut]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "track": self.track,
+            "coverage": [found.to_dict() for found in self.covered],
+            "ranks": [row.to_dict() for row in self.ranks],
+            "critical_differences": [row.to_dict() for row in self.critical],
+            "leave_one_out": [row.to_dict() for row in self.left_out],
+        }
 
 
 @filtered
@@ -120,12 +166,14 @@ def cover(
         _show(format, [Table(f"{found.line} ({found.basis})", columns, lines)])
 
 
-def _show(format: str, tables: Sequence[Table]) -> None:
-    """Tables for people: on the console, in Markdown or in LaTeX."""
+def _show(format: str, tables: Sequence[Table], first: str = "") -> None:
+    """Tables for people, after a line of text: on the console, in Markdown or in LaTeX."""
     if format != "table":
-        sys.stdout.write(render_tables(tables, format))
+        sys.stdout.write(paragraph(first, format) + render_tables(tables, format))
         return
     out = console()
+    if first:
+        out.print(f"{first}\n")
     for shown in tables:
         lines = [[number(v, shown.digits or 0) if isinstance(v, float) else v for v in row] for row in shown.rows]
         right = [c for n, c in enumerate(shown.columns) if any(isinstance(row[n], int | float) for row in shown.rows)]
@@ -151,37 +199,27 @@ def _of_track(track: str, plan: Sequence[PlanRow] | None) -> list[PlanRow] | Non
     return [row for row in plan if row.cell.study is None] or None
 
 
-def _whole(name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]) -> dict[str, Any]:
-    return {
-        "track": name,
-        "coverage": [found.to_dict() for found in covered],
-        "ranks": [row.to_dict() for row in rows],
-        "leave_one_out": [row.to_dict() for row in left],
-    }
-
-
-def _tables(
-    name: str, covered: Sequence[Coverage], rows: Sequence[Rank], left: Sequence[LeaveOneOut]
-) -> Iterator[Table]:
-    """Coverage, then for every recipe the ranks and the positions without each task."""
-    title = f"{TRACKS[name].title} track: cells that there are"
-    yield Table(title, ("cells", "of"), [(found.line, found.basis) for found in covered])
-    for place in dict.fromkeys((row.recipe, row.source) for row in rows):
-        own = [row for row in rows if (row.recipe, row.source) == place]
+def _tables(found: Found) -> Iterator[Table]:
+    """Coverage, then for every recipe the ranks, the average ranks and the positions without each task."""
+    title = f"{TRACKS[found.track].title} track: cells that there are"
+    yield Table(title, ("cells", "of"), [(one.line, one.basis) for one in found.covered])
+    for place in dict.fromkeys((row.recipe, row.source) for row in found.ranks):
+        own = [row for row in found.ranks if (row.recipe, row.source) == place]
         if all(row.rank is None for row in own):
             notes = "; ".join(dict.fromkeys(row.note for row in own))
             yield Table(f"No operator has the metric {own[0].metric} under {place[0]}", ("why",), [(notes,)])
             continue
-        yield _ranks_table(name, own)
-        yield _left_out_table([row for row in left if (row.recipe, row.source) == place])
+        yield _ranks_table(found.track, own)
+        yield from (_critical_table(one) for one in found.critical if (one.recipe, one.source) == place)
+        yield _left_out_table([row for row in found.left_out if (row.recipe, row.source) == place])
 
 
 def _ranks_table(name: str, rows: Sequence[Rank]) -> Table:
     digits, first = TRACKS[name].digits, rows[0]
     lines = [
         [
-            row.rank,
-            "-" if row.best is None else f"{row.best}-{row.worst}",
+            row.label if row.shared else row.rank,
+            row.span.replace("–", "-") or "-",
             row.groups,
             row.operator,
             row.value,
@@ -190,12 +228,19 @@ def _ranks_table(name: str, rows: Sequence[Rank]) -> Table:
         ]
         for row in rows
     ]
-    told = any(row.low is not None for row in rows)
-    interval = f"{100 * first.level:g} % intervals over {first.over}, one letter: not told apart"
     source = f" of {first.source}" if first.source else ""
     title = f"{TRACKS[name].title} track, {first.metric}, recipe {first.recipe}{source}, protocol {first.protocol}, "
-    title += f"{TRACKS[name].unit}; {interval if told else 'no intervals'}"
-    return Table(title, ("rank", "ranks", "ties", "operator", "score", "interval", "incomplete"), lines, digits)
+    title += f"{TRACKS[name].unit}; {sureness(rows)}"
+    return Table(title, ("rank", "ranks", "letters", "operator", "score", "interval", "incomplete"), lines, digits)
+
+
+def _critical_table(found: CriticalDifference) -> Table:
+    if found.difference is None:
+        return Table("Average ranks: none", ("why",), [(found.note,)])
+    ranked = zip(found.operators, found.average_ranks, strict=True)
+    lines = [[rank, found.letters.get(operator, ""), operator] for operator, rank in ranked]
+    title = "; ".join(filter(None, (found.title, found.note)))
+    return Table(title, ("average rank", "letters", "operator"), lines, 2)
 
 
 def _left_out_table(rows: Sequence[LeaveOneOut]) -> Table:

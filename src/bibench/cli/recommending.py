@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bibench.choice import choice
+from bibench.choice import choice, recorded
 from bibench.cli.options import Format, Load, RecordsOf, check_format, load_files, records_of
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.scoring import read_runs
@@ -73,7 +73,7 @@ def _sizes(records: Sequence[Record], task: str) -> Sizes:
     found: dict[tuple[str, str, str], tuple[float, str]] = {}
     models: dict[str, Comparison | None] = {}
     for model, operator in sorted(asked):
-        of = choice(model), choice(operator)
+        of = recorded(model), recorded(operator)
         if task not in TASKS or of[0].name not in MODELS or of[1].name not in OPERATORS:
             continue  # of a stranger's file that is not loaded: it stays unknown
         try:

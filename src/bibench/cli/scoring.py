@@ -181,7 +181,7 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
 
 def _short_names(models: Sequence[str]) -> dict[str, str]:
     """Each model without its options, unless that leaves two alike."""
-    bare = {model: choice(model).name for model in models}
+    bare = {model: recorded(model).name for model in models}
     return {model: name if list(bare.values()).count(name) == 1 else model for model, name in bare.items()}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bibench.comparators.uniform import UniformQuantizer, clip, per_layer, to_levels, to_signed_levels
-from bibench.operators.base import InferenceForm, Techniques, operator
+from bibench.operators import InferenceForm, Techniques, operator
 from bibench.spec import exact
 
 

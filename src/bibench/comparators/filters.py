@@ -218,7 +218,7 @@ def merge_norm(model: nn.Module, filters: Filters) -> None:
     conv = model.get_submodule(filters.conv)
     assert isinstance(conv, nn.Conv2d)
     if conv.bias is None:
-        conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))
+        conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=conv.weight.requires_grad)
     model.set_submodule(filters.norm, nn.Identity())
 
 

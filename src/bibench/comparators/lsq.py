@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bibench.comparators.first_batch import FirstBatch
 from bibench.comparators.uniform import LOWEST, UniformQuantizer, per_layer
-from bibench.operators.base import InferenceForm, Techniques, operator
+from bibench.operators import InferenceForm, Techniques, operator
 from bibench.spec import LayerSpec, exact
 
 SMALLEST = 1e-12

@@ -14,7 +14,7 @@ from bibench.comparators.dorefa_k import SquashedWeights
 from bibench.comparators.first_batch import FirstBatch
 from bibench.comparators.uniform import LOWEST, per_layer, to_levels, to_signed_levels
 from bibench.errors import BiBenchError
-from bibench.operators.base import InferenceForm, Techniques, operator
+from bibench.operators import InferenceForm, Techniques, operator
 from bibench.spec import LayerSpec, exact
 
 

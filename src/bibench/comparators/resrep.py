@@ -18,6 +18,7 @@ from bibench.calls import Call, trace
 from bibench.comparators.filters import Filters, Products, fit_to, keep_filters, merge_norm, removable, sizes, weakest
 from bibench.compressor import Compressor, compressor
 from bibench.errors import BiBenchError, UnsupportedError
+from bibench.fx_leaf import make_leaf
 
 FULL, GONE = 0.25, 0.5
 """When, as shares of the training, as many rows are marked as the target needs, and when marked rows are held at 0."""
@@ -191,6 +192,9 @@ class CompactedNorm(nn.BatchNorm2d):
         reference = module.running_mean if module.running_mean is not None else module.weight
         module.__class__ = cls
         module.operator = Compactor(module.num_features, strength).to(reference)  # type: ignore[assignment]
+        if module.affine:  # what is frozen stays so
+            module.operator.requires_grad_(module.weight.requires_grad)
+        make_leaf(module)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.operator(super().forward(x))

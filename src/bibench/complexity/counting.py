@@ -366,6 +366,9 @@ def leftover_numbers(form: InferenceForm) -> dict[str, int]:
         "threshold": _distinct(form.threshold),
         "spatial_scale": sum(map(_distinct, form.spatial_scale or ())),
         "activation_step": 0 if form.activation_step is None else 1,
+        "window": _distinct(form.window),
+        "offset": _distinct(form.offset),
+        "gate": 0 if form.gate is None else form.gate.down.numel() + form.gate.up.numel(),
     }
     return {name: n for name, n in found.items() if n}
 
@@ -375,6 +378,13 @@ def _distinct(values: Tensor | None) -> int:
     if values is None:
         return 0
     return math.prod(size for size, stride in zip(values.shape, values.stride(), strict=True) if stride)
+
+
+def _gate_products(form: InferenceForm, spec: LayerSpec, call: LayerCall) -> int:
+    """Products of a gate's two matrices: for each example of a convolution, for each row of a linear layer."""
+    assert form.gate is not None
+    rows = 1 if spec.spatial_axes else call.outputs // spec.out_channels
+    return rows * (form.gate.down.numel() + form.gate.up.numel())
 
 
 def leftover_operations(form: InferenceForm, spec: LayerSpec, call: LayerCall) -> dict[str, int]:
@@ -387,6 +397,13 @@ def leftover_operations(form: InferenceForm, spec: LayerSpec, call: LayerCall) -
         "channel_scale": call.outputs if form.channel_scale is not None else 0,
         "threshold": call.inputs if form.threshold is not None else 0,
         "spatial_scale": call.outputs if form.spatial_scale else 0,
+        "centre": 2 * call.inputs if form.centre is not None else 0,
+        # The sums are counted once per group, each of as many terms as a filter has weights, then scaled and added.
+        "window": call.outputs // spec.out_channels * spec.groups * spec.fan_in + 2 * call.outputs
+        if form.window is not None
+        else 0,
+        "offset": call.outputs if form.offset is not None else 0,
+        "gate": call.inputs + _gate_products(form, spec, call) + call.outputs if form.gate is not None else 0,
     }
     if form.activation_scale is not None:
         positions = call.outputs // spec.out_channels * spec.groups

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bibench.computing import Case, finished
 from bibench.contracts.base import concerns, contract, expect
 from bibench.conversion import binarize
+from bibench.input_scale import activation_scale
 from bibench.layers import BinaryLayer, progress
 from bibench.operators import OPERATORS, InferenceForm
 from bibench.operators.base import Operator
-from bibench.operators.xnor import activation_scale
 from bibench.products import scaled_product
 from bibench.spec import LayerSpec
 
@@ -89,7 +90,7 @@ def output_has_the_float_layers_shape(name: str) -> None:
 @contract("operator")
 def values_are_exactly_plus_or_minus_one(name: str) -> None:
     """In evaluation, weights and activations are ±1, also where the input is 0 or -0."""
-    concerns(OPERATORS[name].weight_bits == 1)
+    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
     for layer, profile in variants(name):
         holder, x = build(name, layer, profile=profile)
         holder.eval()
@@ -135,19 +136,19 @@ def levels_are_those_of_the_bits(name: str) -> None:
 @contract("operator")
 def padding_follows_the_sign(name: str) -> None:
     """The border holds exactly the pad value (0, +1 or -1) when the product is taken."""
-    concerns(OPERATORS[name].weight_bits == 1)
+    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
     for pad in (0.0, 1.0, -1.0):
         holder, x = build(name, "conv2d 3×3", pad_value=pad)
         holder.eval()
         op, layer = operator_of(holder), holder.layer
         assert isinstance(layer, BinaryLayer)
         with torch.no_grad():
-            a, w, scale = op.quantize_activation(x), op.quantize_weight(layer.weight), op.scale(layer.weight)
-            padded = nn.functional.pad(a, (1, 1, 1, 1), value=pad)
-            product = nn.functional.conv2d(padded, w)
-            if scale is not None:
-                product = product * scale[:, None, None]
-            expected = op.output(product, x)
+            described = op.describe(layer.weight)
+            padded = nn.functional.pad(described.activations(x), (1, 1, 1, 1), value=pad)
+            product = nn.functional.conv2d(padded, described.weights(layer.weight))
+            if described.scale is not None:
+                product = product * described.scale[:, None, None]
+            expected = finished(Case(described, x, layer.weight, op.spec, "float32"), product)
             expect(
                 torch.equal(holder(x), expected), f"pad_value={pad}: the border is not padded with {pad} after the sign"
             )
@@ -188,15 +189,15 @@ def parameters_exist_and_are_trained(name: str) -> None:
 @contract("operator")
 def gradients_are_those_of_the_declared_estimators(name: str) -> None:
     """The gradient through a sign is the upstream gradient times the declared surrogate."""
-    concerns(OPERATORS[name].weight_bits == 1)
+    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
     holder, x = build(name, "conv2d 3×3")
     holder.eval()
     op, weight = operator_of(holder), holder.layer.weight
     x = torch.linspace(-1.5, 1.5, x.numel()).reshape(x.shape)
     assert isinstance(weight, Tensor)
     for what, quantize, inner, estimator, value in (
-        ("activation", op.quantize_activation, op.activation, op.activation_estimator, x),
-        ("weight", op.quantize_weight, op.weight, op.weight_estimator, weight.detach()),
+        ("activation", op.quantize_activation, op.activation_signs().real, op.activation_estimator, x),
+        ("weight", op.quantize_weight, op.weight_signs().real, op.weight_estimator, weight.detach()),
     ):
         leaf = value.clone().requires_grad_()
         upstream = torch.randn_like(leaf)
@@ -238,7 +239,7 @@ def state_dict_round_trip(name: str) -> None:
 @contract("operator")
 def inference_form_is_complete(name: str) -> None:
     """What the operator says is left of it at inference reproduces its output."""
-    concerns(OPERATORS[name].weight_bits == 1)
+    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
     for layer, profile in variants(name):
         holder, x = build(name, layer, profile=profile)
         holder.eval()
@@ -286,14 +287,24 @@ def full_precision_is_the_plain_network(name: str) -> None:
 
 def infer(form: InferenceForm, x: Tensor, spec: LayerSpec, bias: Tensor | None) -> Tensor:
     """Compute a layer from its `InferenceForm` alone, straight from the definition."""
+    given = x
+    if form.centre is not None:
+        x = x - x.mean((-1,) if form.centre == "token" else tuple(range(1, x.dim())), keepdim=True)
     shifted = x if form.threshold is None else x - spec.per_input(form.threshold)
     signs = torch.where(shifted >= 0, 1.0, -1.0)
     y = scaled_product(signs, form.weight, None, spec)
     if form.channel_scale is not None:
         y = y * spec.per_output(form.channel_scale)
+    if form.window is not None:
+        sums = scaled_product(signs, torch.ones_like(form.weight), None, spec)
+        y = y + spec.per_output(form.window) * sums
+    if form.offset is not None:
+        y = y + spec.per_output(form.offset)
     if form.activation_scale is not None:
         kind = "sample" if form.activation_scale == "sample" else "spatial"
-        y = y * activation_scale(x, spec, kind)
+        y = y * activation_scale(given, spec, kind)
+    if form.gate is not None:
+        y = y * form.gate(given)
     for axis, values in enumerate(form.spatial_scale or ()):
         y = y * values.reshape(-1, *(1,) * (spec.spatial_axes - 1 - axis))
     return y if bias is None else y + spec.per_output(bias)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 
 SAMPLE_RATE = 16_000
 
@@ -40,7 +41,8 @@ def read_wave(path: Path) -> Tensor:
         raise DataError(f"{path} is missing; restore this file from the distribution") from None
     except (wave.Error, EOFError, OSError, RuntimeError) as error:
         reason = str(error) or "it ends in its header"
-        raise DataError(f"{path} is no readable wave file ({reason}); restore it from the distribution") from error
+        problem = f"{path} is no readable wave file ({reason}); restore it from the distribution"
+        raise DataError(unreadable(path, error) or problem) from error
     if form != (1, 2, SAMPLE_RATE):
         raise DataError(
             f"{path} has {form[0]} channel(s) of {8 * form[1]} bits at {form[2]} Hz; expected 1 of 16 bits at "

@@ -15,6 +15,7 @@ from torch import Tensor
 from bibench.data.batches import Batch, Order, generator
 from bibench.data.location import checksum
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 IGNORED = -1
 """Part label of a point that only fills up a small cloud: neither trained on nor judged."""
@@ -238,7 +239,8 @@ def load_clouds(folder: Path) -> Clouds:
         tensors = {name: torch.from_numpy(stored[name]) for name in ("offsets", "labels", "parts") if name in stored}
         return Clouds(points=torch.from_numpy(points), **tensors)
     except Exception as error:  # whatever numpy raises for a damaged file
-        raise DataError(f"{folder} is damaged ({error}); delete {folder.parent} to have it made again") from error
+        problem = f"{folder} is damaged ({error}); delete {folder.parent} to have it made again"
+        raise DataError(unreadable(Path(getattr(error, "filename", None) or folder), error) or problem) from error
 
 
 VALIDATION_EVERY = 10

@@ -7,13 +7,27 @@ without a word, so the file is read here.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bibench.data.annotations import LARGEST_AREA, Annotations, annotated, file_names
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.numbers import number
+from bibench.typed_json import problem
+
+LARGEST_SIDE = 1_000_000
+"""Pixels; no image that could be read has more."""
+
+
+class _Named(TypedDict, total=False):
+    """What of an image, annotation or category names another one, or the thing itself."""
+
+    image_id: int
+    category_id: int
+    name: str
 
 
 def read_coco(file: Path, folder: Path, num_classes: int) -> Annotations:
@@ -59,7 +73,9 @@ def _load(file: Path) -> dict[str, list[Any]]:
     try:
         data = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file} cannot be read ({error}); unpack the annotations again") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} cannot be read ({error}); unpack the annotations again"
+        ) from error
     for key in ("images", "annotations", "categories"):
         if not isinstance(data, dict) or not isinstance(data.get(key), list):
             raise DataError(f"{file} has no list {key!r}; expected COCO's object instances")
@@ -73,15 +89,17 @@ def _with_ids(items: list[Any], file: Path, what: str, *keys: str) -> list[dict[
     for item in items:
         if not isinstance(item, dict) or any(key not in item for key in ("id", *keys)):
             raise DataError(f"{file}: an {what} lacks one of id, {', '.join(keys)}: {str(item)[:120]}")
-        if not isinstance(item["id"], int) or item["id"] in seen:
-            reason = "occurs twice" if isinstance(item["id"], int) else "must be an integer"
+        if type(item["id"]) is not int or item["id"] in seen:
+            reason = "occurs twice" if type(item["id"]) is int else "must be an integer"
             raise DataError(f"{file}: {what} id {item['id']!r} {reason}; restore this file from the distribution")
+        if wrong := problem(item, _Named):
+            raise DataError(f"{file}: {what} {item['id']}: {wrong}; restore this file from the distribution")
         seen.add(item["id"])
     return items
 
 
 def _categories(items: list[Any], num_classes: int, file: Path) -> tuple[dict[int, int], tuple[str, ...]]:
-    found = {item["id"]: str(item["name"]) for item in _with_ids(items, file, "category", "name")}
+    found = {item["id"]: item["name"] for item in _with_ids(items, file, "category", "name")}
     if len(found) != num_classes:
         raise DataError(f"{file} has {len(found)} categories, expected {num_classes}")
     ids = sorted(found)
@@ -100,7 +118,7 @@ def _object(
     numbers = [*box, *([] if area is None else [area])] if isinstance(box, list) else []
     if not isinstance(box, list) or len(box) != 4 or any(type(n) not in (int, float) for n in numbers):
         raise DataError(f"{where}: bbox must be [x, y, width, height] and area a number, got {box!r} and {area!r}")
-    if crowd not in (0, 1):
+    if type(crowd) is bool or crowd not in (0, 1):
         raise DataError(f"{where}: iscrowd must be 0 or 1, got {crowd!r}")
     sides = ("x", "y", "width", "height")
     x, y, width, height = (number(n, f"{where}: {name} of bbox") for name, n in zip(sides, box, strict=True))
@@ -110,6 +128,6 @@ def _object(
 
 def _size(image: dict[str, Any], file: Path) -> tuple[int, int]:
     size = image["width"], image["height"]
-    if any(type(n) is not int or n < 1 for n in size):
+    if any(type(n) is not int or not 1 <= n <= LARGEST_SIDE for n in size):
         raise DataError(f"{file}: image {image['id']} has the size {size[0]!r}×{size[1]!r}")
     return size

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.numbers import RESTORE
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def open_rgb(path: Path, fix: str = RESTORE) -> Image:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; {fix}") from error
     except Exception as error:  # Pillow's readers raise a dozen kinds for damaged files
-        raise DataError(f"{path} is damaged ({error}); {fix}") from error
+        raise DataError(unreadable(path, error) or f"{path} is damaged ({error}); {fix}") from error
 
 
 def rgb(image: Image, source: str) -> Image:

@@ -20,6 +20,7 @@ from bibench.data.batches import mix
 from bibench.data.clouds import Cloud
 from bibench.data.meshes import centred, parse_obj, sample_surface
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.finding import data_tree, folders_in, listed
 from bibench.lines import BLANK, split_lines
 
@@ -127,4 +128,6 @@ def _member(file: Path, name: str) -> bytes:
     except KeyError:
         raise DataError(f"{file} is damaged: it has no member {name!r}; restore this file") from None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{file} is damaged ({error}); restore this file from its distribution") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} is damaged ({error}); restore this file from its distribution"
+        ) from error

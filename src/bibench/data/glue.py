@@ -17,6 +17,7 @@ from typing import Any
 
 from bibench.data.text import Example
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 from bibench.finding import listed
 from bibench.lines import read_lines
 from bibench.numbers import number as number_of
@@ -250,7 +251,7 @@ def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
         for number, line in enumerate(read_lines(file), 1):
             yield number, line.split("\t")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _example(
@@ -347,7 +348,7 @@ def _csv_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
                     )
                 yield tuple(row[place] for place in places)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({error}); fetch it again") from error
+        raise DataError(unreadable(file, error) or f"{file} cannot be read ({error}); fetch it again") from error
 
 
 def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -363,7 +364,8 @@ def _polars_rows(file: Path, columns: Sequence[str], readers: Sequence[str]) -> 
         else:
             _check_columns(file, table.columns, columns)
             return iter(table.select(columns).rows())
-    raise DataError(f"{file} is damaged ({problem}); fetch it again")
+    said = unreadable(file, problem) if problem else ""
+    raise DataError(said or f"{file} is damaged ({problem}); fetch it again")
 
 
 def _parquet_rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -61,6 +61,16 @@ class Found:
         """Whether training can rely on it."""
         return self.state in ("found", "absent")
 
+    def told(self, where: str = "") -> str:
+        """One sentence about a piece that is not good, without its full stop; `where` instead of its path."""
+        said = f"{where or self.path} is {self.state}"
+        if self.state == "missing" or not self.detail:
+            return said
+        if self.checksum and self.state == "damaged":
+            algorithm, _, computed = self.checksum.partition(":")
+            return f"{said}: its {algorithm} is {computed}, but {self.detail}; fetch it again"
+        return f"{said}: {'it ' if self.detail.startswith(('has ', 'does ')) else ''}{self.detail}"
+
 
 def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Found:
     """Look at one expected file or folder; `everything` hashes large files too."""

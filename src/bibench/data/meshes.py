@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.lines import BLANK, split_lines
 from bibench.numbers import check_finite
 
@@ -64,23 +65,35 @@ def centred(mesh: Mesh) -> Mesh:
 def read_off(path: Path) -> Mesh:
     """A mesh in the Object File Format; polygons are split into triangles.
 
-    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it
-    (``OFF490 518 0``). Raises `DataError` for anything damaged.
+    Accepts what ModelNet40 contains: the counts on the line of the header or glued to it (``OFF490 518 0``); and the
+    rest of the text format (Geomview, "OFF Files"): vertices with normals, colours and texture (``STCNOFF``),
+    faces with a colour of whole or broken numbers or an index of a map, comments and blank lines. Only the geometry
+    is kept. Raises `DataError` for anything damaged, and where vertices are not of three numbers (``4OFF``, ``nOFF``).
     """
     try:
-        text = path.read_bytes().decode("ascii")
+        text = path.read_bytes().decode("latin-1")  # comments are in any encoding, all else is ASCII
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error})") from error
-    except UnicodeDecodeError as error:
-        raise _damaged(str(path), "not a text file") from error
-    return checked(_parse_off(text, str(path)), str(path))
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error})") from error
+    if "\0" in text and not _BINARY.match(text):
+        raise _damaged(str(path), "not a text file")
+    return checked(_parse_off(text.removeprefix("ï»¿"), str(path)), str(path))
+
+
+_HEADER = re.compile(r"(ST)?C?N?(?P<four>4)?(?P<any>n)?OFF")
+_BINARY = re.compile(r"[STCN4n]*OFF\s+BINARY")
 
 
 def _parse_off(text: str, source: str) -> Mesh:
     lines = [line for line in (raw.partition("#")[0].strip(BLANK) for raw in split_lines(text)) if line]
-    if not lines or not lines[0].startswith("OFF"):
+    header = _HEADER.match(lines[0]) if lines else None
+    if header is None:
         raise _damaged(source, "it does not start with OFF")
-    lines = [rest, *lines[1:]] if (rest := lines[0][3:].strip(BLANK)) else lines[1:]
+    if header["four"] or header["any"] or _BINARY.match(lines[0]):
+        raise DataError(
+            f"{source}: {' '.join(lines[0].split()[:2])[:20]!r} is a form of OFF that is not read, expected text with "
+            "three coordinates a vertex; convert it to plain OFF"
+        )
+    lines = [rest, *lines[1:]] if (rest := lines[0][header.end() :].strip(BLANK)) else lines[1:]
     try:
         vertices, faces = (int(word) for word in _numbers(lines[0])[:2])
     except (ValueError, IndexError):
@@ -112,7 +125,7 @@ def parse_obj(text: str, source: str) -> Mesh:
     points: list[list[str]] = []
     polygons: list[list[int]] = []
     try:
-        for line in split_lines(text):
+        for line in split_lines(text.replace("\\\n", " ")):
             kind = (_words(line) or [""])[0]
             if kind == "v":
                 points.append(_numbers(line)[1:4])

@@ -19,6 +19,7 @@ from bibench.data.batches import mix
 from bibench.data.clouds import VALIDATION_EVERY, Cloud, every_tenth
 from bibench.data.meshes import centred, read_off, sample_surface
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 from bibench.finding import listed
 from bibench.lines import BLANK, read_lines
 from bibench.numbers import RESTORE, check_finite, check_kind
@@ -147,7 +148,9 @@ def _hdf5_arrays(file: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     except DataError:  # is a ValueError
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise DataError(f"{file} is damaged ({error}); restore this file from the distribution") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} is damaged ({error}); restore this file from the distribution"
+        ) from error
     if points.ndim != 3 or points.shape[2] != 3 or len(points) != len(labels):
         raise DataError(
             f"{file} is damaged: data has shape {points.shape} and there are {len(labels)} labels, "
@@ -181,7 +184,9 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip(BLANK) for line in read_lines(path)]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); unpack the distribution again") from error
+        raise DataError(
+            unreadable(path, error) or f"{path} cannot be read ({error}); unpack the distribution again"
+        ) from error
     return [line for line in lines if line]
 
 
@@ -190,7 +195,7 @@ def read_table(path: Path, *, columns: int, delimiter: str | None) -> NDArray[np
     try:
         lines = list(read_lines(path, "utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); {RESTORE}") from error
+        raise DataError(unreadable(path, error) or f"{path} cannot be read ({error}); {RESTORE}") from error
     kept = [number for number, line in enumerate(lines, 1) if line.strip(BLANK)]
     if not kept:
         raise DataError(f"{path} is damaged: it is empty; {RESTORE}")

@@ -14,6 +14,7 @@ import numpy as np
 from bibench.data.clouds import Cloud
 from bibench.data.modelnet import read_table
 from bibench.errors import DataError
+from bibench.files import unreadable
 
 FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 SOURCE = f"https://shapenet.cs.stanford.edu/media/{FOLDER}.zip"
@@ -81,7 +82,9 @@ def _listed(root: Path, split: str) -> dict[str, list[str]]:
     try:
         entries = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}); unpack {FOLDER}.zip again") from error
+        raise DataError(
+            unreadable(path, error) or f"{path} cannot be read ({error}); unpack {FOLDER}.zip again"
+        ) from error
     if not isinstance(entries, list):
         raise DataError(f"{path} is damaged: expected a list of shapes, got {type(entries).__name__}")
     names: dict[str, list[str]] = {category.synset: [] for category in CATEGORIES.values()}

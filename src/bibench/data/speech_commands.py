@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.finding import folders_in, listed
 from bibench.lines import BLANK, read_lines
 
@@ -140,7 +141,8 @@ def _read_list(file: Path, paths: set[str]) -> set[str]:
     try:
         lines = list(read_lines(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); restore it from the distribution") from error
+        problem = f"{file} cannot be read ({error}); restore it from the distribution"
+        raise DataError(unreadable(file, error) or problem) from error
     entries = set()
     for number, line in enumerate(lines, 1):
         entry = line.strip(BLANK)

@@ -15,6 +15,7 @@ from torch import Tensor
 from bibench.data.batches import Batch, Order, _digest
 from bibench.data.location import cached_folder, checksum
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 from bibench.lines import read_lines
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def published_tokenizer(folder: Path) -> Tokenizer:
         # As BERT reads it: the number of a line is the entry's id, blank lines and the last of equal ones included.
         return _wordpiece({word: number for number, word in enumerate(read_lines(vocabulary))})
     except Exception as error:  # the library raises bare exceptions
-        raise DataError(f"{file if file.is_file() else vocabulary} is damaged ({error}); fetch it again") from error
+        read = file if file.is_file() else vocabulary
+        raise DataError(unreadable(read, error) or f"{read} is damaged ({error}); fetch it again") from error
 
 
 def trained_tokenizer(texts: Sequence[str], size: int) -> Tokenizer:
@@ -83,7 +85,8 @@ def trained_tokenizer(texts: Sequence[str], size: int) -> Tokenizer:
     try:
         return _wordpiece(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab())
     except Exception as error:
-        raise DataError(f"{folder} is damaged ({error}); delete it to have it made again") from error
+        problem = f"{folder} is damaged ({error}); delete it to have it made again"
+        raise DataError(unreadable(folder / "tokenizer.json", error) or problem) from error
 
 
 def _alphabet(texts: Sequence[str], normalizer: Any) -> list[str]:

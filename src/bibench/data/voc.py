@@ -10,6 +10,7 @@ devkit's, which adds 1 to every width and height.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from xml.parsers import expat
 
 from bibench.data.annotations import AnnotatedImage, Annotations, annotated, file_names
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.lines import BLANK, read_lines
 from bibench.numbers import parse_number
 
@@ -44,7 +46,7 @@ def read_voc(devkit: Path, sets: Iterable[tuple[str, str]], classes: Sequence[st
 
     Raises:
         DataError: naming the file, for a list, annotation or image that is missing, XML that is
-            malformed or declares a document type, an unknown class, an impossible box.
+            malformed or declares entities, an unknown class, an impossible box.
     """
     counts: Counter[str] = Counter()
     images = []
@@ -63,7 +65,8 @@ def image_ids(file: Path) -> list[str]:
     try:
         lines = [line.strip(BLANK) for line in read_lines(file)]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); unpack the data set again") from error
+        problem = f"{file} cannot be read ({error}); unpack the data set again"
+        raise DataError(unreadable(file, error) or problem) from error
     found = [line for line in lines if line]
     for line in found:
         if not _IMAGE_ID.fullmatch(line):
@@ -108,25 +111,64 @@ def _number(item: Element, path: str, file: Path, **limits: Any) -> float:
 
 
 def parse_xml(file: Path) -> Element:
-    """The root element of an XML file. Document types are refused: by their entities a small file can
-    expand to fill the memory, or read other files."""
+    """The root element of an XML file, in whatever encoding it declares.
+
+    Document types with declarations of their own are refused: by their entities a small file can expand to fill the
+    memory, or read other files. Others (``<!DOCTYPE annotation>``) say nothing, and nothing that they name is opened.
+    """
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise DataError(f"{file} has more than {LARGEST_FILE:,} bytes, too many for an annotation")
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}); unpack the data set again") from error
+        problem = f"{file} cannot be read ({error.strerror}); unpack the data set again"
+        raise DataError(unreadable(file, error) or problem) from error
     builder = TreeBuilder()
     parser = expat.ParserCreate()
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
-    parser.StartDoctypeDeclHandler = lambda *_: _refuse(file)
+    parser.StartDoctypeDeclHandler = lambda name, system, public, own: _refuse(file) if own else None
     try:
-        parser.Parse(data, True)
+        parser.Parse(_decoded(data, file), True)
         return builder.close()
     except (expat.ExpatError, ParseError, AssertionError) as error:
         raise DataError(f"{file} is no well-formed XML ({error}); restore this file from the distribution") from error
+
+
+def _decoded(data: bytes, file: Path) -> str:
+    """The text of an XML file by its mark, else its declaration, else UTF-8 (XML 1.0, appendix F).
+
+    Not left to the parser, which knows no encoding of several bytes a character but UTF-8 and UTF-16.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    if encoding is None:
+        declared = _DECLARED.match(data)
+        encoding = declared[1].decode() if declared else "utf-8"
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise DataError(
+            f"{file} declares the encoding {encoding!r}, which is not known; convert it to UTF-8"
+        ) from error
+    except ValueError as error:
+        line = data.count(b"\n", 0, getattr(error, "start", 0)) + 1
+        raise DataError(
+            f"{file} is no well-formed XML (line {line}: not the encoding {encoding}: {error}); "
+            "restore this file from the distribution"
+        ) from error
+
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"<\0?\0", "utf-16-le"),
+    (b"\0<\0?", "utf-16-be"),
+)
+_DECLARED = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 
 
 def _refuse(file: Path) -> None:

@@ -102,7 +102,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def on_cpu(model: nn.Module) -> nn.Module:
     """`model`, or a copy of it on the processor if it is on another device: inputs and proofs are there."""
     held = (*model.parameters(), *model.buffers())
-    return model if all(value.device.type == "cpu" for value in held) else copy.deepcopy(model).cpu()
+    return model if all(value.device.type == "cpu" for value in held) else copied(model).cpu()
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of `model`, also where a hook (of pruning, of a norm of weights) left a computed weight in a module.
+
+    PyTorch copies no tensor with a history of gradients; such a weight is computed anew in each forward.
+    """
+    computed = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf]
+    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
 
 
 def flat(outputs: Any) -> list[Tensor]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from bibench import latent
 from bibench.deploy import manifest
 from bibench.deploy.calling import arrays
 from bibench.deploy.engine import ENGINES, Array, Calibration, Engine, LayerValues
 from bibench.deploy.graph import canonical
 from bibench.deploy.manifest import Manifest
 from bibench.deploy.passes.nodes import SHIFT
-from bibench.errors import BiBenchError, StoreError
+from bibench.deploy.statement import statements
+from bibench.errors import BiBenchError, BinarizationWarning, StoreError
 from bibench.files import storing
+from bibench.typed_json import problem
 
 
 def export(
@@ -42,8 +46,12 @@ def export(
         winograd: whether the float convolution at the model's input may become an operator that is faster and rounds
             differently (engine ``bibench``); the manifest's notes name it.
 
+    Warns:
+        BinarizationWarning: many weights of a 1-bit layer are exactly 0, as pruning leaves them, and count as +1.
+
     Raises:
-        UnsupportedError: a layer that the engine does not run, with the reason.
+        UnsupportedError: a layer that the engine does not run, with the reason; a model whose forward computes with
+            more of its 1-bit layers than their outputs, or does not call them.
         BiBenchError: a model in training mode, or inputs that it does not take.
         StoreError: a path that cannot be written.
     """
@@ -58,6 +66,9 @@ def export(
     if runner.needs_calibration and calibration is None:
         raise BiBenchError(f"engine {engine!r} chooses ranges by data: give calibration, batches of model inputs")
     runner.require_support(model)
+    signed = ((stated.name, stated.module) for stated in statements(model) if hasattr(stated.module, "weight"))
+    if told := latent.zeros_told(signed):
+        warnings.warn(told, BinarizationWarning, stacklevel=2)
     graph = canonical(model, example_inputs)
     graph.winograd = winograd
     runner.prepare(graph)
@@ -126,9 +137,11 @@ def load(path: str | Path, threads: int = 1) -> Deployed:
 
 def _require_plain(provenance: dict[str, Any] | None) -> None:
     try:
-        json.dumps(provenance, allow_nan=False)
+        written = json.dumps(provenance or {}, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise BiBenchError(f"provenance goes into a JSON file, which it does not fit: {error}") from error
+    if wrong := problem(json.loads(written), manifest.Provenance, "provenance"):
+        raise BiBenchError(f"provenance does not fit into the manifest, from which it is read again: {wrong}")
 
 
 def _embed(graph: Any, described: Manifest) -> None:

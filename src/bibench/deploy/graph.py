@@ -24,6 +24,7 @@ from bibench.auditing import audit as audit_of
 from bibench.deploy import domain, operations
 from bibench.deploy.calling import Example, on_cpu, unwrapped
 from bibench.deploy.freezing import freeze
+from bibench.deploy.frozen import LEFT, Frozen
 from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError, UnsupportedError, require
 
@@ -106,6 +107,7 @@ def canonical(model: nn.Module, example_inputs: Any, *, fold: bool = True) -> Ca
         notes.append(f"the batch is fixed to {example.batch}: the model's graph depends on it ({fixed})")
     made = Canonical(graph, frozen, example, audit, notes, dynamic=not fixed)
     _name_nodes(graph)
+    _name_constants(graph, frozen)
     if fold:
         from bibench.deploy.passes import fold as fold_all
 
@@ -215,3 +217,26 @@ def _name_nodes(model: ir.Model) -> None:
     for node in model.graph:
         if node.domain == domain.DOMAIN:
             node.name = node.attributes.pop("layer").as_string()
+
+
+def _name_constants(model: ir.Model, frozen: nn.Module) -> None:
+    """Name the packed tensors of each layer as the layer's own: ``L.weight`` is what the file holds of its weight.
+
+    Unless the layer's float tensor of that name is in the graph, too, because a forward computes with it.
+    """
+    names: dict[str, str] = {}
+    for layer, module in frozen.named_modules():
+        if isinstance(module, Frozen):
+            start = f"{layer}." if layer else ""
+            names |= {f"{start}{LEFT}.{name}": f"{start}{name}" for name in module.operator._buffers}
+    values = list(model.graph.initializers.values())
+    taken = {value.name for value in values}
+    for value in values:
+        model.graph.initializers.pop(value.name or "")
+    for value in values:  # all of them, in their order
+        name = names.get(value.name or "")
+        if name and name not in taken:
+            value.name = name
+            if value.const_value is not None:
+                value.const_value.name = name
+        model.graph.register_initializer(value)

@@ -10,7 +10,8 @@ from bibench.cell import Cell
 from bibench.complexity.conventions import PRODUCTS
 from bibench.deploy import domain, manifest
 from bibench.deploy.manifest import Manifest
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, naming
+from bibench.files import unreadable
 from bibench.operators import FULL_PRECISION
 
 UNKNOWN: Mapping[str, Any] = {
@@ -35,9 +36,9 @@ def identify(file: Path) -> tuple[dict[str, Any], str]:
     facts = {**UNKNOWN, "model": file.stem}
     if found is None:
         return facts, default_engine(file)
-    cell = found.provenance.get("cell")
-    if isinstance(cell, dict):
-        return {**facts, **_of_cell(cell)}, found.engine
+    if "cell" in found.provenance:
+        with naming(manifest.path_of(file)):
+            return {**facts, **_of_cell(found.provenance["cell"])}, found.engine
     said = {name: str(found.provenance[name]) for name in ("task", "model", "operator") if found.provenance.get(name)}
     return {**facts, "operator": _audited(found), **said}, found.engine
 
@@ -90,4 +91,6 @@ def onnx_model(file: Path) -> Any:
     try:
         return onnx.load(str(file), load_external_data=False)
     except Exception as error:  # the parser has several, of a library that has no types
-        raise BiBenchError(f"{file} is no ONNX model, or damaged ({error}); export it again") from error
+        raise BiBenchError(
+            unreadable(file, error) or f"{file} is no ONNX model, or damaged ({error}); export it again"
+        ) from error

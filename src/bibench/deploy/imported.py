@@ -19,6 +19,7 @@ from bibench.deploy.devices import DEVICES
 from bibench.deploy.engine_names import engine_names
 from bibench.deploy.latency import KIND, LATENCY
 from bibench.errors import BiBenchError, DataError
+from bibench.files import unreadable
 from bibench.lines import BLANK, read_lines
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
@@ -41,7 +42,9 @@ def read_measurements(file: Path) -> list[Record]:
     try:
         text = "\n".join(read_lines(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read ({error}); expected a CSV file in UTF-8") from error
+        raise DataError(
+            unreadable(file, error) or f"{file} cannot be read ({error}); expected a CSV file in UTF-8"
+        ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
     records: list[Record] = []

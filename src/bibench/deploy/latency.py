@@ -17,6 +17,7 @@ from bibench.deploy import manifest, session
 from bibench.deploy.bundle.turns import quartiles
 from bibench.deploy.contenders import Contender
 from bibench.deploy.devices import DEVICES
+from bibench.deploy.devices.events import checked
 from bibench.deploy.identity import theoretical_speedup
 from bibench.errors import BiBenchError
 from bibench.provenance import environment, git_state, versions
@@ -82,9 +83,12 @@ def measure(request: Request, note: Callable[[str], None]) -> Measured:
     job, files = to_job(request)
     transport = DEVICES[request.device].open()
     events: list[dict[str, Any]] = []
+    known = {None, *(one.key for one in request.contenders)}
     told: dict[tuple[Any, Any], float] = {}
     try:
         for event in transport.run(job, files):
+            if checked(event, request.device).get("contender") not in known:
+                raise BiBenchError(f"{request.device}: an event is of the unknown contender {event['contender']!r}")
             events.append(event)
             if event["event"] == "at":
                 now, place = time.monotonic(), (event.get("threads"), event.get("batch"))

@@ -5,18 +5,22 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, TypedDict
 
 import numpy as np
 
+from bibench.cell import Described
 from bibench.deploy import domain
 from bibench.deploy.graph import OPSET, Canonical
 from bibench.deploy.passes.nodes import SHIFT
 from bibench.errors import StoreError
-from bibench.files import read_json, write_atomically, write_bytes
+from bibench.files import leftovers, read_json, remove_leftovers, unreadable, write_atomically, write_bytes
+from bibench.locks import exclusive
 from bibench.provenance import git_state, versions
+from bibench.typed_json import problem
 
 FORMAT = 1
 METADATA = "bibench"
@@ -74,31 +78,98 @@ class Manifest:
     @classmethod
     def from_dict(cls, data: Any, source: str) -> Manifest:
         """The inverse of `to_dict`; `StoreError` for anything else."""
-        try:
-            if data["format"] > FORMAT:
-                raise StoreError(f"{source} was made by a newer bibench (format {data['format']}); upgrade")
-            tensors = {
-                which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
-                for which in ("inputs", "outputs")
-            }
-            return cls(**{**_checked(data), **tensors, "notes": tuple(data["notes"])})
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise StoreError(f"{source} is not a manifest ({error}); export the model again") from error
+        if isinstance(data, dict) and type(data.get("format")) is int and data["format"] > FORMAT:
+            raise StoreError(f"{source} was made by a newer bibench (format {data['format']}); upgrade")
+        if wrong := problem(data, _Json) or _unusable(data):
+            raise StoreError(f"{source} is not a manifest ({wrong}); export the model again")
+        tensors = {
+            which: tuple(Tensor(t["name"], tuple(t["shape"]), t["dtype"]) for t in data[which])
+            for which in ("inputs", "outputs")
+        }
+        return cls(**{**data, **tensors, "notes": tuple(data["notes"])})
 
 
-def _checked(data: dict[str, Any]) -> dict[str, Any]:
-    """`data`, whose fields have the types that readers rely on; a `TypeError` else."""
-    wanted = {"engine": str, "file": str, "sha256": str, "bytes": int, "opset": dict, "audit": dict, "folded": dict}
-    for name, kind in {**wanted, "layers": dict, "provenance": dict}.items():
-        if not isinstance(data[name], kind):
-            raise TypeError(f"{name}: expected {kind.__name__}, got {type(data[name]).__name__}")
+class _Tensor(TypedDict):
+    name: str
+    shape: list[int | str]
+    dtype: str
+
+
+class _Layer(TypedDict):
+    inputs: list[str]
+    output: str
+    shift: NotRequired[Any]
+
+
+class _Row(TypedDict, total=False):
+    name: str
+    operator: str
+    weight_bits: int
+    activation_bits: int
+    macs: int | None
+
+
+class _Audit(TypedDict, total=False):
+    rows: list[_Row]
+
+
+class Provenance(TypedDict, total=False):
+    """What a manifest says of where its model is from, as far as it is read again."""
+
+    cell: Described
+    task: str | None
+    model: str | None
+    operator: str | None
+
+
+class _Json(TypedDict):
+    """A manifest in JSON."""
+
+    engine: str
+    file: str
+    sha256: str
+    bytes: int
+    inputs: list[_Tensor]
+    outputs: list[_Tensor]
+    layers: dict[str, _Layer]
+    opset: dict[str, int]
+    audit: _Audit
+    folded: dict[str, int]
+    notes: list[str]
+    provenance: Provenance
+    format: int
+
+
+def _unusable(data: dict[str, Any]) -> str:
+    """What is wrong with values of the right types, in words; "" if nothing is."""
+    if unknown := sorted(data.keys() - _Json.__annotations__.keys()):
+        return f"unknown field {unknown[0]!r}"
+    if not data["file"].strip(".") or Path(data["file"]).name != data["file"] or "\0" in data["file"]:
+        return f"file is {data['file']!r}, expected the name of the file beside it"
     for layer, values in data["layers"].items():
-        if not all(isinstance(name, str) for name in (*values["inputs"], values["output"])):
-            raise TypeError(f"layers: {layer!r} has names that are none")
-        np.asarray(values.get("shift", 0.0), np.float32)
-    for tensor in (*data["inputs"], *data["outputs"]):
-        np.dtype(tensor["dtype"])
-    return data
+        if not _is_array(values.get("shift", 0.0)):
+            return f"layers[{layer!r}].shift is no number or array of numbers"
+    for which in ("inputs", "outputs"):
+        for number, tensor in enumerate(data[which]):
+            if not _is_dtype(tensor["dtype"]):
+                return f"{which}[{number}].dtype is {tensor['dtype']!r}, expected NumPy's name of a type of numbers"
+    return ""
+
+
+def _is_array(value: Any) -> bool:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return False
+    return array.dtype.kind in "iuf" and bool(np.isfinite(array.astype(np.float32)).all())
+
+
+def _is_dtype(name: str) -> bool:
+    try:
+        kind = np.dtype(name)
+    except (TypeError, ValueError, SyntaxError):
+        return False
+    return not kind.hasobject and kind.names is None
 
 
 def describe(canonical: Canonical, engine: str, file: str, provenance: dict[str, Any]) -> Manifest:
@@ -146,7 +217,10 @@ def require_free(model: Path) -> None:
 
 
 def store(manifest: Manifest, model: Path, content: bytes) -> None:
-    """Write a model file and its manifest: both, or where the disk is full neither, and older ones stay."""
+    """Write a model file and its manifest: both, or where the disk is full neither, and older ones stay.
+
+    Where the process is killed between the two, `read` finds the new manifest under the name that it was written by.
+    """
 
     def write(stream: BinaryIO) -> None:
         stream.write(text.encode())
@@ -154,7 +228,9 @@ def store(manifest: Manifest, model: Path, content: bytes) -> None:
         write_bytes(model, content)
 
     text = json.dumps(manifest.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_atomically(path_of(model), write)
+    with exclusive(model):
+        remove_leftovers(model.parent, path_of(model).name)
+        write_atomically(path_of(model), write)
 
 
 def _foreign(path: Path) -> bool:
@@ -174,15 +250,34 @@ def read(model: Path) -> Manifest | None:
     if path == model:
         raise StoreError(f"{model} is where the manifest of a model is; name the model file beside it")
     if not path.exists():
-        return None
+        return _unplaced(path, model)
+    found = _checksum(model)
     manifest = Manifest.from_dict(read_json(path), str(path))
-    found = checksum(model.read_bytes())
     if manifest.sha256 != found:
+        if (unplaced := _unplaced(path, model)) is not None:
+            return unplaced
         raise StoreError(
             f"{model} is not the file that {path.name} describes: its checksum is {found[:12]}..., expected "
             f"{manifest.sha256[:12]}...; it is truncated or was changed. Export it again"
         )
     return manifest
+
+
+def _unplaced(path: Path, model: Path) -> Manifest | None:
+    """The manifest of `model` that an export, killed when the model was in its place, left beside `path`."""
+    for scratch in leftovers(path.parent, path.name):
+        with suppress(StoreError):
+            manifest = Manifest.from_dict(read_json(scratch), str(scratch))
+            if manifest.file == model.name and manifest.sha256 == _checksum(model):
+                return manifest
+    return None
+
+
+def _checksum(model: Path) -> str:
+    try:
+        return checksum(model.read_bytes())
+    except (OSError, MemoryError) as error:
+        raise StoreError(unreadable(model, error) or f"{model} cannot be read ({error})") from error
 
 
 def checksum(content: bytes) -> str:

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from bibench.attention import binary_context, binary_scores, booleanize
 from bibench.deploy import domain
-from bibench.operators.xnor import activation_scale as scale_of_input
+from bibench.input_scale import activation_scale as scale_of_input
 from bibench.products import product
 from bibench.spec import LayerSpec
 

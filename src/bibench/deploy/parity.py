@@ -27,6 +27,7 @@ from bibench.deploy.parts import deployable_part
 from bibench.errors import BiBenchError
 from bibench.layers import BinaryLayer
 from bibench.products import product
+from bibench.proving import require_proof
 from bibench.spec import LayerSpec
 
 
@@ -120,6 +121,10 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
         deployed: the file, or what `bibench.deploy.load` gives.
         model: the trained model, in evaluation mode.
         inputs: a tensor, a tuple or a dict, as at export; use real data, a few dozen examples.
+
+    Raises:
+        ProofError: 1-bit layers of `model` that do not run as such where no hook looks on.
+        BiBenchError: a file that was not exported from `model`, or inputs that it does not take.
     """
     if not isinstance(deployed, Deployed):
         deployed = Deployed(deployed)
@@ -128,6 +133,7 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
         raise BiBenchError("the model is in training mode: call model.eval() first")
     part, inputs, _ = deployable_part(on_cpu(model), inputs)
     example = Example.of(inputs)
+    require_proof(part, lambda: example.call(part))  # what hooks see, below, is not what runs without them
     seen, expected = _trained(part, example)
     arrays = [t.numpy() for t in example.tensors]
     outputs = deployed(*arrays)

@@ -14,11 +14,12 @@ from bibench.cell import Cell
 from bibench.choice import choice
 from bibench.compressor import compressor_of
 from bibench.deploy.parts import deployable_part
-from bibench.errors import BiBenchError, CheckpointError
-from bibench.files import load_checkpoint, read_json
+from bibench.errors import BiBenchError, CheckpointError, naming
+from bibench.files import load_checkpoint
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
-from bibench.store import CELL, MODEL
+from bibench.state_dicts import fit, misfits, tell_choice
+from bibench.store import CELL, MODEL, described_cell
 from bibench.tasks import TASKS, Task
 
 
@@ -30,6 +31,8 @@ class Named:
     model: str | None = None
     operator: str | None = None
     pad_value: float = 0.0
+    averaged: bool = False
+    """Whether averaged weights (EMA, SWA) are taken where there are plain ones, too."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
     """Load what ``bibench export`` is given.
 
     Args:
-        path: a cell's folder, its ``model.pt``, or a file with a state dictionary (then `named` says of what).
+        path: a cell's folder, its ``model.pt``, or a file with a state dictionary (then `named` says of what), which
+            may be inside a checkpoint, with prefixes before its names: see `bibench.state_dicts.fit`.
     """
     path = Path(path)
     if path.is_dir():
@@ -53,40 +57,46 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
             raise BiBenchError(f"{path} is no cell: it has no {CELL}; give the folder of one training in a run folder")
         if not (path / MODEL).exists():
             raise BiBenchError(f"{path} has no {MODEL}: the cell is not trained to its end; run it first")
-        return _of_cell(path / MODEL, read_json(path / CELL).get("cell"), data_root)
+        return _of_cell(path / MODEL, described_cell(path / CELL), data_root)
     checkpoint = load_checkpoint(path)
     if "cell" in checkpoint:
-        return _of_cell(path, checkpoint["cell"], data_root)
+        with naming(path):
+            cell = Cell.from_dict(checkpoint["cell"])
+        return _of_cell(path, cell, data_root)
     return _of_state(path, checkpoint, named or Named(), data_root)
 
 
-def _of_cell(path: Path, description: Any, data_root: Path | None) -> Source:
+def _of_cell(path: Path, cell: Cell, data_root: Path | None) -> Source:
     from bibench.train.cell import load_weights
 
-    if not isinstance(description, dict):
-        raise BiBenchError(f"{path.parent / CELL} does not describe a cell")
-    cell = Cell.from_dict(description)
     task = TASKS[cell.task.name](data_root).for_model(cell.model.name)
     return Source(load_weights(path, cell, task), task, {"cell": cell.to_dict(), "checkpoint": path.name})
 
 
 def _of_state(path: Path, state: dict[str, Any], named: Named, data_root: Path | None) -> Source:
-    state = state.get("model", state.get("state_dict", state))
     if named.task is None or named.model is None:
         raise BiBenchError(f"{path} does not say what it is of: give --task, --model and --operator")
     model_name, operator = choice(named.model), choice(named.operator or FULL_PRECISION)
     MODELS[model_name.name].check_options(model_name.options)
     task = TASKS[named.task](data_root).for_model(model_name.name)
     model = task.model(model_name.name, model_name.options)
-    if operator.name != FULL_PRECISION:
-        compressor_of(operator).restore(model, task.example_inputs(), state, pad_value=named.pad_value)
+    if operator.name != FULL_PRECISION:  # the form may follow from the weights: as far as these are the float model's
+        weights = fit(state, model.state_dict(), averaged=named.averaged).state
+        compressor_of(operator).restore(model, task.example_inputs(), weights, pad_value=named.pad_value)
+    own = model.state_dict()
+    fitted = fit(state, own, averaged=named.averaged)
+    problem = misfits(own, fitted)
     try:
-        model.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path} is not of {named.model} with {operator} on {named.task}: {reason}") from error
+        if not problem:
+            model.load_state_dict(fitted.state)
+    except (RuntimeError, TypeError, ValueError) as error:
+        problem = " ".join(str(error).split())[:300]
+    if problem:
+        raise CheckpointError(f"{path} is not of {named.model} with {operator} on {named.task}: {problem}")
+    tell_choice(fitted, str(path), averaged=named.averaged, ask="--ema")
     facts = {"task": named.task, "model": str(model_name), "operator": str(operator), "checkpoint": path.name}
     facts |= {"pad_value": f"{named.pad_value:g}"} if named.pad_value else {}
+    facts |= {"weights": "averaged"} if fitted.averaged else {}
     return Source(model.eval(), task, facts)
 
 

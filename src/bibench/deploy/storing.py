@@ -8,9 +8,7 @@ measurements/latency/<device>/<time>/records.jsonl   the numbers
 
 from __future__ import annotations
 
-import csv
 import datetime
-import io
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,8 +21,10 @@ from bibench.deploy.contenders import digest
 from bibench.deploy.latency import Measured, Request
 from bibench.errors import BiBenchError
 from bibench.files import storing, write_json, write_text
+from bibench.locks import exclusive
 from bibench.records import Record, read_file, write_file
 from bibench.store import RECORDS
+from bibench.visible import csv_text
 
 FOLDER = Path("measurements", "latency")
 
@@ -47,17 +47,21 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
         return target
     device = measured.records[0].device if measured.records else request.device
     folder = new_folder(target, device, measured.started)
-    write_text(folder / "samples.csv", _csv(_samples(measured)))
+    write_text(folder / "samples.csv", csv_text(_samples(measured)))
     for (key, threads, batch), rows in measured.profiles.items():
-        write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", _csv(rows))
+        write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", csv_text(rows))
     write_json(folder / "session.json", _session(measured, request))
     write_file(folder / RECORDS, measured.records)
     return folder
 
 
 def append(records: Iterable[Record], file: Path) -> None:
-    """Add records to a file of records, which is checked first; it gets all of them or stays as it is."""
-    write_file(file, [*_known(file), *records])
+    """Add records to a file of records, which is checked first; it gets all of them or stays as it is.
+
+    Processes that append at once wait for each other.
+    """
+    with exclusive(file):
+        write_file(file, [*_known(file), *records])
 
 
 def _known(file: Path) -> list[Record]:
@@ -121,12 +125,3 @@ def _samples(measured: Measured) -> list[dict[str, Any]]:
         for (key, threads, batch), samples in measured.samples.items()
         for number, value in enumerate(samples, 1)
     ]
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()

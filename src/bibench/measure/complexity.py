@@ -27,6 +27,7 @@ from bibench.complexity import (
 from bibench.compressor import Compressor, method
 from bibench.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.finding import listed
+from bibench.locks import exclusive
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
 from bibench.provenance import environment
@@ -50,7 +51,9 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
     for cell in dict.fromkeys(replace(cell, seed=0) for cell in with_baselines(cells)):
         note(f"{cell.task} {cell.model} {cell.operator}")
         rows = _measure(cell, compared, runs)
-        write_file(runs / FOLDER / cell.path.parent / RECORDS, rows)
+        file = runs / FOLDER / cell.path.parent / RECORDS
+        with exclusive(file):
+            write_file(file, rows)
         found += rows
     return found
 

@@ -21,6 +21,7 @@ from bibench.data.corruptions.frost import official_folder
 from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
+from bibench.locks import exclusive
 from bibench.provenance import environment
 from bibench.records import Record, read_file, write_file
 from bibench.store import DONE, RECORDS, CellDirectory, cells_below
@@ -160,6 +161,8 @@ class _Measured:
         self._wanted = {CLEAN, *request.corruptions}
         self._model: nn.Module | None = None
         self._broken = False
+        self._made: set[tuple[str, int | None]] = set()
+        self._weights = self._trained()
         try:
             self._rows = self._known()
         except BiBenchError as error:
@@ -168,12 +171,16 @@ class _Measured:
 
     def _known(self) -> dict[tuple[str, int | None], Record]:
         """What was measured on the weights as they are now."""
-        done = CellDirectory(self._request.runs, self.cell).file(DONE)
-        if not self._file.exists() or self._file.stat().st_mtime_ns < done.stat().st_mtime_ns:
+        if not self._file.exists() or self._file.stat().st_mtime_ns < self._trained():
             return {}
         rows = {(r.corruption, r.severity): r for r in read_file(self._file) if r.status == "ok"}
         again = self._wanted if self._request.again else ()
         return {key: row for key, row in rows.items() if row.corruption not in again}
+
+    def _trained(self) -> int:
+        """When the cell was finished; 0 while it is trained anew."""
+        done = CellDirectory(self._request.runs, self.cell).file(DONE)
+        return done.stat().st_mtime_ns if done.exists() else 0
 
     def lacks(self, condition: Corrupted, data: str) -> bool:
         """Whether it was not judged on images of that checksum."""
@@ -187,6 +194,7 @@ class _Measured:
                 self._model = load_trained(self._request.runs, self.cell, self._task).to(self._request.device)
             row = _judged(self.cell, self._task, self._model, images, labels, condition, data, self._request)
             self._rows[condition.corruption, condition.severity] = row
+            self._made.add((condition.corruption, condition.severity))
         except Exception as error:  # of a stranger's operator or a damaged file; the other cells go on
             self._break(error)
         self._store()
@@ -196,9 +204,17 @@ class _Measured:
         reason = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
         status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
         self._rows[CLEAN, 0] = _refused(self.cell, self._request, status, reason)
+        self._made.add((CLEAN, 0))
 
     def _store(self) -> None:
-        write_file(self._file, self._rows.values())
+        """Write the rows, with what another process measured meanwhile."""
+        with exclusive(self._file):
+            if self._trained() != self._weights:
+                self._rows = {}
+                self._break(DataError(f"{self.cell} was trained anew while it was measured; measure it again"))
+                return
+            self._rows = self._known() | {key: self._rows[key] for key in self._rows if key in self._made}
+            write_file(self._file, self._rows.values())
 
     def records(self) -> list[Record]:
         """What was asked for."""

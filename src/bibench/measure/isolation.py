@@ -15,6 +15,7 @@ from typing import Any
 from bibench.errors import BiBenchError, ending
 from bibench.measure.session import Request, Result, run_session
 from bibench.registry import load_file
+from bibench.signals import interrupts_held_back
 
 
 def run_isolated(request: Request, note: Callable[[str], None]) -> Result:
@@ -34,7 +35,7 @@ def _attempt(request: Request, note: Callable[[str], None]) -> tuple[Result | No
     """The result, or the contender at work when the process died and how it died."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with _threads(request.threads):
+    with _threads(request.threads), interrupts_held_back():
         process = context.Process(target=_main, args=(theirs, request), name="bibench-measure")
         process.start()
     theirs.close()

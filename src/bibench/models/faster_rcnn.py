@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.errors import BiBenchError, require
+from bibench.errors import BiBenchError, CheckpointError, require
 from bibench.files import load_checkpoint
 from bibench.models.base import model
 from bibench.models.detector import Detector
 from bibench.models.image import choose_stem, image_channels
 from bibench.models.resnet import ResNet
+from bibench.state_dicts import fit, misfits, tell_choice
 
 ANCHOR_SCALES = (2, 4, 8, 16, 32)
 """Sides of the square anchors, in strides of the feature map."""
@@ -161,20 +162,20 @@ def load_backbone(resnet: ResNet, file: Path) -> None:
         raise BiBenchError(f"backbone={str(file)!r}: there is no such file; expected the weights of a ResNet-18")
     if resnet.conv1.weight.is_meta:  # a plan, which reads no data
         return
-    saved = load_checkpoint(file)
-    state = saved.get("model", saved)
-    state = {_our_name(name): values for name, values in state.items() if not name.startswith("fc.")}
-    own = {name: values for name, values in resnet.state_dict().items() if not name.startswith("fc.")}
-    unfit = sorted(
-        {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape} | own.keys() ^ state.keys()
-    )
-    if unfit:
-        raise BiBenchError(
-            f"backbone={str(file)!r}: {len(unfit)} tensors are missing, unexpected or of another shape "
-            f"({', '.join(unfit[:3])}, ...); expected the weights of a ResNet-18 with this width and stem"
+    own = _without_classifier(resnet.state_dict())
+    fitted = fit(load_checkpoint(file), own, translate=_without_classifier)
+    if problem := misfits(own, fitted):
+        raise CheckpointError(
+            f"backbone={str(file)!r}: {problem}; expected the weights of a ResNet-18 with this width and stem"
         )
+    tell_choice(fitted, str(file))
     with torch.no_grad():
-        resnet.load_state_dict(state, strict=False)
+        resnet.load_state_dict(fitted.state, strict=False)
+
+
+def _without_classifier(state: dict[str, Any]) -> dict[str, Any]:
+    """A state dict under our names."""
+    return {_our_name(name): values for name, values in state.items() if not name.startswith("fc.")}
 
 
 def _our_name(name: str) -> str:

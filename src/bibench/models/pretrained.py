@@ -6,12 +6,14 @@ import importlib.util
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint
+from bibench.files import load_checkpoint, unreadable
+from bibench.state_dicts import fit, misfits, tell_choice
+from bibench.typed_json import conform
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 HEADS = ("classifier.", "cls.", "fit_dense", "qa_outputs.")
@@ -25,6 +27,7 @@ CONFIG = {
     "vocab_size": "vocabulary",
 }
 """Names in a checkpoint's config.json, and the options of our models they belong to."""
+AGAIN = "fetch it again"
 
 
 def checkpoint_folder(name: str, roots: tuple[Path | None, ...] = ()) -> Path:
@@ -52,24 +55,17 @@ def load_pretrained(model: nn.Module, name: str) -> list[str]:
     """
     folder = checkpoint_folder(name)
     _check_config(folder, model)
-    state, unused = _encoder_state(_read(folder))
     encoder = model.get_submodule("bert")
     own = encoder.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    foreign = sorted(state.keys() - own.keys())
-    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or foreign or shapes:
-        problems = [
-            f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-            for what, names in (("missing", missing), ("unexpected", foreign), ("of another shape", shapes))
-            if names
-        ]
-        fit = len(own) - len(missing) - len(shapes)
+    fitted = fit(_read(folder), own, translate=lambda raw: _encoder_state(raw)[0])
+    if problem := misfits(own, fitted):
         raise CheckpointError(
-            f"{folder} does not cover this encoder: {fit} of {len(own)} tensors fit; {'; '.join(problems)}. "
+            f"{folder} does not cover this encoder: {problem}. "
             f"Choose the model options of its config.json: {_options(folder)}"
         )
-    encoder.load_state_dict(state)
+    tell_choice(fitted, str(folder))
+    encoder.load_state_dict(fitted.state)
+    unused = _encoder_state(fitted.raw)[1]
     if any(key.startswith("classifier.") for key in unused):
         warnings.warn(f"{folder}: its classifier was not loaded; a new one is trained", stacklevel=2)
     return unused
@@ -84,9 +80,10 @@ def _read(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        with file.open("rb"):  # the library says of a file that may not be read that it does not exist
+            return load_file(file)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); fetch it again") from error
 
 
 def _encoder_state(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -104,15 +101,28 @@ def _encoder_state(raw: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]
     return state, unused
 
 
+class _Config(TypedDict, total=False):
+    """A checkpoint's config.json, as far as it is read."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    vocab_size: int
+    hidden_act: str
+    position_embedding_type: str
+
+
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         return {}
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{file} is damaged ({error}); fetch it again") from error
-    return config if isinstance(config, dict) else {}
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(unreadable(file, error) or f"{file} is damaged ({error}); {AGAIN}") from error
+    return dict(conform(found, _Config, str(file), AGAIN, CheckpointError))
 
 
 def _options(folder: Path) -> str:

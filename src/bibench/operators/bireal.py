@@ -5,7 +5,8 @@ https://arxiv.org/abs/1808.00278
 
 from torch import Tensor
 
-from bibench.operators.base import Operator, Techniques, channel_mean_abs, operator
+from bibench.operators.base import Operator, channel_mean_abs, operator
+from bibench.operators.method import Techniques
 from bibench.spec import LayerSpec
 from bibench.surrogate import Polynomial
 

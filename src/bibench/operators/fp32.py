@@ -2,7 +2,9 @@
 
 from torch import Tensor
 
-from bibench.operators.base import InferenceForm, Operator, Techniques, operator
+from bibench.operators.base import Operator, operator
+from bibench.operators.description import InferenceForm
+from bibench.operators.method import Techniques
 
 
 @operator("fp32")

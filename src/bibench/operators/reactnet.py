@@ -3,18 +3,16 @@
 https://arxiv.org/abs/2003.03488
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from bibench.operators.base import (
-    InferenceForm,
-    Operator,
-    Techniques,
-    channel_mean_abs,
-    operator,
-)
+from bibench.operators.base import Operator, channel_mean_abs, operator
+from bibench.operators.description import Signs
+from bibench.operators.method import Techniques
 from bibench.spec import LayerSpec
-from bibench.surrogate import Polynomial, sign
+from bibench.surrogate import Polynomial
 
 
 @operator("reactnet")
@@ -38,25 +36,20 @@ class ReActNet(Operator):
     def __init__(self, spec: LayerSpec, *, profile: str = "default") -> None:
         super().__init__(spec, profile=profile)
         self.shift = nn.Parameter(spec.per_input(torch.zeros(spec.in_channels)))
-        self._unshifted = profile == "bibench" and spec.kind == "linear"
 
     def activation_shift(self) -> Tensor:
         return self.shift
 
-    def quantize_activation(self, x: Tensor) -> Tensor:
-        quantized = super().quantize_activation(x)
-        if self._unshifted:  # the release's linear layer: value of sign(x), gradient at x + b
-            return quantized + (torch.sign(x) - quantized).detach()
-        return quantized
-
-    @property
-    def exact_signs(self) -> bool:
-        return not self.ternary  # quantize_activation differs in the release's profile alone
-
     def scale(self, w: Tensor) -> Tensor:
         return channel_mean_abs(w)
 
-    def inference_form(self, w: Tensor) -> InferenceForm:
-        with torch.no_grad():
-            threshold = None if self._unshifted else -self.shift.flatten()
-            return InferenceForm(sign(w), channel_scale=self.scale(w), threshold=threshold)
+    def activation_signs(self) -> Signs:
+        signs = super().activation_signs()
+        if not (self.profile == "bibench" and self.spec.kind == "linear"):
+            return signs
+
+        def unshifted(x: Tensor) -> Tensor:  # the release's linear layer: value of sign(x), gradient at x + b
+            plain = signs.plain(x)
+            return plain + (torch.sign(x) - plain).detach()
+
+        return replace(signs, quantized=unshifted)

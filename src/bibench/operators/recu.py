@@ -4,21 +4,17 @@ https://arxiv.org/abs/2103.12369
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from bibench.operators.base import (
-    InferenceForm,
-    Operator,
-    Techniques,
-    channel_mean_abs,
-    choice,
-    operator,
-)
-from bibench.rows import BehindScaling, Rectified, Scaling, as_rows, from_rows, scale_rows
+from bibench.operators.base import Operator, channel_mean_abs, operator
+from bibench.operators.description import Signs
+from bibench.operators.method import Techniques, choice
+from bibench.rows import BehindScaling, Rectified, Scaling
 from bibench.spec import LayerSpec
-from bibench.surrogate import IDENTITY, Polynomial, Surrogate, sign
+from bibench.surrogate import IDENTITY, Polynomial, Surrogate
 
 WEIGHTS = Scaling(deviation=2 * math.sqrt(2))
 ACTIVATIONS = Scaling(centre=False)
@@ -70,28 +66,15 @@ class ReCU(Operator):
         """The polynomial, in training at the standardized activations; their sign is that of the input."""
         return self._standardized if self.training else POLYNOMIAL
 
-    def weight(self, w: Tensor) -> Tensor:
-        return from_rows(scale_rows(as_rows(w), WEIGHTS, self.rectified.clip), w)
-
-    @property
-    def rectified(self) -> Rectified:
+    def weight_signs(self) -> Signs:
         # Q = -b ln(2 - 2τ) with b the layer's mean magnitude.
-        return Rectified(WEIGHTS, -math.log(2 - 2 * self.tau))
+        return replace(super().weight_signs(), scaling=Rectified(WEIGHTS, -math.log(2 - 2 * self.tau)))
 
     def scale(self, w: Tensor) -> Tensor:
         return self.alpha
-
-    def inference_form(self, w: Tensor) -> InferenceForm:
-        with torch.no_grad():
-            return InferenceForm(sign(standardize(w)), channel_scale=self.alpha.detach())
 
 
 def tau_at(t: float) -> float:
     """τ at progress t: 0.85 at t = 0, growing exponentially to 0.99 at t = 1."""
     a = (TAU_END - TAU_START) / (math.e - 1)
     return a * math.exp(t) + TAU_START - a
-
-
-def standardize(w: Tensor) -> Tensor:
-    """ŵ: each filter centred and scaled to standard deviation 2√2 (a Laplace of scale b = 2)."""
-    return from_rows(scale_rows(as_rows(w), WEIGHTS), w)

@@ -3,25 +3,14 @@
 https://arxiv.org/abs/1603.05279
 """
 
-import math
-from functools import reduce
-from typing import Any
+from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from bibench import native
-from bibench.operators.base import (
-    InferenceForm,
-    Operator,
-    Techniques,
-    channel_mean_abs,
-    choice,
-    operator,
-)
-from bibench.rows import as_rows, mean_magnitudes
+from bibench.operators.base import Operator, channel_mean_abs, operator
+from bibench.operators.description import Description, InputScale
+from bibench.operators.method import Techniques, choice
 from bibench.spec import LayerSpec
-from bibench.surrogate import sign
 
 
 @operator("xnor")
@@ -80,19 +69,10 @@ class XNOR(Operator):
             return w.abs().flatten(1).mean(1)
         return channel_mean_abs(self.weight(w))
 
-    def output_pixels(self, x: Tensor) -> Tensor | None:
-        if self.act_scale == "none":
-            return None
-        return activation_scale(x.detach(), self.spec, self.act_scale)
-
-    def output(self, y: Tensor, x: Tensor) -> Tensor:
-        factor = self.output_pixels(x) if self.profile == "bibench" else None
-        return super().output(y, x) if factor is None else y + (y * factor - y).detach()
-
-    @property
-    def plain_slots(self) -> bool:
-        cls = type(self)
-        return cls.activation is Operator.activation and cls.output is XNOR.output and self.profile != "bibench"
+    def describe(self, w: Tensor) -> Description:
+        factor = None if self.act_scale == "none" else InputScale(self.act_scale, self.spec)  # type: ignore[arg-type]
+        in_gradient = self.profile != "bibench"
+        return replace(super().describe(w), input_scale=factor, input_scale_in_gradient=in_gradient)
 
     @property
     def scheduled(self) -> bool:
@@ -101,39 +81,3 @@ class XNOR(Operator):
     def constrain_(self, w: Tensor) -> None:
         if self.profile == "original":
             w.sub_(w.mean(1, keepdim=True)).clamp_(-1, 1)
-
-    def inference_form(self, w: Tensor) -> InferenceForm:
-        kind = "token" if self.spec.kind == "linear" and self.act_scale == "spatial" else self.act_scale
-        with torch.no_grad():
-            return InferenceForm(
-                weight=sign(self.weight(w)),
-                channel_scale=self.scale(w),
-                activation_scale=None if kind == "none" else kind,  # type: ignore[arg-type]
-            )
-
-
-def activation_scale(x: Tensor, spec: LayerSpec, form: str) -> Tensor:
-    """The factor K that multiplies a layer's output, from its input `x` (see `XNOR`)."""
-    if form == "sample":
-        return mean_magnitudes(as_rows(x)).reshape(-1, *(1,) * (x.dim() - 1))
-    plain = spec.kind == "conv2d" and spec.groups == 1 and spec.padding_mode == "zeros"
-    if plain and native.serves(x) and native.same_memory(x) and x.numel():
-        return native.box_means(x, spec)
-    last = x.movedim(-1 - spec.spatial_axes, -1)  # (…, C_i)
-    by_group = last.unflatten(-1, (spec.groups, -1))
-    mean = mean_magnitudes(by_group.flatten(0, -2)).reshape(by_group.shape[:-1])
-    if spec.kind == "linear":
-        return mean
-    filtered = box_filter(spec.pad(mean.movedim(-1, 1), 0.0), spec)
-    return filtered if spec.groups == 1 else filtered.repeat_interleave(spec.out_channels // spec.groups, 1)
-
-
-def box_filter(x: Tensor, spec: LayerSpec) -> Tensor:
-    """Mean over the layer's window at every output position of the padded `x`, axis by axis."""
-    for axis in range(-spec.spatial_axes, 0):
-        size, step, gap = spec.kernel_size[axis], spec.stride[axis], spec.dilation[axis]
-        end = x.shape[axis] - gap * (size - 1)
-        taps = (x.narrow(axis, gap * tap, end) for tap in range(size))
-        every: Any = (..., slice(None, None, step), *(slice(None),) * (-1 - axis))
-        x = reduce(torch.add, (tap[every] for tap in taps))
-    return x / math.prod(spec.kernel_size)

@@ -3,21 +3,17 @@
 https://arxiv.org/abs/1909.13863
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench.errors import UnsupportedError
-from bibench.operators.base import (
-    InferenceForm,
-    Operator,
-    Techniques,
-    channel_mean_abs,
-    choice,
-    operator,
-)
+from bibench.operators.base import Operator, channel_mean_abs, operator
+from bibench.operators.description import Along, Description
+from bibench.operators.method import Techniques, choice
 from bibench.spec import LayerSpec
-from bibench.surrogate import sign
 
 RELEASE_LENGTH = 2000
 
@@ -63,17 +59,8 @@ class XNORPlusPlus(Operator):
         if self.scale_init == "weight":
             self.alpha.copy_(channel_mean_abs(w))
 
-    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor:
-        # Γ first: it is small, and the output map is then multiplied once.
-        gamma = self.spec.per_output(self.alpha)
-        for axis, values in enumerate(self._axis_scales(sizes)):
-            gamma = gamma * values.reshape(-1, *(1,) * (self.spec.spatial_axes - 1 - axis))
-        return gamma
-
-    def inference_form(self, w: Tensor) -> InferenceForm:
-        with torch.no_grad():
-            axes = tuple(v.detach() for v in self._axis_scales(self.spec.output_spatial))
-            return InferenceForm(sign(w), channel_scale=self.alpha.detach(), spatial_scale=axes or None)
+    def describe(self, w: Tensor) -> Description:
+        return replace(super().describe(w), gamma=Along(self.alpha, self._axis_scales, self.spec))
 
     def _axis_scales(self, sizes: tuple[int, ...]) -> list[Tensor]:
         return [

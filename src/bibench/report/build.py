@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import json
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from bibench.errors import StoreError, require
+from bibench.files import scratch_beside
+from bibench.locks import exclusive
 from bibench.provenance import versions
-from bibench.report import images, tables
+from bibench.report import images, placing, tables
 from bibench.report.blocks import Block, Figure, Multiples, Table
 from bibench.report.figures import spec
 from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
 from bibench.report.palette import SCHEMES
+from bibench.report.placing import take_place as _take_place
+from bibench.visible import visible
 
 MARKER = "report.json"
 """Only a folder with this file is a report and may be replaced by one."""
@@ -46,21 +49,24 @@ def build(
     """Build the site of `material` in the folder `out`, replacing a report that is there.
 
     Everything is written into a folder beside it, which takes its place at the end: whoever is reading the
-    old report, and whatever goes wrong, there is always a whole one. With `figures`, every figure is also
-    drawn to SVG and PNG, which takes Chrome and about a second each.
+    old report, and whatever goes wrong, there is always a whole one (`placing`). What a build that was killed left is
+    removed by the next one; two at once would build in each other's place, so that the second waits, and gives up after
+    a minute. With `figures`, every figure is also drawn to SVG and PNG, which takes Chrome and about a second each.
     """
     require("jinja2", extra="bench", purpose="the report")
     require("plotly", extra="bench", purpose="the report")
     if figures:
         images.check()
     check_target(out)
-    with _writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
+    place = out.resolve()  # "." has no name that it could be given another for
+    with exclusive(place), _writing(out):
+        placing.recover(place)
+        check_target(out)
+        scratch = scratch_beside(place)
         scratch.mkdir()
         try:
             summary = _Site(material, scratch, figures, note).write()
-            _take_place(scratch, out)
+            _take_place(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     summary.folder = out
@@ -77,19 +83,6 @@ def check_target(out: Path) -> None:
         )
     if out.exists() or out.is_symlink():
         raise StoreError(f"-o {out}: there is a file or link of this name; name a folder")
-
-
-def _take_place(scratch: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}-{secrets.token_hex(4)}")
-    if out.exists():
-        out.rename(old)
-    try:
-        scratch.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -228,6 +221,7 @@ def _templates() -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -15,8 +15,10 @@ from bibench.operators import FULL_PRECISION, OPERATORS, Method, paper_order
 from bibench.plan import PlanRow
 from bibench.records import Record
 from bibench.report import palette
-from bibench.statistics import Coverage, LeaveOneOut, Rank
+from bibench.statistics import Coverage, CriticalDifference, LeaveOneOut, Rank, thin
 from bibench.statistics.coverage import coverages
+from bibench.statistics.critical import criticals_of
+from bibench.statistics.evidence import evidence_of
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of
@@ -109,6 +111,8 @@ class Material:
         """Tables written so far: file name, caption, page."""
         self.figures: list[tuple[str, str, str]] = []
         """Figures likewise, with their titles."""
+        self._ranks: dict[tuple[str, str, str], list[Rank]] = {}
+        self._laid_out: dict[tuple[str, str], list[Layout]] = {}
         self.figure_files = False
         """Whether figures are written as files too."""
 
@@ -211,27 +215,37 @@ class Material:
             counts[row.recipe] += row.cells if row.value is not None and not row.part else 0
         return max(counts, key=lambda recipe: counts[recipe]) if counts else ""
 
-    def ranks(self, name: str) -> list[Rank]:
-        """Ranks of the overall metric under the track's main recipe, best first."""
-        if not any(r.value is not None for r in self.overall(name).values()):
-            return []
-        return ranks_of(self._layouts[name])
+    def ranks(self, name: str, recipe: str = "", metric: str = "") -> list[Rank]:
+        """Ranks of a metric (the headline) under a recipe (the main one), best first: what every page shows of them."""
+        key = name, recipe or self.main_recipe(name), metric or self.headline(name)
+        if key not in self._ranks:
+            scored = any(r.value is not None for r in self.scores[name] if (r.recipe, r.metric) == key[1:])
+            self._ranks[key] = ranks_of(self._layouts(*key)) if scored else []
+        return self._ranks[key]
 
     def left_out(self, name: str) -> list[LeaveOneOut]:
         """The ranking of all tasks and without each."""
-        return left_out_of(self._layouts[name])
+        return left_out_of(self._headlines(name))
 
-    @cached_property
-    def _layouts(self) -> dict[str, list[Layout]]:
-        """What is ranked: the headline of every track under its main recipe."""
-        made = {
-            name: layouts(read_by(name, self.compared), name, metric=self.headline(name), protocol=self.protocol)
-            for name in self.tracks
-            if name in TRACKS
-        }
-        return {
-            name: [one for one in made.get(name, []) if one.recipe == self.main_recipe(name)] for name in self.tracks
-        }
+    def critical(self, name: str) -> CriticalDifference | None:
+        """Average ranks over the tasks and their critical difference."""
+        return next(iter(criticals_of(self._headlines(name))), None)
+
+    def evidence(self, *names: str) -> str:
+        """What the rankings of some tracks (all that have one) rest on, if that is little."""
+        ranked = [name for name in names or self.tracks if self.ranks(name)]
+        return thin((self.track_title(n), evidence_of(layout)) for n in ranked for layout in self._headlines(n))
+
+    def _headlines(self, name: str) -> list[Layout]:
+        return self._layouts(name, self.main_recipe(name), self.headline(name))
+
+    def _layouts(self, name: str, recipe: str, metric: str) -> list[Layout]:
+        """What is ranked."""
+        if (name, metric) not in self._laid_out:
+            records = read_by(name, self.compared) if name in TRACKS else []
+            made = layouts(records, name, metric=metric, protocol=self.protocol) if records else []
+            self._laid_out[name, metric] = made
+        return [one for one in self._laid_out[name, metric] if one.recipe == recipe]
 
     def only_model(self, task: str) -> str:
         """The model of a task that has only one, else an empty string."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from bibench.choice import choice
+from bibench.errors import BiBenchError
 from bibench.operators import OPERATORS
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below
@@ -20,7 +21,10 @@ def surrogate_figure(operator: str) -> Figure | None:
     cls = OPERATORS[chosen.name]
     if cls.full_precision:
         return None
-    op = cls(SPEC, **chosen.options)
+    try:
+        op = cls(SPEC, **chosen.options)
+    except TypeError as error:  # a record of another version, or of another operator of this name
+        raise BiBenchError(f"operator {operator}: {chosen.name} does not take these options here ({error})") from error
     x = torch.linspace(-2, 2, POINTS, dtype=torch.float64)
 
     def gradients() -> dict[str, list[float]]:

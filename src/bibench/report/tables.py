@@ -8,8 +8,6 @@ Nothing in a cell is markup: names and reasons of records are shown as they are 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bibench.errors import BiBenchError
+from bibench.visible import csv_text, visible
 
 Row = Mapping[str, Any]
 
@@ -63,13 +62,8 @@ def to_json(rows: Sequence[Row]) -> str:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The names of the first row's fields, then a line per row; nothing for no rows."""
-    text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()
+    """The names of the first row's fields, then a line per row; nothing for no rows. No cell is a formula."""
+    return csv_text(rows)
 
 
 def to_markdown(table: Table) -> str:
@@ -103,6 +97,11 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def paragraph(text: str, format: str) -> str:
+    """A line of text before tables in one of the formats for people, or nothing."""
+    return f"{_ESCAPE[format](text)}\n\n" if text else ""
+
+
 DATA: dict[str, Callable[[Sequence[Row]], str]] = {"json": to_json, "csv": to_csv}
 """Formats for programs: every field of every row, numbers in full."""
 DOCUMENTS: dict[str, Callable[[Table], str]] = {"markdown": to_markdown, "latex": to_latex}
@@ -132,7 +131,7 @@ def _text(value: Any, digits: int | None) -> str:
         return "-"
     if isinstance(value, float) and math.isfinite(value) and digits is not None:
         return f"{value:.{digits}f}"
-    return " ".join(str(value).split())  # a cell is one line
+    return visible(" ".join(str(value).split()))  # a cell is one line
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -141,7 +140,7 @@ def _line(cells: Iterable[str]) -> str:
 
 def _markdown(text: str) -> str:
     """Nothing of it is a link, emphasis, code, HTML or a new column."""
-    return " ".join(text.split()).translate(_MARKDOWN)
+    return visible(" ".join(text.split())).translate(_MARKDOWN)
 
 
 _MARKDOWN = str.maketrans(
@@ -168,7 +167,10 @@ _LATEX_TABLE = str.maketrans(_LATEX)
 
 def _latex(text: str) -> str:
     """Nothing of it is a command; characters beyond ASCII stay, as pdfLaTeX and others read UTF-8."""
-    shown = " ".join(text.split())
+    shown = visible(" ".join(text.split()))
     if not shown.isprintable():
         shown = "".join(character for character in shown if character.isprintable())
     return shown.translate(_LATEX_TABLE)
+
+
+_ESCAPE: dict[str, Callable[[str], str]] = {"markdown": _markdown, "latex": _latex}

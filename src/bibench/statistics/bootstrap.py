@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibench.errors import BiBenchError
-from bibench.statistics.cells import normal_quantile, t_quantile
+from bibench.statistics.cells import normal_quantile, t_quantile, two_sided_p
 from bibench.statistics.layout import Layout
 
 Floats = npt.NDArray[np.float64]
@@ -45,11 +45,36 @@ class Draws:
             return bounds
         return math.exp(bounds[0]), math.exp(bounds[1])
 
-    def of_difference(self, one: int, other: int, values: Sequence[float], level: float) -> tuple[float, float] | None:
-        """The interval of the difference of two operators' scores `values`; of their logarithms, for ratios."""
+    def p_of_difference(self, one: int, other: int, values: Sequence[float]) -> float | None:
+        """Two-sided p-value of two operators' scores `values` being equal, of logarithms for ratios.
+
+        The difference divided by the standard deviation of the resampled one is referred to Student's t, so the number
+        of samples limits how exactly the deviation is known (to 1/√(2·samples) of it), not how small p can be. Where
+        repetitions all differ by the same amount, p is that of the sign test, 2^(1 - n) of n. None without repetitions.
+        """
+        count = min(self.repeated(one), self.repeated(other))
         centre = float(self.scaled(values[0]) - self.scaled(values[1]))
         difference = self.samples[:, one] - self.samples[:, other]
-        return _interval(centre, difference, level, self.degrees_of(one, other))
+        difference = difference[np.isfinite(difference)]
+        if count < 2 or not math.isfinite(centre) or len(difference) < 2:
+            return None
+        if abs(centre) <= 1e-9 * max(1.0, abs(values[0])):
+            return 1.0
+        error, degrees = float(difference.std(ddof=1)), self.degrees_of(one, other)
+        if error <= 1e-12 * max(1.0, abs(centre)) or degrees <= 0:
+            return 2.0 ** (1 - count)
+        return two_sided_p(abs(centre) / error, degrees)
+
+    def repeated(self, operator: int) -> int:
+        """How often an operator was measured anew: seeds of its cells that have two, or tasks; 0 where nothing was."""
+        used = self.layout.weights[:, operator] > 0
+        if self.degrees is not None:
+            tasks = {name for name, there in zip(self.layout.clusters, used, strict=True) if there}
+            return len(tasks) if self.degrees > 0 else 0
+        count = np.where(used, replicates(self.layout)[:, operator], 0)
+        of_place = np.zeros(len(self.layout.places), dtype=np.int64)
+        np.maximum.at(of_place, self.layout.place, count)
+        return int(of_place[of_place > 1].sum())
 
     def std_error(self, operator: int) -> float:
         """Standard deviation of an operator's resampled scores."""

@@ -95,3 +95,11 @@ def normal_quantile(level: float) -> float:
     from scipy.special import ndtri
 
     return float(ndtri((1 + level) / 2))
+
+
+def two_sided_p(t: float, degrees: float) -> float:
+    """The chance of Student's |t| beyond `t`, for `degrees` of freedom (infinitely many: of the normal)."""
+    require("scipy", extra="bench", purpose="comparisons")
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(degrees, -abs(t)))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from bibench.records import Record
+from bibench.statistics.comparing import better
 from bibench.statistics.layout import Layout, layouts
-from bibench.statistics.ranking import better, positions
+from bibench.statistics.ranking import positions
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def check_data(task: Task, *, read: bool = False) -> DataReport:
         problem = str(error)
     bad = [piece for piece in found if not piece.good]
     if bad and not problem:
-        problem = f"{bad[0].path} is {bad[0].state}" + (f": it {bad[0].detail}" if bad[0].detail else "")
+        problem = bad[0].told()
     return DataReport(
         task=task.name,
         title=task.title,

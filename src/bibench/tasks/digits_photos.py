@@ -20,6 +20,7 @@ from bibench.data import photos
 from bibench.data.images import Normalize
 from bibench.data.location import cached_folder
 from bibench.errors import DataError, require
+from bibench.files import unreadable
 from bibench.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
 from bibench.tasks.image_classification import InMemoryImages
@@ -70,7 +71,9 @@ class DigitsPhotos(InMemoryImages):
             with np.load(file) as stored:
                 return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise DataError(f"{file} is damaged ({error}); delete {file.parent} to have it made again") from error
+            raise DataError(
+                unreadable(file, error) or f"{file} is damaged ({error}); delete {file.parent} to have it made again"
+            ) from error
 
     def _folder(self) -> Path:
         require("sklearn", extra="bench", purpose=f"task {self.name!r}")

@@ -18,6 +18,7 @@ from bibench.data.location import cached_folder, checksum
 from bibench.data.noisy_words import Samples, Window, spectrograms
 from bibench.data.speech_commands import KEYWORDS
 from bibench.errors import DataError
+from bibench.files import unreadable
 from bibench.recipe import Recipe
 from bibench.tasks.base import SPLITS
 from bibench.tasks.speech_classification import SpeechClassification
@@ -85,7 +86,9 @@ class EmbeddedWords(SpeechClassification):
             with np.load(file) as stored:
                 return {name: stored[name] for name in ("decibels", "labels", "speakers")}
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise DataError(f"{file} is damaged ({error}); delete {file.parent} to have it made again") from error
+            raise DataError(
+                unreadable(file, error) or f"{file} is damaged ({error}); delete {file.parent} to have it made again"
+            ) from error
 
     def _folder(self) -> Path:
         return cached_folder(f"{self.name}-v{self.version}", self._build)

@@ -19,7 +19,7 @@ from bibench.cell import Cell
 from bibench.compressor import Compressor, compressor_of
 from bibench.data.batches import Batches
 from bibench.errors import CheckpointError, require
-from bibench.files import load_checkpoint, save_checkpoint, write_text
+from bibench.files import load_checkpoint, save_checkpoint, unreadable, write_text
 from bibench.layers import progress, set_backward_precision
 from bibench.models import MODELS
 from bibench.provenance import environment
@@ -160,7 +160,7 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         model = load_weights(shared.weights, shared.cell, task).to(fabric.device)
         write_text(directory.file(CURVE), shared.curve)
         trained = shared.trained
-    judged = loop.evaluate(model, task, _evaluation_batches(task, "test", recipe), fabric)
+    judged = loop.evaluate(model, task, _evaluation_batches(task, "test", recipe), fabric, prove=True)
     save_checkpoint(
         directory.file(MODEL),
         {"cell": cell.to_dict(), "model": model.state_dict(), "progress": list(loop.last_progress(recipe))},
@@ -221,7 +221,7 @@ def _start_from_baseline(
         return None, ""
     path = CellDirectory(runs, baseline).file(MODEL)
     trained = task.model(cell.model.name, cell.model.options)
-    load_full_precision(trained, load_checkpoint(path).get("model", {}), str(path))
+    load_full_precision(trained, load_checkpoint(path), str(path))
     if recipe.init == "fp32":
         model.load_state_dict(trained.state_dict())
     teacher = trained.eval().requires_grad_(False) if recipe.distillation != "none" else None
@@ -234,9 +234,10 @@ def _discard_stale(directory: CellDirectory, identity: dict[str, Any]) -> None:
         try:
             if load_checkpoint(checkpoint).get("identity") == identity:
                 return
-        except CheckpointError:
-            pass
-        checkpoint.unlink()
+        except CheckpointError as error:
+            if unreadable(checkpoint, error):  # it may be read another day
+                raise
+        directory.discard_checkpoint()
 
 
 def _evaluation_batches(task: Task, split: str, recipe: Recipe) -> Batches:

@@ -7,6 +7,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from bibench.distillation import Distillation
 from bibench.errors import CheckpointError, TrainingError
 from bibench.files import load_checkpoint, save_checkpoint, write_text
 from bibench.layers import constrain_
+from bibench.proving import proved_at_first_call
 from bibench.recipe import Recipe, learning_rate, make_optimizer
 from bibench.tasks.base import Evaluation, Task
 from bibench.train.seeding import random_state, set_random_state
@@ -84,11 +86,14 @@ def last_progress(recipe: Recipe) -> tuple[float, float]:
     return (recipe.epochs - 1) / recipe.epochs, 1 / recipe.epochs
 
 
-def evaluate(model: nn.Module, task: Task, batches: Batches, fabric: Fabric) -> Evaluation:
-    """The task's evaluation of the model as it is now; `TrainingError` when a number is not finite."""
+def evaluate(model: nn.Module, task: Task, batches: Batches, fabric: Fabric, *, prove: bool = False) -> Evaluation:
+    """The task's evaluation of the model as it is now; `TrainingError` when a number is not finite.
+
+    With `prove`, the first batch also proves that the 1-bit layers are what runs; `ProofError` if they are not.
+    """
     constrain_(model)
     model.eval()
-    with torch.inference_mode(), fabric.autocast():
+    with torch.inference_mode(), fabric.autocast(), proved_at_first_call(model) if prove else nullcontext():
         judged = task.evaluate(model, batches, fabric.device)
     for name, value in judged.metrics.items():
         if not math.isfinite(value):
@@ -132,6 +137,7 @@ class Training:
         self._distilled = Distillation(self.recipe.distillation, self.model, self.teacher)
         self._saved = self._reported = time.monotonic()
         self._loss_sum: Tensor | float = 0.0
+        self._proved = False
 
     @property
     def checkpoint(self) -> Path:
@@ -229,8 +235,10 @@ class Training:
             raise Interrupted
 
     def judge(self, batches: Batches) -> dict[str, float]:
-        """Metrics of the model as it is now."""
-        return evaluate(self.model, self.task, batches, self.fabric).metrics
+        """Metrics of the model as it is now; the first time, what it runs is proved."""
+        judged = evaluate(self.model, self.task, batches, self.fabric, prove=not self._proved)
+        self._proved = True
+        return judged.metrics
 
     # -- displays, checkpoints, interruptions ------------------------------------------------------
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bibench.errors import CheckpointError
+from bibench.state_dicts import fit, misfits, tell_choice
 
 
 def digest(model: nn.Module) -> str:
@@ -19,31 +21,22 @@ def digest(model: nn.Module) -> str:
     return sha.hexdigest()[:16]
 
 
-def load_full_precision(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load `state` into the float model; every tensor must find its place, and every place its tensor.
+def load_full_precision(model: nn.Module, state: dict[str, Any], source: str) -> None:
+    """Load a state dict, or a checkpoint that holds one (see `bibench.state_dicts.fit`), into the float model.
+
+    Every tensor must find its place, and every place its tensor.
 
     Raises `CheckpointError` listing what does not fit: missing names, unexpected names, other shapes.
     """
     own = model.state_dict()
-    missing = sorted(own.keys() - state.keys())
-    unexpected = sorted(state.keys() - own.keys())
-    shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in sorted(own.keys() & state.keys())
-        if state[name].shape != own[name].shape
-    ]
-    problems = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-        if names
-    ]
-    if problems:
-        covered = len(own) - len(missing) - len(shapes)
+    fitted = fit(state, own)
+    if problem := misfits(own, fitted):
         raise CheckpointError(
-            f"{source} does not belong to this architecture: {covered} of {len(own)} tensors fit; "
-            f"{'; '.join(problems)}. Train the full-precision cell of the same model, or use init=scratch"
+            f"{source} does not belong to this architecture: {problem}. Train the full-precision cell of the same "
+            "model, or use init=scratch"
         )
-    model.load_state_dict(state)
+    tell_choice(fitted, source)
+    model.load_state_dict(fitted.state)
 
 
 def first_not_finite(model: nn.Module) -> str | None:

@@ -99,7 +99,7 @@ def _folders(published: Official, root: Path) -> Iterator[tuple[Found, str]]:
             continue
         pieces = [_severity(published, root, f"{path}/{severity}") for severity in SEVERITIES]
         bad = [piece for piece in pieces if not piece.good]
-        lines = [f"{root / piece.path} {piece.detail or f'is {piece.state}'}" for piece in bad]
+        lines = [_line(piece, str(root / piece.path)) for piece in bad]
         yield (
             Found(
                 path,
@@ -107,10 +107,15 @@ def _folders(published: Official, root: Path) -> Iterator[tuple[Found, str]]:
                 bad[0].state if bad else "found",
                 sum(piece.files or 0 for piece in pieces),
                 sum(piece.size or 0 for piece in pieces),
-                detail=f"severity {bad[0].path[-1]} {bad[0].detail or 'is missing'}" if bad else "",
+                detail=_line(bad[0], f"severity {bad[0].path[-1]}") if bad else "",
             ),
             "\n".join(f"{line}; {published.fix(root, name)}" for line in lines),
         )
+
+
+def _line(piece: Found, where: str) -> str:
+    """``.../fog/2 has 2 files, the published data set 3``, or what else is wrong."""
+    return f"{where} {piece.detail}" if piece.detail.startswith("has ") else piece.told(where)
 
 
 def _severity(published: Official, root: Path, path: str) -> Found:

@@ -16,7 +16,7 @@ from bibench.data.corruptions.frost import frost_from, source_of
 from bibench.data.location import cache_dir, cached_folder, checksum
 from bibench.data.parts import Bytes, Shape, parts, passing, write
 from bibench.errors import DataError
-from bibench.files import storing, write_text
+from bibench.files import storing, unreadable, write_text
 
 VERSION = "corrupted-v2"
 IMAGES, CHECKSUM = "images.npy", "images.sha256"
@@ -143,7 +143,7 @@ def open_array(file: Path, shape: Shape, fix: str, kinds: str = "u") -> NDArray[
     except FileNotFoundError as error:
         raise DataError(f"{file} is missing; {fix}") from error
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DataError(f"{file} is damaged ({error}); {fix}") from error
+        raise DataError(unreadable(file, error) or f"{file} is damaged ({error}); {fix}") from error
     if not isinstance(stored, np.ndarray) or stored.shape != shape or stored.dtype.kind not in kinds:
         found = f"{stored.dtype} {stored.shape}" if isinstance(stored, np.ndarray) else type(stored).__name__
         raise DataError(f"{file} holds {found}, expected {'uint8' if kinds == 'u' else 'integers'} {shape}; {fix}")

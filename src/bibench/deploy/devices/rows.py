@@ -18,6 +18,7 @@ from typing import Any
 
 from bibench.deploy.devices.base import DEVICES, TRANSPORTS, Device
 from bibench.errors import BiBenchError
+from bibench.files import unreadable
 
 PARTS = {"soc": str, "clusters": list, "isa": str, "note": str, "transport": str}
 SECRETS = re.compile(r"pass(word|phrase|wd)?$|secret|token", re.IGNORECASE)
@@ -34,7 +35,8 @@ def load_devices(file: str | Path) -> list[Device]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BiBenchError(f"--devices {path} cannot be read ({error}); expected TOML with a row per device") from error
+        problem = f"{path} cannot be read ({error}); expected TOML with a row per device"
+        raise BiBenchError(f"--devices {unreadable(path, error) or problem}") from error
     rows = [_row(name, row, f"{path}: device {name!r}", path.resolve().parent) for name, row in table.items()]
     return [register_device(row) for row in rows]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import tempfile
 import threading
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bibench.deploy.devices.base import Connection
-from bibench.errors import BiBenchError
+from bibench.errors import BiBenchError, StoreError
+from bibench.typed_json import parse_json
 
 TAIL = 600
 """Characters of what a process said on its standard error that an error message shows."""
@@ -60,8 +60,8 @@ def stream(
 
 def _event(line: bytes, device: str) -> dict[str, Any]:
     try:
-        event = json.loads(line)
-    except ValueError:
+        event = parse_json(line, device, "")
+    except StoreError:
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("event"), str):
         raise BiBenchError(

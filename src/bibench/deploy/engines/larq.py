@@ -113,7 +113,7 @@ def _arranged(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     expected, orders = [], []
     for index in graph.inputs:
         tensor = graph.tensors[index]
-        last = tensor.name in graph.notes[LAYOUTS]
+        last = tensor.name in graph.notes.get(LAYOUTS, ())
         n, *sizes = tensor.shape
         shape = (sizes[-1], *sizes[:-1]) if last else tuple(sizes)
         expected.append((tensor.name, ("batch" if n == 1 else n, *shape), tensor.dtype))
@@ -123,4 +123,4 @@ def _arranged(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
 
 
 def _output(graph: Graph, index: int, found: Array) -> Array:
-    return in_order(found, 4) if graph.tensors[index].name in graph.notes[LAYOUTS] else found
+    return in_order(found, 4) if graph.tensors[index].name in graph.notes.get(LAYOUTS, ()) else found

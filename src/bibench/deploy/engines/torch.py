@@ -19,6 +19,7 @@ from bibench.deploy.calling import flat
 from bibench.deploy.engine import Array, Calibration, Engine, check_inputs, engine
 from bibench.deploy.graph import Canonical, dynamic_shapes
 from bibench.errors import BiBenchError, UnsupportedError
+from bibench.files import unreadable
 
 
 @engine("torch")
@@ -51,7 +52,8 @@ class Torch(Engine):
         try:
             program = torch.export.load(path)
         except Exception as error:  # of many kinds, from a damaged archive
-            raise BiBenchError(f"{path} is not a program of torch.export: {str(error).splitlines()[0]}") from error
+            problem = f"{path} is not a program of torch.export: {str(error).splitlines()[0]}"
+            raise BiBenchError(unreadable(path, error) or problem) from error
         inputs = [(t.name, t.shape, t.dtype) for t in described.inputs]
         return program.module(), inputs, threads, _caller(program)
 
@@ -89,10 +91,11 @@ def _refuse_pickles(path: Path) -> None:
             for name in archive.namelist():
                 if name.endswith("config.json") and _has_pickle(json.loads(archive.read(name))):
                     raise BiBenchError(f"{path} holds pickled objects, which could run code; it was not opened")
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, RecursionError) as error:
         if isinstance(error, BiBenchError):
             raise
-        raise BiBenchError(f"{path} is not a program of torch.export ({error})") from error
+        problem = f"{path} is not a program of torch.export ({error})"
+        raise BiBenchError(unreadable(path, error) or problem) from error
 
 
 def _has_pickle(data: Any) -> bool:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bibench.deploy.tflite.graph import CUSTOM, OPTIONS, TYPES, VERSIONS, Array, Graph, Operator, Tensor
+from bibench.deploy.tflite.graph import CUSTOM, OPTIONS, TYPES, VERSIONS, Array, Graph, Notes, Operator, Tensor
 from bibench.errors import BiBenchError, require
+from bibench.typed_json import conform
 
 IDENTIFIER = b"TFL3"
 SCHEMA = 3
@@ -180,7 +181,8 @@ class _Reader:
             graph.operators.append(Operator(code, inputs, outputs, self.options(op, code)))
         for about in self.each(model.MetadataLength(), model.Metadata):
             if about.Name() == METADATA.encode():
-                graph.notes = json.loads(self.data(about.Buffer()).tobytes())
+                said = json.loads(self.data(about.Buffer()).tobytes())
+                graph.notes = dict(conform(said, Notes, f"metadata {METADATA!r}", "it was changed"))
         return graph
 
     def each(self, count: int, get: Any) -> list[Any]:

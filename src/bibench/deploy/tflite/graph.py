@@ -7,7 +7,7 @@ and of their options are those of the schema.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,23 @@ class Operator:
     inputs: list[int]
     outputs: list[int]
     options: dict[str, Any] = field(default_factory=dict)
+
+
+class LayerNotes(TypedDict):
+    """Of a 1-bit layer: the value whose signs it takes and its layout, and the shape of a linear layer's output."""
+
+    input: str
+    channels_last: bool
+    rank: int
+    pads: NotRequired[list[Any] | None]
+    shape: NotRequired[list[int]]
+
+
+class Notes(TypedDict, total=False):
+    """What is kept in a file's metadata: names of the values that are channels-last, and the 1-bit layers."""
+
+    channels_last: list[str]
+    layers: dict[str, LayerNotes]
 
 
 @dataclass

@@ -19,7 +19,7 @@ def probed(graph: Graph) -> tuple[Graph, dict[str, tuple[int, int]]]:
     graph = copy.copy(graph)
     graph.tensors, graph.operators, graph.outputs = [*graph.tensors], [*graph.operators], [*graph.outputs]
     places = {}
-    for layer, facts in graph.notes[LAYERS].items():
+    for layer, facts in graph.notes.get(LAYERS, {}).items():
         source = graph.named(facts["input"])
         op = _convolution(graph, layer)
         if source is None or op is None:

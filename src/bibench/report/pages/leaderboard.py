@@ -1,25 +1,31 @@
-"""The leaderboard: ranks with their intervals and ties, and what they rest on."""
+"""The leaderboard: ranks by the overall metric, how sure they are, and what they rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, listed, number
-from bibench.report.figures import axis, dots, dots_height, plain
+from bibench.report.blocks import Block, Cell, Column, Heading, Multiples, Table, Text, listed, number
+from bibench.report.criticals import LETTERS, critical_figure, critical_table
 from bibench.report.material import Material
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
+from bibench.report.ranked import NAMED, interval_text, places_figure, scores_figure
 from bibench.statistics import LeaveOneOut, Rank
+from bibench.statistics.ranking import sureness
 from bibench.tracks import TRACKS
 
 HREF = "leaderboard.html"
+METHOD = (
+    "Ranks follow the overall metric. Beside each stand the ranks that remain possible once every two operators are "
+    "compared, corrected for the number of comparisons; operators that share a letter are not told apart."
+)
 
 
 @page("leaderboard", label="Leaderboard", order=10, href=HREF)
 def leaderboard(material: Material) -> Iterator[Document]:
-    """leaderboard.html."""
-    lead = "Operators that cannot be told apart share a rank: a difference counts when its interval excludes zero."
-    yield Document(HREF, "Leaderboard", lead, list(_blocks(material)))
+    """leaderboard.html, whose first line says what little evidence there is, if it is little."""
+    line = material.evidence()
+    yield Document(HREF, "Leaderboard", line or METHOD, [*([Text(METHOD)] if line else []), *_blocks(material)])
 
 
 def _blocks(material: Material) -> Iterator[Block]:
@@ -30,109 +36,67 @@ def _blocks(material: Material) -> Iterator[Block]:
         if not any(row.value is not None for row in rows):
             yield Text("Nothing to rank: no operator has an overall score in this track.", "note")
             continue
-        places = _places(material, name, rows)
-        yield Multiples([_figure(material, name, rows), *([places] if places else [])])
+        title = f"{material.track_title(name)}, {TRACKS[name].equation}"
+        scores = scores_figure(material, f"ranks-{name}", title, TRACKS[name].unit, rows, verdict(material, rows))
+        critical = material.critical(name)
+        average = critical_figure(material, name, critical) if critical else None
+        drawn = (scores, places_figure(material, name, rows), average)
+        yield Multiples([figure for figure in drawn if figure is not None])
         yield _table(material, name, rows)
+        if critical and average:
+            yield critical_table(material, name, critical)
+        elif critical and len(rows) > 1:
+            yield Text(f"There is {critical.note}.", "note")
         yield from _left_out(material, name)
 
 
-def _figure(material: Material, name: str, rows: Sequence[Rank]) -> Figure:
-    data, layout = dots(material, [(r.operator, r.value, r.low, r.high) for r in rows], TRACKS[name].unit)
-    takeaway = verdict(material, rows)
-    bounded = any(r.low is not None for r in rows)
-    level = f" Lines are {100 * rows[0].level:.0f} % intervals over {rows[0].over}." if bounded else ""
-    alt = f"Dot plot of the overall score, {material.track_title(name)}: " + "; ".join(
-        f"{material.title(r.operator)} {r.value:.1f}"
-        + (f" (from {r.low:.1f} to {r.high:.1f})" if r.low is not None and r.high is not None else "")
-        for r in rows
-        if r.value is not None
-    )
-    title = f"{material.track_title(name)}, {TRACKS[name].equation}"
-    return Figure(f"ranks-{name}", title, takeaway + level, alt, data, layout, dots_height(len(rows)))
-
-
-def _places(material: Material, name: str, rows: Sequence[Rank]) -> Figure | None:
-    """The ranks that the bootstrap gives each operator, or None without one."""
-    known = [r for r in rows if r.best is not None and r.worst is not None and r.value is not None]
-    if not known:
-        return None
-    order = [plain(material.title(r.operator)) for r in known]
-    data = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "y": [label],
-            "base": [(r.best or 0) - 0.4],
-            "x": [(r.worst or 0) - (r.best or 0) + 0.8],
-            "marker": {"color": material.colour(r.operator), "opacity": 0.75},
-            "customdata": [f"{r.best} to {r.worst}"],
-            "hovertemplate": "%{y}: rank %{customdata}<extra></extra>",
-        }
-        for label, r in zip(order, known, strict=True)
-    ]
-    sure = [material.title(r.operator) for r in known if r.best == r.worst]
-    widest = max(known, key=lambda r: (r.worst or 0) - (r.best or 0))
-    takeaway = f"{listed(sure)} {'has' if len(sure) == 1 else 'have'} a rank of their own; " if sure else ""
-    takeaway += f"the rank of {material.title(widest.operator)} is least certain, {widest.best} to {widest.worst}."
-    layout = {
-        "xaxis": axis("rank", dtick=1, range=[0.4, len(known) + 0.6]),
-        "yaxis": {"autorange": "reversed", "automargin": True, "type": "category"},
-        "showlegend": False,
-        "bargap": 0.45,
-    }
-    alt = "Bars of the range of ranks: " + "; ".join(
-        f"{material.title(r.operator)} {r.best} to {r.worst}" for r in known
-    )
-    takeaway = takeaway[0].upper() + takeaway[1:]
-    return Figure(f"places-{name}", "Rank intervals", takeaway, alt, data, layout, dots_height(len(known)))
-
-
 def verdict(material: Material, rows: Sequence[Rank]) -> str:
-    """Who leads, and whether that can be said."""
-    known = [r for r in rows if r.value is not None]
+    """Who has the first rank, and from whom that operator is told apart."""
+    known = [r for r in rows if r.rank is not None]
     first = [r for r in known if r.rank == 1]
-    names = [material.title(r.operator) for r in first]
     if not first:
-        return "No rank can be given: nothing tells how much the scores vary."
-    if len(first) == 1:
-        second = known[1] if len(known) > 1 else None
-        return f"{names[0]} leads" + (f", ahead of {material.title(second.operator)}" if second else "") + "."
-    if len(first) == len(known):
-        return f"All {len(known)} operators are tied: no difference stands out from the noise."
-    return f"{listed(names)} share the first rank; the other {len(known) - len(first)} are behind."
+        return "No rank can be given: no operator has a score."
+    names = listed([material.title(r.operator) for r in first])
+    text = f"{names} {'has' if len(first) == 1 else 'share'} the highest score"
+    if len(known) == len(first) or known[0].best is None:
+        return f"{text}." if len(known) == 1 else f"{text}; nothing tells how sure the order is."
+    near = [material.title(r.operator) for r in known if r.rank != 1 and r.operator in first[0].ties]
+    if not near:
+        return f"{text}, and {'is' if len(first) == 1 else 'are'} told apart from all others."
+    if len(near) == len(known) - len(first):
+        return f"{text}, but no other operator can be told from {'it' if len(first) == 1 else 'them'}."
+    shown = listed(near) if len(near) <= NAMED else f"{len(near)} of the other {len(known) - len(first)} operators"
+    return f"{text}, but cannot be told from {shown}."
 
 
 def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
     digits = TRACKS[name].digits
     lines = []
     for row in rows:
-        span = f"{row.best}–{row.worst}" if row.best is not None else ""
-        interval = (
-            f"{row.low:.{digits}f} to {row.high:.{digits}f}" if row.low is not None and row.high is not None else ""
-        )
         partial = row.cells < row.expected
         lines.append(
             [
-                Cell(row.rank, tone="" if row.rank else "missing"),
+                Cell(row.rank, row.label, tone="" if row.rank else "missing"),
                 Cell(row.operator, material.title(row.operator), material.operator_href(row.operator)),
                 number(row.value, digits, href=f"{material.operator_href(row.operator)}#numbers", note=row.note),
-                Cell(interval or None),
-                Cell(span or None),
-                Cell(_tied(material, row, len(rows))),
+                Cell(interval_text(row, digits) or None),
+                Cell(row.span or None),
+                Cell(row.groups or None),
+                Cell(_near(material, row, sum(r.rank is not None for r in rows))),
                 Cell(row.cells, f"{row.cells} of {row.expected}", tone="weak" if partial else ""),
                 Cell(row.note or None),
             ]
         )
-    recipe = rows[0].recipe
     columns = [
         *(Column("rank", numeric=True), Column("operator"), Column("overall", numeric=True, note=TRACKS[name].unit)),
-        *(Column("interval"), Column("rank between"), Column("tied with"), Column("cells", numeric=True)),
-        Column("incomplete"),
+        *(Column("interval"), Column("rank between"), Column("letters", note=LETTERS), Column("not told apart from")),
+        *(Column("cells", numeric=True), Column("incomplete")),
     ]
-    return Table(f"ranks-{name}", f"{material.track_title(name)}, recipe {recipe}, {TRACKS[name].unit}", columns, lines)
+    caption = f"{material.track_title(name)}, recipe {rows[0].recipe}, {TRACKS[name].unit}; {sureness(rows)}"
+    return Table(f"ranks-{name}", caption, columns, lines)
 
 
-def _tied(material: Material, row: Rank, count: int) -> str | None:
+def _near(material: Material, row: Rank, count: int) -> str | None:
     if row.ties and len(row.ties) == count - 1:
         return "all others"
     return listed([material.title(o) for o in row.ties]) or None

@@ -28,6 +28,7 @@ from bibench.report.figures import axis, plain
 from bibench.report.formulas import formula
 from bibench.report.material import Material, method_of
 from bibench.report.page import Document, page
+from bibench.report.ranked import interval_text
 from bibench.report.standings import WEAK, Standing, standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
 from bibench.tracks import TRACKS
@@ -116,20 +117,25 @@ def _scores(material: Material, operator: str) -> Iterator[Block]:
         return
     rows = []
     for name in material.tracks:
-        score = material.overall(name).get(operator)
-        values = sorted((r.value for r in material.overall(name).values() if r.value is not None), reverse=True)
-        value = score.value if score else None
-        digits = TRACKS[name].digits if name in TRACKS else 1
+        score, ranked = material.overall(name).get(operator), material.ranks(name)
+        own = next((row for row in ranked if row.operator == operator), None)
+        of, digits = sum(row.rank is not None for row in ranked), TRACKS[name].digits if name in TRACKS else 1
+        href = f"tracks/{name}.html"
         rows.append(
             [
-                Cell(material.track_title(name), href=f"tracks/{name}.html"),
-                number(value, digits, score.std_error if score else None, href=f"tracks/{name}.html"),
+                Cell(material.track_title(name), href=href),
+                number(score.value if score else None, digits, score.std_error if score else None, href=href),
+                Cell(interval_text(own, digits) or None),
                 Cell(TRACKS[name].unit if name in TRACKS else None),
-                Cell(f"{1 + values.index(value)} of {len(values)}" if value is not None else None),
+                Cell(f"{own.label} of {of}" if own and own.rank is not None else None),
+                Cell(own.span or None if own else None),
                 Cell((score.note if score else "not measured") or None),
             ]
         )
-    columns = [Column("track"), Column("overall", numeric=True), Column("unit"), Column("order by value")]
+    columns = [
+        *(Column("track"), Column("overall", numeric=True), Column("interval"), Column("unit"), Column("rank")),
+        Column("rank between"),
+    ]
     yield Heading("Tracks", "tracks")
     yield Table(
         f"operator-{slug(operator)}-tracks", "Overall metric of every track", [*columns, Column("incomplete")], rows

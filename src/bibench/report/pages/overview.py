@@ -22,6 +22,7 @@ from bibench.report.blocks import (
 from bibench.report.figures import radar
 from bibench.report.material import Material
 from bibench.report.page import Document, page
+from bibench.report.ranked import interval_text
 from bibench.tracks import TRACKS
 
 
@@ -48,6 +49,8 @@ def _blocks(material: Material) -> Iterator[Block]:
             "note",
         )
     yield Heading("The six tracks", "tracks")
+    if line := material.evidence():
+        yield Text(line, "note")
     yield Text(_takeaway(material))
     yield tracks_table(material)
     figures = _radars(material)
@@ -125,9 +128,11 @@ def tracks_table(material: Material) -> Table:
                 cells.append(Cell(None, "–", f"tracks/{name}.html", note=note, tone="missing"))
                 continue
             partial = score.cells < score.expected or bool(score.note)
-            cell = number(
-                score.value, TRACKS[name].digits, score.std_error, href=f"tracks/{name}.html", note=score.note
-            )
+            digits = TRACKS[name].digits
+            ranked = next((row for row in material.ranks(name) if row.operator == operator), None)
+            bounds = interval_text(ranked, digits)
+            note = "; ".join(filter(None, (bounds and f"interval {bounds}", score.note)))
+            cell = number(score.value, digits, score.std_error, href=f"tracks/{name}.html", note=note)
             tone = "best" if best.get(name) == operator else "weak" if partial else ""
             text = cell.shown + ("*" if partial else "")
             cells.append(Cell(cell.value, text, cell.href, cell.note, tone))

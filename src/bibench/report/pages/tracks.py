@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Links, Table, Text, listed, number, slug
-from bibench.report.figures import dots, dots_height
 from bibench.report.material import MEASURED, Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
+from bibench.report.ranked import interval_text, scores_figure
 from bibench.report.section import SECTIONS
 from bibench.statistics import coverage
 from bibench.tracks import TRACKS, Score
@@ -50,6 +50,8 @@ def _blocks(material: Material, name: str) -> Iterator[Block]:
     if not any(r.value is not None for r in rows):
         yield Text(f"Nothing was measured for this track; {EMPTY.get(name, 'no cell has a score')}.", "warning")
     else:
+        if line := material.evidence(name):
+            yield Text(line, "note")
         yield Heading("Scores", "scores")
         if any(r.value is not None for r in material.overall(name).values()):
             yield _overall_figure(material, name)
@@ -68,7 +70,6 @@ def _overall_figure(material: Material, name: str) -> Figure:
     rows = [r for r in material.overall(name).values() if r.value is not None]
     ranking = sorted(rows, key=lambda r: -(r.value or 0))
     digits, unit = TRACKS[name].digits, TRACKS[name].unit
-    data, layout = dots(material, [(r.operator, r.value, None, None) for r in rows], unit)
     takeaway = f"{material.title(ranking[0].operator)} scores highest, {ranking[0].value:.{digits}f}"
     if len(ranking) > 1:
         takeaway += f"; {material.title(ranking[-1].operator)} lowest, {ranking[-1].value:.{digits}f}"
@@ -78,17 +79,21 @@ def _overall_figure(material: Material, name: str) -> Figure:
         takeaway += " Averages over incomplete cells: " + (
             "all." if len(partial) == len(rows) else f"{listed(partial)}."
         )
-    alt = "Dot plot of the overall metric: " + "; ".join(f"{material.title(r.operator)} {r.value:.2f}" for r in ranking)
-    return Figure(f"overall-{name}", "Overall metric", takeaway, alt, data, layout, dots_height(len(rows)))
+    return scores_figure(material, f"overall-{name}", "Overall metric", unit, material.ranks(name), takeaway)
 
 
 def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score]) -> Table:
     """Operators × metrics of a track under one recipe."""
     metrics = [m for m in unique(r.metric for r in rows) if any(r.value is not None for r in rows if r.metric == m)]
     by_key = {(r.operator, r.metric): r for r in rows}
+    ranked = material.ranks(name, recipe) if name in material.scores else []  # other compression is not ranked
+    bounds = {row.operator: interval_text(row, TRACKS[name].digits) for row in ranked}
+    at = 1 + metrics.index(ranked[0].metric) if any(bounds.values()) else None
     lines = []
     for operator in unique(r.operator for r in rows):
         numbers = [_score(material, name, by_key.get((operator, metric))) for metric in metrics]
+        if at is not None:
+            numbers.insert(at, Cell(bounds.get(operator) or None))
         notes = unique(f"{r.metric}: {r.note}" for m in metrics if (r := by_key.get((operator, m))) and r.note)
         lines.append(
             [
@@ -97,8 +102,12 @@ def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score
                 Cell("; ".join(notes) or None),
             ]
         )
-    columns = [Column("operator"), *(Column(m, numeric=True) for m in metrics), Column("incomplete")]
+    columns = [Column(m, numeric=True) for m in metrics]
     caption = f"{material.track_title(name)}, recipe {recipe}, {TRACKS[name].unit}; ± is the standard error over seeds"
+    if at is not None:
+        columns.insert(at, Column(f"interval of {ranked[0].metric}"))
+        caption += f"; intervals are those of the leaderboard, {100 * ranked[0].level:g} % over {ranked[0].over}"
+    columns = [Column("operator"), *columns, Column("incomplete")]
     return Table(f"scores-{name}-{slug(recipe)}", caption, columns, lines)
 
 

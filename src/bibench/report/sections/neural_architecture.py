@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bibench.report.blocks import Block, Figure, Heading, Multiples
-from bibench.report.figures import dots, dots_height
+from bibench.report.blocks import Block, Heading, Multiples
 from bibench.report.material import Material
+from bibench.report.ranked import scores_figure
 from bibench.report.section import section
 from bibench.tracks.neural_architecture import FAMILIES
 
@@ -24,19 +24,12 @@ def neural_architecture(material: Material) -> Iterator[Block]:
         if not rows:
             continue
         ranking = sorted(rows, key=lambda r: -(r.value or 0))
-        values = [
-            (r.operator, r.value, *((r.value - r.std_error, r.value + r.std_error) if r.std_error else (None, None)))
-            for r in rows
-            if r.value is not None
-        ]
-        data, layout = dots(material, values, "percent of full precision")
         spread = (ranking[0].value or 0) - (ranking[-1].value or 0)
         takeaway = f"{material.title(ranking[0].operator)} leads on {NAMES[family]}; {spread:.0f} points separate "
         takeaway += "the first from the last."
-        alt = f"Dot plot of relative accuracy of {NAMES[family]}: " + "; ".join(
-            f"{material.title(r.operator)} {r.value:.1f} percent" for r in ranking
-        )
-        figures.append(Figure(f"family-{family}", NAMES[family], takeaway, alt, data, layout, dots_height(len(rows))))
+        bounds = material.ranks(name, recipe, family)
+        unit = "percent of full precision"
+        figures.append(scores_figure(material, f"family-{family}", NAMES[family], unit, bounds, takeaway))
     if figures:
         yield Heading("By family of architectures", "families")
         yield Multiples(figures)

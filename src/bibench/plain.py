@@ -1,0 +1,65 @@
+"""Plain Python values, as JSON and file names take them, of what NumPy and PyTorch give."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+PLAIN = (bool, int, float, str, type(None))
+
+_EXACT: dict[type, Callable[[Any], Any]] = {
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    np.floating: float,  # a long double is itself as an item
+}
+"""Of a subclass its value, whatever the subclass makes of ``int(...)`` or ``str(...)``."""
+
+
+def plain(value: Any) -> Any:
+    """The Python number, string or truth value that `value` is or holds; what is none of these is returned as it came.
+
+    Taken are NumPy's scalars, arrays and tensors of one element (of any type, on any device, with or without a
+    gradient), and subclasses such as members of an `enum.IntEnum`.
+    """
+    if type(value) in PLAIN:
+        return value
+    value = _element(value)
+    if type(value) is bool:
+        return value
+    for kind, exact in _EXACT.items():
+        if isinstance(value, kind):
+            return exact(value)
+    return value
+
+
+def plain_tuple(value: Any) -> Any:
+    """`plain`, and a list or tuple as the tuple of what is in it."""
+    return tuple(map(plain_tuple, value)) if isinstance(value, list | tuple) else plain(value)
+
+
+def shown(value: Any) -> str:
+    """`value` in a few words for an error message, with its type where that does not show."""
+    if type(value) in (*PLAIN, list, dict, tuple):
+        return reprlib.repr(value)
+    kind = f"of type {type(value).__name__}"
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return f"{kind} and shape {tuple(value.shape)}"
+    return f"{' '.join(reprlib.repr(value).split())} {kind}"
+
+
+def _element(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    try:
+        if isinstance(value, np.ndarray) and value.size == 1:
+            return value.item()
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            return value.item()
+    except (RuntimeError, NotImplementedError):  # on the meta device there is no value
+        pass
+    return value

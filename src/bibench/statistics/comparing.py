@@ -1,0 +1,189 @@
+"""Pairs of operators: how sure the difference of their scores is, corrected for the number of pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from bibench.records import Record
+from bibench.statistics.bootstrap import Draws, Floats, draw, replicates
+from bibench.statistics.cells import LEVEL
+from bibench.statistics.correcting import check_correction, corrected
+from bibench.statistics.intervals import SAMPLES, Interval, check_level, mismatch, of_layout
+from bibench.statistics.layout import Layout, layouts
+
+CORRECTION = "holm"
+
+LESS_IS_BETTER = ("mce", "relative_mce")
+"""Metrics of tracks of which the smallest value is the first."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two operators of a track on the `cells` that both have.
+
+    `difference` is the score of `operator` minus that of `other`, in the track's unit, both on those cells. `p` is the
+    two-sided p-value of equal scores (None where nothing was repeated, so that there is no test) and `adjusted` the
+    same corrected for all `comparisons` of the track. `better` names the operator that is better for sure, and is
+    empty where they are not told apart; `note` says where the overall scores stand in the other order.
+    """
+
+    track: str
+    metric: str
+    recipe: str
+    protocol: str
+    operator: str
+    other: str
+    difference: float | None
+    p: float | None
+    adjusted: float | None
+    better: str
+    cells: int
+    over: str
+    level: float
+    correction: str
+    comparisons: int
+    note: str = ""
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON and CSV."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A comparison by the indices of operators: `verdict` 1 the first is better for sure, -1 the second, 0 neither.
+
+    `contrary`: on the cells that both have they are told apart in the other order than by their overall scores.
+    """
+
+    one: int
+    other: int
+    difference: float
+    cells: int
+    p: float | None
+    adjusted: float
+    verdict: int
+    contrary: bool
+
+
+def better(metric: str) -> int:
+    """The sign of a difference that is a merit: -1 where less is better."""
+    return -1 if metric in LESS_IS_BETTER else 1
+
+
+def what_varies(layout: Layout) -> str:
+    """``seeds`` where any cell has two, else ``tasks``."""
+    return "seeds" if replicates(layout).max(initial=0) > 1 else "tasks"
+
+
+def comparisons(
+    records: Sequence[Record],
+    track: str,
+    *,
+    metric: str = "om",
+    protocol: str = "bibench",
+    over: str = "auto",
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    correction: str = CORRECTION,
+) -> list[Comparison]:
+    """All pairs of the operators that have a score, under every recipe."""
+    made = layouts(records, track, metric, protocol)
+    return comparisons_of(made, over=over, samples=samples, seed=seed, level=level, correction=correction)
+
+
+def comparisons_of(
+    made: Iterable[Layout],
+    *,
+    over: str = "auto",
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    correction: str = CORRECTION,
+) -> list[Comparison]:
+    """`comparisons` from layouts, for whoever needs these more than once."""
+    check_level(level)
+    rows = []
+    for layout in made:
+        drawn = draw(layout, what_varies(layout) if over == "auto" else over, samples, seed)
+        pairs = pairs_of(layout, drawn, of_layout(layout, drawn, level), level, correction, seed)
+        rows += [_row(layout, drawn, pair, level, correction, len(pairs)) for pair in pairs]
+    return rows
+
+
+def pairs_of(
+    layout: Layout, drawn: Draws, rows: Sequence[Interval], level: float, correction: str, seed: int
+) -> list[Pair]:
+    """Every two operators with a score, told apart at `level` after `correction`; pairs without a test count as well.
+
+    Operators that lack cells are compared on the cells that both have, weighed alike.
+    """
+    check_correction(correction)
+    there = layout.weights > 0
+    whole = drawn, layout.overall(layout.means())
+    # of a score that is not made up of the cells that are resampled, these tell nothing
+    described = [row.value is not None and not mismatch(row.value, float(whole[1][o])) for o, row in enumerate(rows)]
+    common: dict[bytes, tuple[Draws, Floats]] = {}
+    found: list[tuple[int, int, float, int, float | None]] = []
+    for one, other in combinations([o for o, row in enumerate(rows) if row.value is not None], 2):
+        (use, point), both = whole, there[:, one] & there[:, other]
+        if not (there[:, one] == there[:, other]).all():
+            key = both.tobytes()
+            if key not in common:
+                shared = layout.shared_by(both)
+                again = draw(shared, drawn.over, len(drawn.samples), seed)
+                common[key] = again, shared.overall(shared.means())
+            use, point = common[key]
+        values = float(point[one]), float(point[other])
+        p = use.p_of_difference(one, other, values) if described[one] and described[other] else None
+        found.append((one, other, values[0] - values[1], int(both.sum()), p))
+    adjusted = corrected(np.array([1.0 if p is None else p for *_, p in found]), correction)
+    return [
+        _pair(rows, row, float(after), level, better(layout.metric)) for row, after in zip(found, adjusted, strict=True)
+    ]
+
+
+def _pair(
+    rows: Sequence[Interval], found: tuple[int, int, float, int, float | None], adjusted: float, level: float, sign: int
+) -> Pair:
+    one, other, difference, cells, p = found
+    overall = sign * ((rows[one].value or 0.0) - (rows[other].value or 0.0))
+    sure = p is not None and adjusted <= 1 - level and difference != 0
+    agree = overall * sign * difference > 0
+    verdict = int(math.copysign(1, overall)) if sure and agree else 0
+    return Pair(one, other, difference, cells, p, adjusted, verdict, sure and not agree)
+
+
+def _row(layout: Layout, drawn: Draws, pair: Pair, level: float, correction: str, count: int) -> Comparison:
+    names = layout.operators[pair.one], layout.operators[pair.other]
+    ahead = names[(pair.difference * better(layout.metric)) < 0]
+    note = "" if pair.p is not None else f"no test: over {drawn.over} nothing was repeated, or no cell is shared"
+    if pair.contrary:
+        note = f"{ahead} is better on the cells that both have, though not overall: not told apart"
+    return Comparison(
+        track=layout.track,
+        metric=layout.metric,
+        recipe=layout.recipe,
+        protocol=layout.protocol,
+        operator=names[0],
+        other=names[1],
+        difference=pair.difference if math.isfinite(pair.difference) else None,
+        p=pair.p,
+        adjusted=None if pair.p is None else pair.adjusted,
+        better={1: names[0], -1: names[1]}.get(pair.verdict, ""),
+        cells=pair.cells,
+        over=drawn.over,
+        level=level,
+        correction=correction,
+        comparisons=count,
+        note=note,
+        source=layout.source,
+    )
