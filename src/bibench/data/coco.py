@@ -7,7 +7,6 @@ without a word, so the file is read here.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, TypedDict
