@@ -14,13 +14,13 @@ HEAVY = ("lightning", "lightning_fabric", "torchmetrics", "torchvision", "transf
 # Rooms from the bottom up: a module imports from its own room and from rooms below, never above.
 ROOMS = [
     ["errors"],
-    ["plain", "typed_json", "visible"],
+    ["checksums", "plain", "typed_json", "visible"],
     ["signals", "registry", "spec", "files", "choice", "distillation", "functions", "latent", "state_dicts"],
     ["finding", "lines", "numbers"],
     ["fx_leaf", "fast_paths", "undo", "watching"],
     ["leases"],
     ["locks"],
-    ["native"],
+    ["native", "sealed"],
     ["lookup"],
     ["surrogate", "provenance"],
     ["rows"],
@@ -30,6 +30,7 @@ ROOMS = [
     ["fused", "rectified"],
     ["computing"],
     ["layers", "attention", "embedding"],
+    ["tracing"],
     ["calls"],
     ["proving"],
     ["auditing"],

@@ -17,6 +17,7 @@ from bibench import provenance
 from bibench.operators import OPERATORS
 from bibench.provenance import code_fingerprint, environment, git_state, versions
 from bibench.registry import load_file
+from bibench.train import code
 from bibench.train.code import code_of
 
 from .worlds import TINY, cell, fresh_registries, tiny_world
@@ -187,6 +188,41 @@ class TestCodeOfCells:
                 assert OPERATORS.source("mine").startswith(str(file))
                 found.append(code_of(cell("mine"))["operator"])
         assert found[0] == found[1] != found[2]
+
+    def test_a_file_that_is_edited_and_loaded_again_has_another_fingerprint(self, tmp_path: Path) -> None:
+        text = (
+            "import bibench\nfrom lies_near import K\n\n@bibench.operator('mine')\nclass Mine(bibench.Operator):\n"
+            "    def output(self, y, x):\n        return {} * y * K\n"
+        )
+        found = []
+        for factor, near in ((1, 1), (2, 1), (2, 2), (1, 1)):
+            (tmp_path / "mine.py").write_text(text.format(factor))
+            (tmp_path / "lies_near.py").write_text(f"K = {near}")
+            with fresh_registries(), tiny_world():
+                load_file(tmp_path / "mine.py")
+                found.append(code_of(cell("mine"))["operator"])
+                sys.modules.pop("lies_near")
+        assert found[0] == found[3]
+        assert len(set(found)) == 3
+
+    def test_another_entry_of_the_same_name_is_other_code(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with tiny_world():
+            before = code_of(cell("bnn"))
+            monkeypatch.setitem(OPERATORS._entries, "bnn", OPERATORS["fda"])
+            assert code_of(cell("bnn")) == {**before, "operator": code_of(cell("fda"))["operator"]}
+            assert code_of(cell("bnn")) != before
+
+    def test_each_piece_of_code_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[object] = []
+        monkeypatch.setattr(
+            code, "code_fingerprint", lambda *objects: made.append(objects) or code_fingerprint(*objects)
+        )
+        with fresh_registries(), tiny_world():
+            code._fingerprint.cache_clear()
+            for seed in range(50):
+                code_of(cell("bnn", seed=seed))
+                code_of(cell("recu", seed=seed))
+        assert len(made) == len(set(made)) == 6
 
     def test_books_about_results_do_not_make_them_stale(self) -> None:
         """What stores and describes numbers may change without a new training."""

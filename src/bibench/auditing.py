@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from bibench.attention import Attention
-from bibench.calls import Call, trace, weight_layers
+from bibench.calls import Call, Calls, trace, weight_layers
 from bibench.embedding import BinarizableEmbedding
 from bibench.layers import BinaryLayer
 from bibench.spec import of_layer
+from bibench.tracing.listing import Entry, Listing
+from bibench.tracing.work import Work
 
 NEVER_NEGATIVE_FIX = (
     "Nothing is learned from signs that are always the same: move or replace what comes before such a layer (Hardtanh "
     "in the place of a ReLU), or give it an operator with learned thresholds, such as reactnet"
 )
+BETWEEN = "(between layers)"
+"""Name of the row of products that no listed layer or weight has a part in."""
+WITHOUT_WEIGHTS = "products between activations, without weights"
+PARAMETER = "parameter"
 
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One layer. `macs` are of one example; None where no forward reached the layer or none is defined."""
+    """One layer, another module or a parameter with a matrix, or the products between layers.
+
+    `macs` are of one example, over all calls; None where no forward reached it or none was traced.
+    """
 
     name: str
     kind: str
@@ -44,16 +54,31 @@ class AuditRow:
 
 @dataclass
 class Audit:
-    """All layers of a model that hold weights (`rows`), and the rest of its parameters (norms, scales).
+    """All of a model that holds weights (`rows`), the products between, and its other parameters (norms, scales).
 
-    `warnings` tell, a sentence each, of 1-bit layers none of whose inputs is negative, as behind a ReLU.
-    `unproved` says why `bibench.binarize` could not prove that its 1-bit layers are what runs; "" where it did.
+    Attributes:
+        warnings: a sentence for each 1-bit layer none of whose inputs is negative, as behind a ReLU.
+        uncounted: operations that the traced forward called and whose multiply-accumulates are not known, by name.
+        traced: whether a forward was traced; without one, multiply-accumulates are unknown.
+        unproved: why `bibench.binarize` could not prove that its 1-bit layers are what runs; "" where it did.
     """
 
     rows: list[AuditRow] = field(default_factory=list)
     other_parameters: int = 0
     warnings: list[str] = field(default_factory=list)
+    uncounted: list[str] = field(default_factory=list)
+    traced: bool = False
     unproved: str = ""
+
+    @property
+    def layers(self) -> list[AuditRow]:
+        """The rows of modules: neither single parameters nor the products between layers."""
+        return [row for row in self.rows if row.name != BETWEEN and row.kind not in (PARAMETER, "buffer")]
+
+    @property
+    def unreached(self) -> list[AuditRow]:
+        """The rows with parameters whose work is in no total, as the traced forward did not use them."""
+        return [row for row in self.rows if self.traced and row.macs is None and row.parameters]
 
     @property
     def binarized(self) -> list[AuditRow]:
@@ -110,22 +135,34 @@ class Audit:
         return cells
 
     def summary(self) -> str:
-        """One line: how many layers, parameters and MACs are binary."""
-        bits, macs = self.parameters_by_bits(), self.macs_by_bits()
-        share = 100 * bits.get(1, 0) / max(1, self.parameters)
-        text = (
-            f"{len(self.binarized)} of {len(self.rows)} weight layers binarized; "
-            f"{bits.get(1, 0):,} of {self.parameters:,} parameters ({share:.1f} %)"
-        )
+        """One line: how many layers, parameters and multiply-accumulates are binary, and what they are a share of."""
+        text = f"{len(self.binarized)} of {len(self.layers)} weight layers binarized; W1: {self._shares()}"
         if self.quantized:
             kinds = ", ".join(dict.fromkeys(row.precision for row in self.quantized))
             text += f"; {len(self.quantized)} quantized ({kinds})"
-        total = sum(macs.values())
-        if total:
-            text += f", {macs.get((1, 1), 0):,} of {total:,} MACs ({100 * macs.get((1, 1), 0) / total:.1f} %)"
+        text += "".join(f"; {told}" for told in self.left_out())
         if self.warnings:
             text += f"; layers that see no negative value: {len(self.warnings)}"
         return text
+
+    def _shares(self) -> str:
+        text = _share(self.parameters_by_bits().get(1, 0), self.parameters, "parameters")
+        macs = self.macs_by_bits()
+        total = sum(macs.values()) if self.traced else 0
+        if total:
+            text += f"; W1A1: {_share(macs.get((1, 1), 0), total, 'traced multiply-accumulates (per example)')}"
+        return text
+
+    def left_out(self) -> list[str]:
+        """What the number of multiply-accumulates leaves out, in a few words each."""
+        if not self.traced:
+            return ["multiply-accumulates are unknown: no forward was traced (give example_inputs)"]
+        told = []
+        if missing := [row.name for row in self.unreached]:
+            told.append(f"not in the traced forward, so not counted: {_some(missing)}")
+        if self.uncounted:
+            told.append(f"not counted, as their work is not known: calls of {_some(self.uncounted)}")
+        return told
 
     HEADER = ("layer", "kind", "bits", "operator", "parameters", "MACs", "kept because")
 
@@ -158,26 +195,32 @@ def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
 
     Args:
         example_inputs: what the model is called with (a tensor, a tuple of positional or a dict of
-            keyword arguments); without it, MACs are known only for layers already binarized.
+            keyword arguments); without it, multiply-accumulates are unknown.
     """
     calls = trace(model, example_inputs) if example_inputs is not None else {}
     return build(model, calls, {})
 
 
-def build(model: nn.Module, calls: dict[nn.Module, Call], reasons: dict[nn.Module, str]) -> Audit:
-    """The audit of `model` from traced `calls` and the `reasons` why layers were kept."""
-    result = Audit()
-    inside: set[int] = set()
-    for module, names in weight_layers(model).items():
-        own = [p for p in module.parameters() if id(p) not in inside]
-        if isinstance(module, BinaryLayer):
-            operator_parameters = {id(p) for p in module.operator.parameters()}
-            own = [p for p in own if id(p) not in operator_parameters]
-        inside.update(id(p) for p in own)
-        result.rows.append(_row(module, names, own, calls.get(module), reasons.get(module, "")))
-        if warning := _never_negative(module, names[0], calls.get(module)):
+def build(model: nn.Module, calls: Mapping[nn.Module, Call], reasons: Mapping[nn.Module, str]) -> Audit:
+    """The audit of `model` from traced `calls` and the `reasons` why layers were kept.
+
+    Multiply-accumulates are those of the forward that was traced (`Calls.work`); they are unknown without one.
+    """
+    work = calls.work if isinstance(calls, Calls) else None
+    listing = Listing(model, weight_layers(model), calls.keys(), work)
+    result = Audit(traced=work is not None)
+    for entry in listing.entries:
+        module = entry.module
+        call, reason = calls.get(module), reasons.get(module, "") if entry.layer else _foreign(entry)
+        result.rows.append(_row(entry, call, work, reason))
+        if entry.layer and (warning := _never_negative(module, entry.names[0], call)):
             result.warnings.append(warning)
-    result.other_parameters = sum(p.numel() for p in model.parameters() if id(p) not in inside)
+    if listing.between:
+        facts: dict[str, Any] = {"weight_bits": 32, "activation_bits": 32, "operator": "", "parameters": 0}
+        result.rows.append(AuditRow(BETWEEN, "products", reason=WITHOUT_WEIGHTS, macs=listing.between, **facts))
+    held = {id(p) for entry in listing.entries for p in entry.parameters}
+    result.other_parameters = sum(p.numel() for p in model.parameters() if id(p) not in held)
+    result.uncounted = sorted(work.uncounted) if work else []
     return result
 
 
@@ -193,60 +236,75 @@ def _never_negative(module: nn.Module, name: str, call: Call | None) -> str:
     return f"layer {name!r} takes the signs of inputs between {call.low:.3g} and {call.high:.3g}: all are +1"
 
 
-def _row(module: nn.Module, names: list[str], own: list[nn.Parameter], call: Call | None, reason: str) -> AuditRow:
-    kind = type(module).__name__
-    macs, shape = None, call.output_shape if call else ()
+def _row(entry: Entry, call: Call | None, work: Work | None, reason: str) -> AuditRow:
+    module = entry.module
+    kind, shape = _kind(entry), call.output_shape if call else ()
     weight_bits = activation_bits = 32
     operator = ""
-    if isinstance(module, BinaryLayer):
+    if entry.layer and isinstance(module, BinaryLayer):
         op = module.operator
         kind, operator = module.spec.kind, op.name
         weight_bits, activation_bits = op.weight_bits, op.activation_bits
-        macs, shape = module.spec.macs, module.spec.output_shape
-        if macs is not None and call:
-            macs *= call.repeat
-    elif isinstance(module, Attention | BinarizableEmbedding):
+        shape = module.spec.output_shape
+    elif entry.layer and isinstance(module, Attention | BinarizableEmbedding):
         kind, operator = module.kind, module.operator_name
         weight_bits, activation_bits = module.weight_bits, module.activation_bits
-        macs = _macs(module, call) if call and call.output_shape else module.macs
-    elif type(module) in (nn.Conv1d, nn.Conv2d, nn.Linear) and call:
-        spec = of_layer(module, input_shape=call.input_shape, output_shape=call.output_shape)
-        kind, macs = spec.kind, (spec.macs or 0) * call.repeat
-    elif call and call.output_shape:
-        macs = _macs(module, call)
     return AuditRow(
-        name=names[0] or "(the model itself)",
+        name=entry.names[0] or "(the model itself)",
         kind=kind,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
         operator=operator,
         reason=reason,
-        parameters=sum(p.numel() for p in own),
-        macs=macs,
+        parameters=sum(p.numel() for p in entry.parameters),
+        macs=_macs(entry, work),
         output_shape=shape,
-        aliases=tuple(names[1:]),
+        aliases=tuple(entry.names[1:]),
     )
 
 
-def attention_macs(call: Call) -> int:
-    """Multiply-accumulates of the scores and of the context: T·S·d + T·S·e per head.
+def _kind(entry: Entry) -> str:
+    module = entry.module
+    if entry.weight:
+        return PARAMETER if entry.weight in module._parameters else "buffer"
+    if type(module) in (nn.Conv1d, nn.Conv2d, nn.Linear):
+        return of_layer(module).kind
+    return str(getattr(module, "original_name", "")) or type(module).__name__
+
+
+def _foreign(entry: Entry) -> str:
+    """Why what is no known layer stays as it is."""
+    if entry.weight:
+        return f"{type(entry.module).__name__} uses it itself, without a layer"
+    if isinstance(entry.module, torch.jit.ScriptModule):
+        return "a scripted module, whose layers cannot be replaced: binarize it first, then script it"
+    return f"{_kind(entry)} has no binarized form"
+
+
+def _macs(entry: Entry, work: Work | None) -> int | None:
+    module = entry.module
+    if work is None:
+        return module.macs if isinstance(module, Attention | BinarizableEmbedding) else None
+    if not entry.reached:
+        return None
+    return entry.macs + (work.layer_macs(module) if entry.layer else 0)
+
+
+def attention_macs(call: Call) -> int | None:
+    """Multiply-accumulates of the scores and of the context of all calls: T·S·d + T·S·e per head.
 
     Where queries have no batch axis, each is an example.
     """
-    *heads, queries, _ = (1, *call.output_shape)
-    return call.repeat * math.prod(heads) * queries * call.keys * (call.input_shape[-1] + call.output_shape[-1])
+    return call.macs
 
 
-def _macs(module: nn.Module, call: Call) -> int | None:
-    if isinstance(module, Attention):
-        return attention_macs(call)
-    if isinstance(module, nn.modules.conv._ConvNd):
-        fan = math.prod(module.weight.shape[1:])
-        positions = call.input_shape if module.transposed else call.output_shape
-        return call.repeat * fan * math.prod(positions)
-    if isinstance(module, nn.Linear):
-        return call.repeat * module.in_features * math.prod(call.output_shape)
-    return 0 if isinstance(module, nn.Embedding) else None
+def _share(part: int, whole: int, of: str) -> str:
+    """Like ``50.0 % of 2 parameters: 1``."""
+    return f"{100 * part / max(1, whole):.1f} % of {whole:,} {of}: {part:,}"
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if names[most:] else "")
 
 
 def _count(value: int | None) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from bibench.attention import Attention
-from bibench.errors import BiBenchError
 from bibench.fast_paths import eagerly, switched_off
+from bibench.tracing.inputs import Arguments, batch_of, called, one_example, with_values
+from bibench.tracing.inputs import on_meta as on_meta
+from bibench.tracing.work import Work
 
 WEIGHT_LAYERS = (
     nn.modules.conv._ConvNd,
@@ -44,6 +45,8 @@ class Call:
         repeat: rows of the batch axis for each example, as in the head of a detector, which sees each of an
             example's regions as a row of its own.
         low, high: the input's extremes over all calls; NaN where they are unknown (meta device, integers).
+        count: how often the layer is called; the shapes are those of the call with the largest output.
+        macs: multiply-accumulates of one example over all calls; None where only the whole forward's are known.
     """
 
     order: int
@@ -53,6 +56,8 @@ class Call:
     repeat: int = 1
     low: float = math.nan
     high: float = math.nan
+    count: int = 1
+    macs: int | None = None
 
 
 def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
@@ -64,43 +69,94 @@ def weight_layers(model: nn.Module) -> dict[nn.Module, list[str]]:
     return found
 
 
-def trace(model: nn.Module, example_inputs: Any) -> dict[nn.Module, Call]:
-    """Run one forward in evaluation mode without gradients and note the shapes of every weight layer.
+class Calls(dict[nn.Module, Call]):
+    """The calls of weight layers in a traced forward.
+
+    `work`: what one example costs. `arguments`: what the model was called with, as the example inputs are meant.
+    """
+
+    work: Work
+    arguments: Arguments
+
+
+def trace(model: nn.Module, example_inputs: Any) -> Calls:
+    """Run a forward in evaluation mode without gradients; note the shapes of every weight layer and count all work.
+
+    The counts are of one example: of a second forward, of the first example alone, where there are several. Where
+    examples work on each other (their axis is that of a sequence, and no batch) or none can be taken out, they are a
+    share of the first forward.
 
     A model whose attribute `ON_META` is true is run on the meta device, wherever it is. Zeros, which tell
     shapes alone, are replaced by standard normal values, so that the signs inside the model can be judged.
+
+    Raises:
+        ExampleInputsError: the model cannot be called with `example_inputs`.
     """
-    calls: dict[nn.Module, Call] = {}
-    examples = _examples(example_inputs)
-    example_inputs = with_values(example_inputs)
-
-    def note(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        inputs = (*inputs, *named.values())
-        x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
-        if x is None or not isinstance(output, Tensor):
-            calls.setdefault(module, Call(len(calls), (), ()))
-            return
-        keys = inputs[1].shape[-2] if isinstance(module, Attention) else 0
-        repeat = max(1, round(_rows(module, x) / examples)) if examples else 1
-        shapes = _without_batch(module, x), _without_batch(module, output)
-        call = Call(len(calls), *shapes, keys, repeat, *_extremes(x))
-        if known := calls.get(module):
-            low, high = min(call.low, known.low), max(call.high, known.high)
-            larger = math.prod(call.output_shape) > math.prod(known.output_shape)
-            call = replace(call if larger else known, order=known.order, low=low, high=high)
-        calls[module] = call
-
-    hooks = [m.register_forward_hook(note, with_kwargs=True) for m in weight_layers(model)]
-    try:
-        with evaluating(model), switched_off(model), eagerly(), torch.no_grad():
-            if getattr(model, ON_META, False):
-                _call_on_meta(model, example_inputs)
-            else:
-                call_with(model, example_inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    state, inputs = None, with_values(example_inputs)
+    if getattr(model, ON_META, False):
+        state = {name: x.to("meta") for name, x in (*model.named_parameters(), *model.named_buffers())}
+        inputs = on_meta(inputs)
+    calls, arguments = called(model, inputs, lambda *args, **named: _forward(model, state, args, named))
+    calls.arguments, several = arguments, batch_of(arguments)
+    if several > 1:
+        calls.work = _of_one(model, state, arguments, calls.work, several)
+    for module, call in calls.items():
+        if module in calls.work.calls:
+            call.macs = calls.work.layer_macs(module)
     return calls
+
+
+def _forward(model: nn.Module, state: dict[str, Tensor] | None, args: tuple[Any, ...], named: dict[str, Any]) -> Calls:
+    from bibench.tracing.watching import watching
+
+    calls, examples = Calls(), batch_of((args, named))
+
+    def note(module: nn.Module, inputs: tuple[Any, ...], by_name: dict[str, Any], output: Any) -> None:
+        if isinstance(module, WEIGHT_LAYERS):
+            _note(calls, examples, module, (*inputs, *by_name.values()), output)
+
+    with evaluating(model), switched_off(model), eagerly(), torch.no_grad(), watching(model, note, state) as work:
+        if state is None:
+            model(*args, **named)
+        else:
+            functional_call(model, state, args, named)
+    calls.work = work
+    return calls
+
+
+def _of_one(
+    model: nn.Module, state: dict[str, Tensor] | None, arguments: Arguments, all_work: Work, examples: int
+) -> Work:
+    """The work of one example, given that of all."""
+    one = one_example(arguments)
+    if one is not arguments:
+        try:
+            work = _forward(model, state, *one).work
+        except Exception:  # the first axis is no batch for this model
+            pass
+        else:
+            if work.macs * examples >= all_work.macs:
+                return work
+    all_work.examples = examples
+    return all_work
+
+
+def _note(calls: Calls, examples: int, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    known = calls.get(module)
+    x = inputs[0] if inputs and isinstance(inputs[0], Tensor) else None
+    if x is None or not isinstance(output, Tensor):
+        calls[module] = replace(known, count=known.count + 1) if known else Call(len(calls), (), ())
+        return
+    keys = inputs[1].shape[-2] if isinstance(module, Attention) else 0
+    repeat = max(1, round(_rows(module, x) / examples)) if examples else 1
+    shapes = _without_batch(module, x), _without_batch(module, output)
+    call = Call(len(calls), *shapes, keys, repeat, *_extremes(x))
+    if known:
+        low, high = _joined(min, call.low, known.low), _joined(max, call.high, known.high)
+        larger = math.prod(call.output_shape) > math.prod(known.output_shape) or not known.output_shape
+        chosen = call if larger else known
+        call = replace(chosen, order=known.order, low=low, high=high, count=known.count + 1)
+    calls[module] = call
 
 
 @contextmanager
@@ -115,64 +171,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = flag
 
 
+def _joined(of: Callable[[float, float], float], one: float, other: float) -> float:
+    return math.nan if math.isnan(one) or math.isnan(other) else of(one, other)
+
+
 def _extremes(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest value, or NaN."""
     if x.is_meta or not x.is_floating_point() or not x.numel():
         return math.nan, math.nan
     low, high = torch.aminmax(x)
     return low.item(), high.item()
-
-
-def with_values(inputs: Any) -> Any:
-    """Example inputs with normal values in the place of zeros."""
-    if isinstance(inputs, Tensor):
-        if inputs.is_meta or not inputs.is_floating_point() or inputs.any():
-            return inputs
-        normal = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0))
-        return normal.to(inputs)
-    if isinstance(inputs, np.ndarray):
-        raise BiBenchError(
-            "example_inputs must be tensors, as the model is called with; got a NumPy array: torch.from_numpy makes one"
-        )
-    if isinstance(inputs, dict):
-        return {k: with_values(v) for k, v in inputs.items()}
-    return type(inputs)(with_values(v) for v in inputs) if type(inputs) in (tuple, list) else inputs
-
-
-def call_with(model: nn.Module, example_inputs: Any) -> None:
-    """Call a model with a tensor, with a tuple or list of arguments, or with a dict of named ones."""
-    if isinstance(example_inputs, dict):
-        model(**example_inputs)
-    elif isinstance(example_inputs, tuple | list):
-        model(*example_inputs)
-    else:
-        model(example_inputs)
-
-
-def _call_on_meta(model: nn.Module, example_inputs: Any) -> None:
-    state = {name: x.to("meta") for name, x in (*model.named_parameters(), *model.named_buffers())}
-    inputs = on_meta(example_inputs)
-    named = inputs if isinstance(inputs, dict) else {}
-    functional_call(model, state, () if isinstance(inputs, dict) else inputs, named)
-
-
-def on_meta(inputs: Any) -> Any:
-    """Example inputs (a tensor, or a tuple or dict of them) on the meta device."""
-    if isinstance(inputs, Tensor):
-        return inputs.to("meta")
-    if isinstance(inputs, dict):
-        return {k: on_meta(v) for k, v in inputs.items()}
-    return tuple(on_meta(v) for v in inputs) if isinstance(inputs, tuple | list) else inputs
-
-
-def _examples(inputs: Any) -> int:
-    """How many examples the first of the inputs holds, a batch or a list; 0 if that cannot be told."""
-    if isinstance(inputs, dict):
-        inputs = tuple(inputs.values())
-    first = inputs[0] if isinstance(inputs, tuple | list) and inputs else inputs
-    if isinstance(first, Tensor):
-        return first.shape[0] if first.dim() else 0
-    return len(first) if isinstance(first, list | tuple) else 0
 
 
 def _rows(module: nn.Module, x: Tensor) -> int:

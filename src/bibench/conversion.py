@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,7 +21,7 @@ from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.errors import BiBenchError, BinarizationWarning, ConversionError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import OPERATORS, Operator
-from bibench.proving import Proof, counting, prove_example
+from bibench.proving import Proof, prove_traced
 from bibench.spec import LayerSpec, of_layer
 from bibench.undo import Before
 
@@ -84,10 +85,10 @@ def binarize(
         BiBenchError: an option the operator does not have, or a pattern that matches no layer.
     """
     _check_model(model)
-    with counting(weight_layers(model)) as called:
-        calls = trace(model, example_inputs)
+    calls = trace(model, example_inputs)
+    called = Counter({module: call.count for module, call in calls.items()})
     converted, reasons = resolve(model, operator, calls, keep=keep, pad_value=pad_value, options=options)
-    unproved = _convert(model, converted, calls, reasons, lambda: prove_example(model, example_inputs, called))
+    unproved = _convert(model, converted, calls, reasons, lambda: prove_traced(model, calls.arguments, called))
     audit = auditing.build(model, calls, reasons)
     audit.unproved = unproved
     if audit.warnings:

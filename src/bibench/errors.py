@@ -29,12 +29,20 @@ class ProofError(BiBenchError):
     """A model whose 1-bit layers are not what computes."""
 
 
+class ExampleInputsError(BiBenchError):
+    """A model that cannot be called with the example inputs."""
+
+
 class DataError(BiBenchError):
     """Data that is missing, damaged or not in the expected format."""
 
 
 class CheckpointError(BiBenchError):
     """A checkpoint that is damaged, malicious or belongs to another model."""
+
+
+class DamagedError(CheckpointError):
+    """A stored file that is not what was written: its checksum, or what else is known of it, is another."""
 
 
 class StoreError(BiBenchError):

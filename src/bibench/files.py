@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from bibench.errors import CheckpointError, StoreError
+from bibench.checksums import carried, write_sealed
+from bibench.errors import CheckpointError, DamagedError, StoreError
 from bibench.typed_json import parse_json
 
 RESTORE = "delete it or restore it"
@@ -121,16 +122,29 @@ def read_json(path: Path) -> Any:
 
 
 def save_checkpoint(path: Path, data: dict[str, Any]) -> None:
-    """Save tensors and plain data for `load_checkpoint`, atomically."""
-    write_atomically(path, lambda stream: torch.save(data, stream))
+    """Save tensors and plain data for `load_checkpoint`, atomically, with a checksum of all bytes."""
+    write_atomically(path, lambda stream: write_sealed(stream, lambda through: torch.save(data, through)))
 
 
-def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Load what `save_checkpoint` wrote. Never runs code from the file (``weights_only``)."""
+def load_checkpoint(path: Path, device: str | torch.device = "cpu", *, compared: bool = False) -> dict[str, Any]:
+    """Load what `save_checkpoint` wrote, or anybody's tensors and plain data.
+
+    Never runs code from the file (``weights_only``). What carries a checksum is compared with it first.
+
+    Args:
+        compared: the caller knows a checksum of the file, and compared it.
+
+    Raises:
+        CheckpointError: it is missing or cannot be loaded; a `DamagedError` where a checksum differs.
+    """
     try:
+        if not compared:
+            _compare_carried(path)
         data = torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"checkpoint {path} does not exist") from error
+    except DamagedError:
+        raise
     except Exception as error:
         if problem := unreadable(path, error):
             raise CheckpointError(f"checkpoint {problem}") from error
@@ -142,6 +156,15 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str,
     if not isinstance(data, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(data).__name__}, expected a dictionary")
     return data
+
+
+def _compare_carried(path: Path) -> None:
+    said = carried(path)
+    if said is not None and said.told != said.found:
+        raise DamagedError(
+            f"checkpoint {path} is damaged, its bytes are not those that were written (SHA-256 {said.found[:12]}..., "
+            f"expected {said.told[:12]}...); delete it or restore it"
+        )
 
 
 _SYSTEM = {

@@ -6,6 +6,7 @@ Planning reads no data and trains nothing: models are built on the meta device.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,13 +22,23 @@ from bibench.calls import Call, on_meta, trace
 from bibench.cell import Cell
 from bibench.choice import Choice
 from bibench.compressor import compressor_of
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.errors import (
+    BiBenchError,
+    CheckpointError,
+    ConversionError,
+    DamagedError,
+    ExampleInputsError,
+    UnsupportedError,
+)
 from bibench.provenance import environment
 from bibench.recipe import make_optimizer
-from bibench.records import Record, read
-from bibench.store import CELL, DONE, CellDirectory, described_epochs
+from bibench.records import Record, read, read_compared
+from bibench.sealed import compare, told
+from bibench.store import CELL, MODEL, RECORDS, CellDirectory, described_epochs
 from bibench.tasks import TASKS
+from bibench.tracing.inputs import first_of
 from bibench.train.code import code_of
+from bibench.train.stored import compare_model
 
 _PENDING = {"missing", "interrupted", "running"}
 RERUN = {
@@ -72,8 +83,14 @@ def make_plan(
     download: bool = False,
     rerun: str = "missing",
     probe: bool = False,
+    weights: bool = False,
 ) -> list[PlanRow]:
-    """Look at every cell: its state on disk, whether its code changed, whether it can run at all."""
+    """Look at every cell: its state on disk, whether its code changed, whether it can run at all.
+
+    A finished cell whose files are not those that it was finished with has failed, for this reason. With `weights` that
+    is also found out of the model files that cells to do start from, which are read for it, and of all where failed
+    cells are trained again.
+    """
     if rerun not in RERUN:
         raise BiBenchError(f"--rerun must be one of {', '.join(RERUN)}; got {rerun!r}")
     geometry, estimate = _Geometry(), _Estimates(runs)
@@ -84,12 +101,26 @@ def make_plan(
         row.todo = row.state in RERUN[rerun]
         if row.todo and missing_data[cell.task.name]:
             row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
+    if weights:
+        _compare_weights(rows, runs, rerun)
     for cell, row in rows.items():
         if row.todo or row.state == "no data":
             row.hours, row.basis = _shared(row, runs, geometry, rows) or estimate(cell, geometry)
             if row.hours is None and probe:
                 row.hours, row.basis = _probed(cell)
     return list(rows.values())
+
+
+def _compare_weights(rows: dict[Cell, PlanRow], runs: Path, rerun: str) -> None:
+    """Finished cells whose model file is damaged have failed."""
+    again = "failed" in RERUN[rerun]
+    needed = {c for cell, row in rows.items() if row.todo for c in (cell.baseline, cell.trained_as)}
+    for cell, row in rows.items():
+        if row.state in ("done", "stale") and not row.todo and (again or cell in needed):
+            try:
+                compare_model(CellDirectory(runs, cell).file(MODEL))
+            except CheckpointError as error:
+                row.state, row.reason, row.todo = "failed", str(error), again
 
 
 def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, PlanRow]) -> tuple[float, str] | None:
@@ -111,9 +142,31 @@ def _look(cell: Cell, runs: Path, geometry: _Geometry, earlier: dict[Cell, PlanR
         return PlanRow(cell, "running", "another process works on it")
     if state in ("missing", "interrupted") and (problem := geometry.unsupported(cell)):
         return PlanRow(cell, "unsupported", problem)
-    if state == "done" and (changed := _changes(cell, description, runs, earlier)):
+    if state != "done":
+        return PlanRow(cell, state, reason)
+    if changed := _changes(cell, description, runs, earlier):
         return PlanRow(cell, "stale", changed)
-    return PlanRow(cell, state, reason)
+    damage = _damage(directory)
+    return PlanRow(cell, "failed" if damage else state, damage)
+
+
+def _damage(directory: CellDirectory) -> str:
+    """What is wrong with the small files of a finished cell, or an empty string."""
+    try:
+        compare(directory.path, CELL)
+        if "files" not in compare(directory.path, RECORDS):
+            read_compared(directory.file(RECORDS))
+    except BiBenchError as error:
+        return str(error)
+    return ""
+
+
+def _weights(directory: CellDirectory) -> str | None:
+    """The fingerprint of a finished cell's weights; None where nothing tells it."""
+    try:
+        return told(directory.path).get("weights")
+    except DamagedError:
+        return None
 
 
 def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, PlanRow]) -> str:
@@ -124,8 +177,8 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
         return f"changed since: {', '.join(changed)} code"
     baseline = cell.baseline
     if baseline is not None and cell.starts_from_baseline:
-        made = CellDirectory(runs, baseline)
-        if made.file(DONE).exists() and made.summary().get("weights") != then.get("baseline_weights"):
+        known = _weights(CellDirectory(runs, baseline))
+        if known is not None and known != then.get("baseline_weights"):
             return "its full-precision baseline was trained anew"
         if baseline in earlier and earlier[baseline].state == "stale":
             return "its full-precision baseline is stale"
@@ -135,10 +188,12 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
 def _shared_changes(cell: Cell, runs: Path, earlier: dict[Cell, PlanRow]) -> str:
     """What changed about the training that a finished cell took over; one that is gone takes nothing with it."""
     other = cell.trained_as
-    if other is None or not CellDirectory(runs, other).file(DONE).exists():
+    if other is None:
         return ""
-    weights = CellDirectory(runs, cell).summary().get("weights")
-    if CellDirectory(runs, other).summary().get("weights") != weights:
+    theirs, ours = (_weights(CellDirectory(runs, c)) for c in (other, cell))
+    if theirs is None or ours is None:
+        return ""
+    if theirs != ours:
         return f"the training it shares with task {other.task} was done anew"
     changed = _changes(other, CellDirectory(runs, other).description(), runs, earlier)
     return f"the training it shares with task {other.task} is stale" if changed else ""
@@ -182,16 +237,18 @@ class _Geometry:
         if key not in self._models:
             try:
                 self._models[key] = self._trace(cell)
+            except ExampleInputsError:  # of a stranger's model, which may need values; training will tell
+                self._models[key] = ""
             except BiBenchError as error:
                 self._models[key] = _by_nature(error, cell.model)
-            except Exception:  # of a stranger's model; training will tell
+            except Exception:  # as above
                 self._models[key] = ""
         return self._models[key]
 
     def _trace(self, cell: Cell) -> _Traced:
         with torch.device("meta"), _WithoutInitialization():
             task = TASKS[cell.task.name]()
-            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(task.example_inputs())
+            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(first_of(task.example_inputs()))
             tensors = [*model.named_parameters(), *enumerate(_tensors(inputs))]
             alike = cell.model, repr(model), tuple((name, x.shape, x.dtype) for name, x in tensors)
             if alike not in self._traced:
@@ -247,18 +304,22 @@ class _Estimates:
         self._runs = runs
 
     @cached_property
+    def _records(self) -> list[Record]:
+        with warnings.catch_warnings(action="ignore"):  # of what is damaged, which the plan says
+            return read([self._runs]) if self._runs.is_dir() else []
+
+    @cached_property
     def _times(self) -> list[Record]:
         here = environment("cuda" if torch.cuda.is_available() else "cpu")
-        records = read([self._runs]) if self._runs.is_dir() else []
         return [
             r
-            for r in records
+            for r in self._records
             if r.metric == "train_seconds" and r.cpu == here["cpu"] and r.accelerator == here["accelerator"]
         ]
 
     @cached_property
     def _macs(self) -> dict[str, float]:
-        return {r.cell: r.value or 0 for r in read([self._runs]) if r.metric == "macs"} if self._times else {}
+        return {r.cell: r.value or 0 for r in self._records if r.metric == "macs"} if self._times else {}
 
     def __call__(self, cell: Cell, geometry: _Geometry) -> tuple[float | None, str]:
         like = [r for r in self._times if r.task == str(cell.task) and r.operator == str(cell.operator)]

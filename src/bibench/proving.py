@@ -20,11 +20,12 @@ import torch
 from torch import nn
 
 from bibench.attention import BinaryAttention
-from bibench.calls import ON_META, call_with, evaluating, on_meta, with_values
+from bibench.calls import ON_META, evaluating, on_meta
 from bibench.embedding import BinaryEmbedding
 from bibench.errors import BinarizationWarning, ProofError
 from bibench.fast_paths import eagerly, switched_off
 from bibench.layers import BinaryLayer
+from bibench.tracing.inputs import Arguments
 from bibench.watching import Watch
 
 
@@ -78,15 +79,16 @@ def prove(model: nn.Module, forward: Callable[[], Any], called: Mapping[nn.Modul
     return Proof({layer: reason for layer, reason in failed.items() if reason})
 
 
-def prove_example(model: nn.Module, example_inputs: Any, called: Mapping[nn.Module, int] | None = None) -> Proof:
-    """As `prove`, with example inputs as `bibench.calls.trace` takes them; on the meta device where that runs there."""
-    inputs = with_values(example_inputs)
+def prove_traced(model: nn.Module, arguments: Arguments, called: Mapping[nn.Module, int] | None = None) -> Proof:
+    """As `prove`, with the arguments of a traced forward (`bibench.calls.trace`); on the meta device if that was."""
+    args, named = arguments
     if not getattr(model, ON_META, False):
-        return prove(model, lambda: call_with(model, inputs), called)
+        return prove(model, lambda: model(*args, **named), called)
     twin = _on_meta(model)
     original = dict(zip(twin.modules(), model.modules(), strict=True))
     known = None if called is None else {other: called[module] for other, module in original.items()}
-    proof = prove(twin, lambda: call_with(twin, on_meta(inputs)), known)
+    args, named = on_meta(args), on_meta(named)
+    proof = prove(twin, lambda: twin(*args, **named), known)
     return Proof({original[module]: reason for module, reason in proof.failed.items()}, proof.skipped)
 
 

@@ -24,17 +24,22 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from bibench.errors import StoreError
+from bibench.checksums import sha256
+from bibench.errors import DamagedError, StoreError
 from bibench.files import storing, unreadable, write_text
 from bibench.finding import results, warn_left_out
 from bibench.lines import BLANK, read_lines
 from bibench.plain import plain, shown
+from bibench.sealed import DONE, FIX, compare, compare_beside, write_beside
 
 SCHEMA = 5
 READABLE = (1, 2, 3, 4, 5)
 """Versions that can be read. Each only added fields (5: `trained_as`); what lacks them has defaults."""
 
 DIVISIONS = ("closed", "open")
+
+RECORDS = "records.jsonl"
+"""Name of the files of records in a run folder."""
 
 PUBLISHED = "published"
 """Name and `source` of the paper's own results, which are read like a run folder."""
@@ -231,31 +236,53 @@ def read_file(path: Path) -> list[Record]:
     return [parse(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip(BLANK)]
 
 
-def write_file(path: Path, records: Iterable[Record]) -> None:
-    """Write a file of records in the place of one that may be there, atomically; its folder is made."""
+def read_compared(path: Path) -> list[Record]:
+    """As `read_file`, of a file that is what was written: as the done.json or the checksum beside it says, if any.
+
+    Raises:
+        DamagedError: it is not, or its score is not the one in done.json.
+    """
+    said = compare(path.parent, path.name) if path.name == RECORDS else {}
+    compare_beside(path)
+    records = read_file(path)
+    scores = [r.value for r in records if r.kind == "score"]
+    if "score" in said and said["score"] not in scores:
+        raise DamagedError(f"{path} is damaged: {DONE} has the score {said['score']}, not {scores}; {FIX}")
+    return records
+
+
+def digest_of_numbers(records: Iterable[Record]) -> str:
+    """SHA-256 of what was measured and what came out, whatever the machine."""
+    rows = [[r.kind, r.metric, r.split, r.unit, r.value, r.status] for r in records]
+    return sha256(json.dumps(rows).encode())
+
+
+def write_file(path: Path, records: Iterable[Record], *, checksum: bool = False) -> None:
+    """Write a file of records in the place of one that may be there, atomically; its folder is made.
+
+    Args:
+        checksum: leave one beside it, for `read_compared`.
+    """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(record.to_line() + "\n" for record in records))
+    text = "".join(record.to_line() + "\n" for record in records)
+    (write_beside if checksum else write_text)(path, text)
 
 
 def read(runs: Iterable[Path]) -> list[Record]:
     """All records below the given run folders (or in the given files); ``published`` is the paper's own results.
 
     Links are followed, and each real file is read once (`bibench.finding.results`). Warns of files and folders that
-    cannot be read, and when a folder or file named ``published`` is read instead of the paper's results.
+    cannot be read, of a damaged file below a folder, which is left out (one that is given itself is a `DamagedError`),
+    and when a folder or file named ``published`` is read instead of the paper's results.
     """
     found: list[Record] = []
     for path in runs:
         if path.is_file():
-            found += read_file(path)
+            found += read_compared(path)
         elif path.is_dir():
-            for file in results(path, "records.jsonl"):
-                try:
-                    found += read_file(file)
-                except StoreError as error:
-                    if not isinstance(error.__cause__, OSError):
-                        raise
-                    warn_left_out(str(error))
+            for file in results(path, RECORDS):
+                found += _unless_damaged(file)
         elif str(path) == PUBLISHED:
             from bibench import published  # a room above: its readers make records
 
@@ -270,6 +297,18 @@ def read(runs: Iterable[Path]) -> list[Record]:
                 stacklevel=2,
             )
     return found
+
+
+def _unless_damaged(file: Path) -> list[Record]:
+    try:
+        return read_compared(file)
+    except DamagedError as error:
+        warn_left_out(str(error))
+    except StoreError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        warn_left_out(str(error))
+    return []
 
 
 def is_collapsed(record: Record) -> bool:

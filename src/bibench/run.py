@@ -79,7 +79,9 @@ class Runner:
     def __init__(self, rows: Sequence[PlanRow], settings: Settings, workers: int, display: Display) -> None:
         self._settings, self._display = settings, display
         self._queue = [row.cell for row in rows if row.todo]
-        self._anew = {row.cell for row in rows if row.todo and row.state in ("done", "stale")}
+        todo = [row for row in rows if row.todo]
+        damaged = {r.cell for r in todo if r.state == "failed" and CellDirectory(settings.runs, r.cell).state == "done"}
+        self._anew = {row.cell for row in todo if row.state in ("done", "stale")} | damaged
         self._planned = {row.cell: row for row in rows}
         self._count = max(1, min(workers, len(self._queue)))
         self._busy_until: dict[Cell, float] = {}
@@ -161,7 +163,14 @@ class Runner:
         baseline = cell.baseline
         if baseline is None or not cell.starts_from_baseline:
             return True
-        return not self._is_pending(baseline) and CellDirectory(self._settings.runs, baseline).state == "done"
+        if self._is_pending(baseline) or self._is_damaged(baseline):
+            return False
+        return CellDirectory(self._settings.runs, baseline).state == "done"
+
+    def _is_damaged(self, cell: Cell) -> bool:
+        """Whether it looks finished, but the plan found that it is not what it was, and it is left alone."""
+        row = self._planned.get(cell)
+        return row is not None and row.state == "failed" and not row.todo
 
     def _is_pending(self, cell: Cell) -> bool:
         return cell in self._queue or any(w.cell == cell for w in self._active())

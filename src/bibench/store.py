@@ -37,13 +37,15 @@ from bibench.files import (
     write_json,
 )
 from bibench.finding import SUPERSEDED, results, warn_left_out
+from bibench.records import RECORDS as RECORDS
 from bibench.records import Record, write_file
+from bibench.sealed import DONE as DONE
 from bibench.typed_json import conform
 
 T = TypeVar("T")
 
 CELL, CHECKPOINT, CURVE, MODEL = "cell.json", "checkpoint.pt", "curve.csv", "model.pt"
-RECORDS, FAILURE, DONE, LOCK = "records.jsonl", "failure.json", "done.json", "lock"
+FAILURE, LOCK = "failure.json", "lock"
 TENSORBOARD = "tensorboard"
 
 LEASE_SECONDS = 120.0
@@ -82,6 +84,8 @@ class Summary(TypedDict, total=False):
     score: float | None
     train_seconds: float
     seconds: float
+    files: dict[str, str]
+    sha256: str
 
 
 class Busy(StoreError):

@@ -22,6 +22,8 @@ from bibench.data.clouds import (
 )
 from bibench.errors import DataError
 
+from ..flips import flips
+
 
 def cloud(size: int, label: int = 0, parts: bool = True, channels: int = 6) -> Cloud:
     """Points whose first coordinate is their number."""
@@ -200,6 +202,19 @@ def test_a_damaged_copy_is_told_with_the_fix(tmp_path: Path, name: str, damage: 
         file.unlink()
     with pytest.raises(DataError, match=f"delete {tmp_path} to have it made again"):
         load_clouds(tmp_path / "train")
+
+
+@pytest.mark.parametrize("name", ["index.npz", "points.f32", "SHA256SUMS"])
+def test_a_changed_bit_is_told_with_the_fix(tmp_path: Path, name: str) -> None:
+    save_clouds(tmp_path / "train", [lambda: cloud(50)])
+    whole = load_clouds(tmp_path / "train").checksum()
+    for at in flips(tmp_path / "train" / name):
+        with pytest.raises(DataError, match=f"(damaged|missing).*; delete {tmp_path} to have it made again"):
+            load_clouds(tmp_path / "train")
+            pytest.fail(f"byte {at}")
+    assert load_clouds(tmp_path / "train").checksum() == whole
+    (tmp_path / "train" / "SHA256SUMS").unlink()  # as older versions left it
+    assert load_clouds(tmp_path / "train").checksum() == whole
 
 
 def test_validation_is_every_tenth_of_each_class() -> None:

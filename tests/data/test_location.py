@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from bibench.data import sums
 from bibench.data.location import CACHE, DATA_ROOT, cache_dir, cached_folder, checksum, data_root, file_md5
 from bibench.errors import DataError
+
+from ..flips import flips
 
 
 @pytest.fixture
@@ -235,6 +238,35 @@ def test_a_cache_that_cannot_be_written(cache: Path) -> None:
     cache.write_text("a file where the folder should be")  # stops even root, unlike permissions
     with pytest.raises(DataError, match=f"^cannot build x in the cache {cache}: .*set \\$BIBENCH_CACHE to another"):
         cached_folder("x", fill)
+
+
+def fill_deep(folder: Path) -> None:
+    (folder / "train" / "a").mkdir(parents=True)
+    (folder / "train" / "a" / "1").write_bytes(bytes(range(50)))
+    (folder / "labels").write_text("whole")
+
+
+@pytest.mark.parametrize("name", ["train/a/1", "labels", "SHA256SUMS"])
+def test_what_changed_since_it_was_built_is_told_with_the_fix(cache: Path, name: str) -> None:
+    folder = cached_folder("x", fill_deep)
+    for at in flips(folder / name):
+        with pytest.raises(DataError, match=f"(damaged|missing).*; delete {folder} to have it made again"):
+            cached_folder("x", fill_deep)
+            pytest.fail(f"byte {at}")
+    assert cached_folder("x", fill_deep) == folder
+    (folder / name).unlink()
+    if name != "SHA256SUMS":  # a folder without is one of an older version
+        with pytest.raises(DataError, match=f"{name} is missing"):
+            cached_folder("x", fill_deep)
+
+
+def test_what_was_compared_is_not_read_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = cached_folder("x", fill_deep)
+    for file in folder.rglob("*"):
+        os.utime(file, (1, 1))
+    assert cached_folder("x", fill_deep) == folder
+    monkeypatch.setattr(sums, "file_sha256", lambda file: pytest.fail(f"{file} was read again"))
+    assert cached_folder("x", fill_deep) == folder
 
 
 def test_a_finished_folder_needs_no_writing(cache: Path) -> None:

@@ -148,7 +148,7 @@ def import_(
         append(records, output)
     else:
         place = new_folder(output, "imported", datetime.datetime.now(datetime.UTC))
-        write_file(place / RECORDS, records)
+        write_file(place / RECORDS, records, checksum=True)
     console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
 
 

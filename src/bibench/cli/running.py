@@ -28,10 +28,10 @@ from bibench.cli.output import console, duration, notes, print_json
 from bibench.cli.planning import counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
-from bibench.errors import require
+from bibench.errors import DamagedError, require
 from bibench.plan import PlanRow, make_plan
 from bibench.provenance import available_cores
-from bibench.records import Record, read_file
+from bibench.records import Record, read_compared
 from bibench.run import Outcome, Runner, prepare_data
 from bibench.store import RECORDS, CellDirectory
 from bibench.suite import SUITES, Filters, cells
@@ -80,7 +80,7 @@ def run(
     )
     chosen = cells(SUITES[suite], wanted)
     with notes():
-        rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun)
+        rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun, weights=True)
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))
     todo = sum(row.todo for row in rows)
     count = min(workers or _default_workers(device), max(1, todo))
@@ -110,7 +110,14 @@ def _default_workers(device: str) -> int:
 
 def _records(rows: list[PlanRow], runs: Path) -> list[Record]:
     files = [CellDirectory(runs, row.cell).file(RECORDS) for row in rows]
-    return [record for file in files if file.exists() for record in read_file(file)]
+    return [record for file in files if file.exists() for record in _unless_damaged(file)]
+
+
+def _unless_damaged(file: Path) -> list[Record]:
+    try:
+        return read_compared(file)
+    except DamagedError:  # as the plan says
+        return []
 
 
 def _summary(rows: list[PlanRow], outcome: Outcome, records: list[Record]) -> dict[str, object]:

@@ -65,7 +65,7 @@ class ResRep(Compressor):
         self._products = Products({}, [], {})
 
     def check(self, model: nn.Module, calls: Mapping[nn.Module, Call]) -> None:
-        self._look(model, dict(calls))
+        self._look(model, calls)
 
     def prepare(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> Audit:
         self._look(model, trace(model, example_inputs))
@@ -98,7 +98,7 @@ class ResRep(Compressor):
     def outline(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> nn.Module:
         raise UnsupportedError("resrep decides in training which filters go; what is left is counted on a trained cell")
 
-    def _look(self, model: nn.Module, calls: dict[nn.Module, Call]) -> None:
+    def _look(self, model: nn.Module, calls: Mapping[nn.Module, Call]) -> None:
         found = [f for f in removable(model) if f.adjacent and _has_statistics(model.get_submodule(f.norm))]
         if not found:
             raise UnsupportedError(f"resrep: {type(model).__name__} has no convolution that a BN follows at once")

@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bibench.attention import Attention, BinaryAttention
-from bibench.calls import WEIGHT_LAYERS
-from bibench.calls import trace as trace_calls
+from bibench.calls import WEIGHT_LAYERS, trace
 from bibench.complexity.conventions import BIBENCH, LEFTOVERS, Convention
-from bibench.complexity.tracing import LayerCall, Work, trace
 from bibench.compressor import COMPRESSORS
 from bibench.conversion import Keep, OperatorChoice, resolve
 from bibench.embedding import BinarizableEmbedding, BinaryEmbedding
@@ -26,6 +24,8 @@ from bibench.errors import BiBenchError
 from bibench.layers import BinaryLayer
 from bibench.operators import InferenceForm, Operator
 from bibench.spec import LayerSpec
+from bibench.tracing.inputs import zeros
+from bibench.tracing.work import LayerCall, Work
 
 Forms = Mapping[nn.Module, Operator | None]
 """Binarized layers with their operators; None for attention and embedding, which have one binarized form."""
@@ -198,7 +198,7 @@ def complexity(model: nn.Module, example_inputs: Any) -> Complexity:
             forms[module] = module.operator
         elif isinstance(module, BinaryAttention | BinaryEmbedding):
             forms[module] = None
-    return count(model, trace(model, example_inputs), forms, {})
+    return count(model, trace(model, example_inputs).work, forms, {})
 
 
 class Comparison:
@@ -212,9 +212,8 @@ class Comparison:
     def __init__(self, model: nn.Module, example_inputs: Any) -> None:
         self.model = model
         self._example_inputs = example_inputs
-        self._work = trace(model, example_inputs)
-        self._calls = trace_calls(model, example_inputs)
-        self.full = count(model, self._work, {}, {})
+        self._calls = trace(model, example_inputs)
+        self.full = count(model, self._calls.work, {}, {})
 
     def under(
         self, operator: OperatorChoice, *, keep: Keep | None = None, pad_value: float = 0.0, **options: Any
@@ -242,7 +241,7 @@ class Comparison:
                 self.model, operator, self._calls, keep=keep, pad_value=pad_value, options=options
             )
             forms = {module: op for module, op in converted if op is None or not op.full_precision}
-            return count(self.model, self._work, forms, reasons)
+            return count(self.model, self._calls.work, forms, reasons)
 
     def _outlined(self, compressor: str, options: dict[str, Any]) -> Complexity:
         COMPRESSORS[compressor].check_options(options)
@@ -261,15 +260,7 @@ class Comparison:
         with torch.no_grad():
             for value in (*model.parameters(), *model.buffers()):
                 _ = value.uniform_(0.5, 1) if value.is_floating_point() else value.zero_()
-        return Comparison(model, _zeros(self._example_inputs))
-
-
-def _zeros(inputs: Any) -> Any:
-    if isinstance(inputs, Tensor):
-        return torch.zeros(inputs.shape, dtype=inputs.dtype)
-    if isinstance(inputs, dict):
-        return {k: _zeros(v) for k, v in inputs.items()}
-    return tuple(map(_zeros, inputs)) if isinstance(inputs, tuple | list) else inputs
+        return Comparison(model, zeros(self._example_inputs))
 
 
 def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module, str]) -> Complexity:
@@ -294,12 +285,11 @@ def count(model: nn.Module, work: Work, forms: Forms, reasons: Mapping[nn.Module
 
 def _row(name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, forms: Forms, reason: str) -> Row | None:
     calls = work.calls.get(module, [])
-    elements, macs = Counter(work.elements.get(name, {})), work.macs.get(name, 0)
+    elements, macs = Counter(work.elements.get(name, {})), work.layer_macs(module) + work.product_macs(name)
     numbers = sum(p.numel() for p in own.values())
     if not (calls or elements or macs or numbers):
         return None
     weights = own["weight"].numel() if "weight" in own and isinstance(module, WEIGHT_LAYERS) else 0
-    macs += sum(call.macs for call in calls)
     if isinstance(getattr(module, "bias", None), Tensor) and calls:
         elements["bias"] += sum(call.outputs for call in calls)
     facts: dict[str, Any] = {"weights": weights, "others": numbers - weights, "macs": macs, "reason": reason}
@@ -308,7 +298,7 @@ def _row(name: str, module: nn.Module, own: Mapping[str, Tensor], work: Work, fo
     else:
         elements["softmax"] += sum(call.scores for call in calls)
     kind = facts.pop("kind", "") or getattr(module, "kind", "") or _kind(module)
-    return Row(name=_shown(name), kind=kind, elements={k: n for k, n in elements.items() if n}, **facts)
+    return Row(name=_shown(name), kind=kind, elements={k: work.of_one(n) for k, n in elements.items() if n}, **facts)
 
 
 def _shown(name: str) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bibench.data.batches import Batch, Order, generator
 from bibench.data.location import checksum
+from bibench.data.sums import compare, seal
 from bibench.errors import DataError
 from bibench.files import unreadable
 
@@ -224,10 +225,12 @@ def save_clouds(folder: Path, read: Sequence[Callable[[], Cloud]]) -> None:
     if parts:
         arrays["parts"] = np.concatenate(parts)
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type, unused-ignore]
+    seal(folder)
 
 
 def load_clouds(folder: Path) -> Clouds:
-    """Clouds that `save_clouds` stored; the points stay on disk until they are used."""
+    """Clouds that `save_clouds` stored, compared with their checksums; the points stay on disk until they are used."""
+    compare(folder, remove=folder.parent)
     try:
         with np.load(folder / "index.npz") as index:
             stored = {name: index[name] for name in index.files}

@@ -18,6 +18,7 @@ from bibench.errors import BiBenchError, CheckpointError, naming
 from bibench.files import load_checkpoint
 from bibench.models import MODELS
 from bibench.operators import FULL_PRECISION
+from bibench.sealed import compare
 from bibench.state_dicts import fit, misfits, tell_choice
 from bibench.store import CELL, MODEL, described_cell
 from bibench.tasks import TASKS, Task
@@ -57,6 +58,7 @@ def trained(path: str | Path, named: Named | None = None, data_root: Path | None
             raise BiBenchError(f"{path} is no cell: it has no {CELL}; give the folder of one training in a run folder")
         if not (path / MODEL).exists():
             raise BiBenchError(f"{path} has no {MODEL}: the cell is not trained to its end; run it first")
+        compare(path, CELL)
         return _of_cell(path / MODEL, described_cell(path / CELL), data_root)
     checkpoint = load_checkpoint(path)
     if "cell" in checkpoint:

@@ -51,7 +51,7 @@ def store(measured: Measured, request: Request, target: Path) -> Path:
     for (key, threads, batch), rows in measured.profiles.items():
         write_text(folder / f"profile-{key}-{threads}threads-batch{batch}.csv", csv_text(rows))
     write_json(folder / "session.json", _session(measured, request))
-    write_file(folder / RECORDS, measured.records)
+    write_file(folder / RECORDS, measured.records, checksum=True)
     return folder
 
 

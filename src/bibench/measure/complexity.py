@@ -25,7 +25,7 @@ from bibench.complexity import (
     speedup,
 )
 from bibench.compressor import Compressor, method
-from bibench.errors import BiBenchError, ConversionError, UnsupportedError
+from bibench.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
 from bibench.finding import listed
 from bibench.locks import exclusive
 from bibench.models import MODELS
@@ -53,7 +53,7 @@ def measure_complexity(cells: Sequence[Cell], runs: Path, note: Callable[[str], 
         rows = _measure(cell, compared, runs)
         file = runs / FOLDER / cell.path.parent / RECORDS
         with exclusive(file):
-            write_file(file, rows)
+            write_file(file, rows, checksum=True)
         found += rows
     return found
 
@@ -91,6 +91,8 @@ def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison], runs
             numbers |= _numbers(cell, compared[cell.task, model], convention, runs)
     except (UnsupportedError, ConversionError) as error:
         status, problem = "unsupported", str(error)
+    except ExampleInputsError as error:  # of a stranger's model, as below
+        status, problem = "failed", str(error)
     except BiBenchError:  # a user's mistake, such as an option that does not fit
         raise
     except Exception as error:  # of a stranger's model or operator; the others have their numbers

@@ -23,7 +23,7 @@ from bibench.data.parts import Bytes, parts, passing
 from bibench.errors import BiBenchError, DataError, UnsupportedError
 from bibench.locks import exclusive
 from bibench.provenance import environment
-from bibench.records import Record, read_file, write_file
+from bibench.records import Record, read_compared, write_file
 from bibench.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.suite import Filters
 from bibench.tasks import TASKS
@@ -173,7 +173,7 @@ class _Measured:
         """What was measured on the weights as they are now."""
         if not self._file.exists() or self._file.stat().st_mtime_ns < self._trained():
             return {}
-        rows = {(r.corruption, r.severity): r for r in read_file(self._file) if r.status == "ok"}
+        rows = {(r.corruption, r.severity): r for r in read_compared(self._file) if r.status == "ok"}
         again = self._wanted if self._request.again else ()
         return {key: row for key, row in rows.items() if row.corruption not in again}
 
@@ -214,7 +214,7 @@ class _Measured:
                 self._break(DataError(f"{self.cell} was trained anew while it was measured; measure it again"))
                 return
             self._rows = self._known() | {key: self._rows[key] for key in self._rows if key in self._made}
-            write_file(self._file, self._rows.values())
+            write_file(self._file, self._rows.values(), checksum=True)
 
     def records(self) -> list[Record]:
         """What was asked for."""

@@ -35,7 +35,7 @@ def measure_training_cost(request: Request, runs: Path, note: Callable[[str], No
     first = request.cells[0]
     settings = f"{first.recipe.path_name},batch={result.batch_size},threads={request.threads}"
     place = Path(first.task.path_name, first.model.path_name, settings, began.strftime("%Y%m%dT%H%M%S.%fZ"))
-    write_file(runs / FOLDER / place / RECORDS, records)
+    write_file(runs / FOLDER / place / RECORDS, records, checksum=True)
     return records
 
 

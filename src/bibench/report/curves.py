@@ -8,13 +8,14 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from bibench.errors import DataError
+from bibench.errors import DamagedError, DataError
 from bibench.lines import read_lines
 from bibench.numbers import parse_number
 from bibench.operators import paper_order
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material
+from bibench.sealed import compare
 from bibench.store import CURVE
 
 MAX_FIGURES, MAX_BYTES = 24, 4_000_000
@@ -45,9 +46,10 @@ def curve_figures(material: Material) -> tuple[list[Figure], int]:
 def read_curve(path: Path) -> list[float]:
     """Validation scores by epoch, in percent; none where the file is absent.
 
-    None either, with a warning that names it, where it is not what a training wrote.
+    None either, with a warning that names it, where it is not what a training wrote or the cell was finished with.
     """
     try:
+        compare(path.parent, path.name)
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path} has more than {MAX_BYTES:,} bytes, too many for a curve")
         rows = csv.DictReader(read_lines(path), strict=True)
@@ -58,8 +60,8 @@ def read_curve(path: Path) -> list[float]:
         ]
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError, DataError, csv.Error) as error:
-        where = "" if isinstance(error, DataError) else f"{path} is no curve of a training: "
+    except (OSError, UnicodeDecodeError, DataError, DamagedError, csv.Error) as error:
+        where = "" if isinstance(error, DataError | DamagedError) else f"{path} is no curve of a training: "
         warnings.warn(f"{where}{error}; the report leaves this curve out", stacklevel=2)
         return []
 

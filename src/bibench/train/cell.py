@@ -24,14 +24,16 @@ from bibench.layers import progress, set_backward_precision
 from bibench.models import MODELS
 from bibench.provenance import environment
 from bibench.recipe import Recipe
-from bibench.records import Record
-from bibench.store import CHECKPOINT, CURVE, MODEL, TENSORBOARD, CellDirectory
+from bibench.records import Record, digest_of_numbers
+from bibench.sealed import sealed
+from bibench.store import CELL, CHECKPOINT, CURVE, MODEL, RECORDS, TENSORBOARD, CellDirectory
 from bibench.tasks import TASKS, Task
 from bibench.tasks.base import Evaluation
 from bibench.train import loop, sharing
 from bibench.train.code import code_of
 from bibench.train.monitors import PeakMemory
 from bibench.train.seeding import INITIAL_WEIGHTS, OPERATOR_PARAMETERS, TRAINING, seed_all
+from bibench.train.stored import read_model
 from bibench.train.weights import digest, load_full_precision
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def load_trained(runs: Path, cell: Cell, task: Task) -> nn.Module:
 def load_weights(path: Path, cell: Cell, task: Task) -> nn.Module:
     """The model of a cell with the trained weights of the file `path`, in evaluation mode."""
     model, inputs = float_model(cell, task), task.example_inputs()
-    saved = load_checkpoint(path)
+    saved = read_model(path)
     recipe = cell.resolved_recipe()
     compressor_for(cell).restore(model, inputs, saved.get("model", {}), pad_value=recipe.pad_value)
     set_backward_precision(model, recipe.backward)
@@ -174,9 +176,11 @@ def train_cell(cell: Cell, settings: Settings, hooks: Hooks) -> None:
         "trained_as": origin,
         "flags": ",".join(_flags(trained.diverged, judged)),
     }
-    directory.write_records([Record(**facts | row) for row in (*_judgement(task, judged), *trained.rows)])
-    score = judged.metrics[task.metric]
-    directory.finish({"weights": digest(model), "score": score, "train_seconds": trained.seconds, "seconds": seconds})
+    records = [Record(**facts | row) for row in (*_judgement(task, judged), *trained.rows)]
+    directory.write_records(records)
+    summary = {"weights": digest(model), "score": judged.metrics[task.metric], "numbers": digest_of_numbers(records)}
+    summary |= {"train_seconds": trained.seconds, "seconds": seconds}
+    directory.finish(sealed(summary, directory.path, (CELL, CURVE, MODEL, RECORDS)))
 
 
 def _task(cell: Cell, settings: Settings) -> Task:
@@ -221,7 +225,7 @@ def _start_from_baseline(
         return None, ""
     path = CellDirectory(runs, baseline).file(MODEL)
     trained = task.model(cell.model.name, cell.model.options)
-    load_full_precision(trained, load_checkpoint(path), str(path))
+    load_full_precision(trained, read_model(path), str(path))
     if recipe.init == "fp32":
         model.load_state_dict(trained.state_dict())
     teacher = trained.eval().requires_grad_(False) if recipe.distillation != "none" else None

@@ -15,25 +15,23 @@ from bibench.tasks import TASKS
 
 def code_of(cell: Cell) -> dict[str, str]:
     """Fingerprint by part: training, task, model, operator, conversion."""
-    return {
-        "training": _training(),
-        "task": _fingerprint("task", cell.task.name),
-        "model": _fingerprint("model", cell.model.name),
-        "operator": _fingerprint("operator", cell.operator.name),
-        "conversion": code_fingerprint(conversion.binarize, layers.BinaryLayer),
-    }
-
-
-@cache
-def _training() -> str:
     from bibench.train.cell import train_cell  # here: it imports this module
     from bibench.train.loop import Training
 
-    return code_fingerprint(Training, train_cell)
+    pieces: dict[str, tuple[Any, ...]] = {
+        "training": (Training, train_cell),
+        "task": (TASKS[cell.task.name],),
+        "model": (MODELS[cell.model.name].builder,),
+        "operator": (method(cell.operator.name),),
+        "conversion": (conversion.binarize, layers.BinaryLayer),
+    }
+    return {part: _fingerprint(objects) for part, objects in pieces.items()}
 
 
 @cache
-def _fingerprint(kind: str, name: str) -> str:
-    found = {"task": TASKS.__getitem__, "model": MODELS.__getitem__, "operator": method}
-    entry: Any = found[kind](name)
-    return code_fingerprint(entry.builder if kind == "model" else entry)
+def _fingerprint(objects: tuple[Any, ...]) -> str:
+    """Once for each class or function, not for each name: loaded again, a name means another object, and other code.
+
+    What was imported does not change when its file does, so neither does its fingerprint.
+    """
+    return code_fingerprint(*objects)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bibench.checksums import carries
 from bibench.compressor import Compressor
 from bibench.data.batches import Batch, Batches
 from bibench.data.location import checksum
@@ -303,14 +304,19 @@ class Training:
         self._saved = time.monotonic()
 
     def load(self) -> None:
-        """Continue from the checkpoint; `CheckpointError` if it belongs to something else."""
-        data = load_checkpoint(self.checkpoint)
+        """Continue from the checkpoint; `CheckpointError` if it is damaged or belongs to something else."""
+        try:
+            data = load_checkpoint(self.checkpoint)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}, or run with --rerun failed to start this cell anew") from error
         if data.get("identity") != self.identity:
             raise CheckpointError(
                 f"{self.checkpoint} belongs to another training or was made by other code; "
                 "run with --rerun failed to start this cell anew"
             )
         try:
+            if not carries(self.checkpoint):
+                raise CheckpointError("it has no checksum of its own")
             self.model.load_state_dict(data["model"])
             self.optimizer.optimizer.load_state_dict(data["optimizer"])
             self.fabric.strategy.precision.load_state_dict(data["precision"])

@@ -14,8 +14,10 @@ from typing import Any
 
 from bibench.cell import Cell
 from bibench.data.batches import Batches
+from bibench.errors import DamagedError, StoreError
 from bibench.provenance import environment
-from bibench.records import Record, read_file
+from bibench.records import Record, digest_of_numbers, read_file
+from bibench.sealed import DONE, FIX, compare
 from bibench.store import CURVE, MODEL, RECORDS, Busy, CellDirectory
 from bibench.train.code import code_of
 from bibench.train.loop import digest_of, order_of
@@ -61,7 +63,11 @@ def refuse_while_running(runs: Path, cell: Cell) -> None:
 
 
 def find(runs: Path, cell: Cell, initial_weights: str, baseline_weights: str, batches: Batches) -> Shared | None:
-    """The finished training that serves `cell`, which starts from these weights and is served `batches`; or None."""
+    """The finished training that serves `cell`, which starts from these weights and is served `batches`; or None.
+
+    Raises:
+        DamagedError: there is one, but its curve or its numbers are not those that it was finished with.
+    """
     other = cell.trained_as
     if other is None:
         return None
@@ -69,12 +75,19 @@ def find(runs: Path, cell: Cell, initial_weights: str, baseline_weights: str, ba
     if directory.state != "done" or not all(directory.file(name).exists() for name in (MODEL, CURVE, RECORDS)):
         return None
     start = {"code": code_of(other), "initial_weights": initial_weights, "baseline_weights": baseline_weights}
-    then = directory.description()
-    records = read_file(directory.file(RECORDS))
+    said = compare(directory.path, CURVE)
+    try:
+        then, records = directory.description(), read_file(directory.file(RECORDS))
+    except StoreError as error:  # of that cell; this one's folder can be written
+        raise DamagedError(str(error)) from error
     order = order_of([digest_of(batches, epoch) for epoch in range(cell.resolved_recipe().epochs)])
     score = next((r for r in records if r.kind == "score"), None)
     if score is None or score.data_order != order or any(then.get(name) != value for name, value in start.items()):
         return None
+    numbers = digest_of_numbers(records)
+    if said.get("numbers", numbers) != numbers or said.get("score", score.value) != score.value:
+        file = directory.file(RECORDS)
+        raise DamagedError(f"{file} is damaged: its numbers are not those that {DONE} tells of; {FIX}")
     trained = Trained(_rows(records), order, score.precision, DIVERGED in score.flags.split(","))
     curve = directory.file(CURVE).read_text(encoding="utf-8")
     return Shared(other, directory.file(MODEL), curve, trained)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bibench.errors import CheckpointError
 from bibench.state_dicts import fit, misfits, tell_choice
@@ -14,8 +15,13 @@ from bibench.state_dicts import fit, misfits, tell_choice
 
 def digest(model: nn.Module) -> str:
     """SHA-256 over names and values of all parameters and buffers."""
+    return digest_of_state(model.state_dict())
+
+
+def digest_of_state(state: Mapping[str, Tensor]) -> str:
+    """The same of a state dict."""
     sha = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted(state.items()):
         sha.update(name.encode())
         sha.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()[:16]

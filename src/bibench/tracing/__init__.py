@@ -1,0 +1,1 @@
+"""What a forward pass does: what the model is called with, the operations seen, and what they cost."""
