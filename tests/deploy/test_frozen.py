@@ -10,14 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import bibench
 from bibench.attention import Attention
-from bibench.deploy import ENGINES
+from bibench.deploy import ENGINES, load
+from bibench.deploy.calling import copied
 from bibench.deploy.freezing import assert_inference_only, freeze
 from bibench.deploy.frozen import Frozen
 from bibench.deploy.parity import verify
 from bibench.embedding import BinarizableEmbedding
+from bibench.errors import ProofError
 
 from .models import Around
 
@@ -127,7 +130,9 @@ def test_packed_weights_have_the_name_of_the_layer(tmp_path: Path) -> None:
 
 
 class Computing(nn.Module):
-    """Computes with the values of a layer's weight beside its output."""
+    """Computes with the values of a layer's weight beside its output, once it is told to."""
+
+    reads = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,20 +140,21 @@ class Computing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        y = F.linear(x, self.fc.weight)
-        return self.last(self.fc(x) + y)
+        y = self.fc(x)
+        return self.last(y + F.linear(x, self.fc.weight) if self.reads else y)
 
 
-@pytest.mark.parametrize("engine", [ENGINE, "torch"])
-def test_a_forward_that_computes_with_the_weight(engine: str, tmp_path: Path) -> None:
-    """The file has both, and the numbers are the model's."""
+def test_a_forward_that_computes_with_the_weight(tmp_path: Path) -> None:
+    """The file has both, and the numbers are the model's; that more than bits is at work is told by `verify`."""
     torch.manual_seed(0)
     model, x = Computing(), torch.randn(4, 8)
     bibench.binarize(model, "bnn", example_inputs=x)
-    path = tmp_path / f"model{ENGINES[engine].extension}"
-    bibench.export(model.eval(), path, x, engine)
-    proof = verify(path, model, x)
-    assert proof.equal, proof.summary()
+    model.reads = True
+    bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
+    (given,) = load(tmp_path / "model.onnx")(x)
+    torch.testing.assert_close(torch.from_numpy(given), model(x).detach(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ProofError, match="'fc': its weight is read by the model itself"):
+        verify(tmp_path / "model.onnx", model, x)
 
 
 def test_hooks_of_the_user_stay(tmp_path: Path) -> None:
@@ -190,3 +196,10 @@ def test_a_model_that_is_one_layer(tmp_path: Path) -> None:
     assert proof.equal, proof.summary()
     names = {t.name for t in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
     assert not [name for name in names if "operator" in name]
+
+
+def test_copies_of_feature_extractors_stay_in_evaluation_mode() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 5), nn.Linear(5, 2)).eval()
+    bibench.binarize(model, "bnn", example_inputs=torch.randn(3, 6))
+    extractor = create_feature_extractor(model, ["1", "3"])
+    assert not any(module.training for module in copied(extractor).modules())

@@ -21,6 +21,7 @@ from bibench.deploy.whole import ROUNDING, Whole, varied
 from bibench.errors import BiBenchError, UnsupportedError
 from bibench.layers import BINARY_LAYERS, BinaryLayer
 from bibench.operators import Operator
+from bibench.tracing.inputs import fresh
 
 
 def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
@@ -127,7 +128,8 @@ def _prove(model: nn.Module, frozen: Mapping[nn.Module, Frozen], example: Exampl
     ]
     try:
         with torch.no_grad():
-            model(*example.args, **example.kwargs)
+            args, kwargs = fresh((example.args, example.kwargs))
+            model(*args, **kwargs)
     finally:
         for hook in hooks:
             hook.remove()

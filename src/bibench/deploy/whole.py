@@ -39,11 +39,10 @@ class AsTraced(TorchFunctionMode):
 def outputs(model: nn.Module, example: Example) -> Any:
     """What `model` gives, whatever it draws at random or changes of itself and its inputs: each run is the first."""
     before = {name: value.clone() for name, value in model.named_buffers()}
-    taken = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (example.args, example.kwargs))
     with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(0)
         try:
-            return Example(*taken).call(model)
+            return example.call(model)  # with copies of its inputs
         finally:
             for name, value in model.named_buffers():
                 if name in before and value.shape == before[name].shape:

@@ -72,6 +72,34 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(item)
 
 
+def fresh(arguments: Arguments) -> Arguments:
+    """Copies of what a model is called with, as a forward may take a mapping apart or write into a tensor.
+
+    What is one object stays one; what cannot be copied is kept itself.
+    """
+    copies: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        if id(value) not in copies:
+            copies[id(value)] = made(value)
+        return copies[id(value)]
+
+    def made(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().clone().requires_grad_(value.requires_grad)
+        held = _held(value)
+        if held is None:
+            return value
+        new = {key: copied(item) for key, item in held.items()}
+        try:
+            return _rebuilt(value, new)
+        except TypeError:  # a view of a mapping, or a container made from something else than its items
+            return value
+
+    args, kwargs = arguments
+    return tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
+
+
 def _checked(inputs: Any) -> Any:
     """`inputs`, which must not hold a NumPy array."""
     if any(isinstance(leaf, np.ndarray) for leaf in leaves(inputs)):
@@ -169,9 +197,10 @@ def called(model: nn.Module, inputs: Any, call: Callable[..., Result]) -> tuple[
     """
     failures: list[tuple[Arguments, Exception]] = []
     for args, kwargs in readings(model, _checked(inputs)):
+        own, named = fresh((args, kwargs))
         try:
             _bind(model, args, kwargs)
-            return call(*args, **kwargs), (args, kwargs)
+            return call(*own, **named), (args, kwargs)
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a model's own code raises
