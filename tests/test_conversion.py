@@ -1,5 +1,6 @@
 """bibench.binarize on the networks people bring: torchvision, timm, shared, wrapped, odd layers."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -351,6 +352,49 @@ def test_layers_are_called_by_name_as_the_float_ones() -> None:
     assert {row.name for row in audit.rows if row.weight_bits == 1} >= {"conv", "line"}
     model(ids).sum().backward()
     assert model.conv.weight.grad is not None
+
+
+class TestFrozen:
+    """What does not require grad before the conversion does not require it afterwards."""
+
+    @pytest.mark.parametrize("name", sorted(n for n in bibench.OPERATORS if n != "fp32"))
+    def test_parameters_of_operators(self, name: str) -> None:
+        model = small().requires_grad_(False)
+        model[6].requires_grad_(True)
+        trained = copy.deepcopy(model).requires_grad_(True)
+        for one in (model, trained):
+            torch.manual_seed(0)
+            bibench.binarize(one, name, example_inputs=X)
+        for kept in (model[:6], model[7]):
+            assert not any(p.requires_grad for p in kept.parameters())
+        # bit for bit what a conversion without freezing gives, and trainable where that is
+        assert {n for n, p in model[6].named_parameters() if p.requires_grad} == {
+            n for n, p in trained[6].named_parameters() if p.requires_grad
+        }
+        assert all(torch.equal(v, trained.state_dict()[k]) for k, v in model.state_dict().items())
+        x = torch.randn(2, 3, 8, 8)
+        torch.testing.assert_close(model.eval()(x), trained.eval()(x))
+
+    def test_a_frozen_weight_alone_decides(self) -> None:
+        model = small()
+        model[3].weight.requires_grad_(False)
+        bibench.binarize(model, "reactnet", example_inputs=X)
+        assert not any(p.requires_grad for p in model[3].operator.parameters())
+        assert model[3].bias.requires_grad
+        assert all(p.requires_grad for p in model[6].parameters())
+
+    @pytest.mark.parametrize("name", ["bnn[profile=original]", "xnor[profile=original]"])
+    def test_frozen_weights_are_not_constrained(self, name: str) -> None:
+        model = small()
+        with torch.no_grad():
+            for layer in (model[3], model[6]):
+                layer.weight.mul_(100)
+        model[3].requires_grad_(False)
+        bibench.binarize(model, {"*": name}, example_inputs=X)
+        before = model[3].weight.clone(), model[6].weight.clone()
+        bibench.progress(model, 0.0, 0.1)
+        assert torch.equal(model[3].weight, before[0])
+        assert not torch.equal(model[6].weight, before[1])
 
 
 def test_optimizer_made_before_conversion_still_trains_the_weights() -> None:

@@ -119,7 +119,7 @@ def test_other_cells_are_not_concerned(directory: CellDirectory) -> None:
 SLEEP = """
 import sys, json, os, signal, time
 from pathlib import Path
-from bibench.records.record import store
+from bibench.suite import store
 store.LEASE_SECONDS = 1.5
 from bibench.suite.cell import Cell
 from bibench.foundation.registry import load_file

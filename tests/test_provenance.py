@@ -15,8 +15,8 @@ import torch
 
 from bibench.foundation.registry import load_file
 from bibench.operators import OPERATORS
+from bibench.records import provenance
 from bibench.records.provenance import code_fingerprint, environment, git_state, versions
-from bibench.records.record import provenance
 from bibench.train import code
 from bibench.train.code import code_of
 

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def encoder(**options: object) -> nn.TransformerEncoder:
 def reasons(model: nn.Module, inputs: object, **options: object) -> dict[str, str]:
     """Why layers were kept, of those that were."""
     audit = bibench.binarize(model, "bnn", example_inputs=inputs, keep=(), **options)
-    return {row.name: row.reason for row in audit.rows if row.weight_bits == 32}
+    return {row.name: row.reason for row in audit.layers if row.weight_bits == 32}
 
 
 def follows_signs_alone(model: nn.Module, *inputs: Tensor, **named: Tensor) -> bool:
@@ -371,6 +372,119 @@ class TestNothingIsLeft:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
+
+
+class Chain(nn.Sequential):
+    """Two layers behind whatever `take` makes of the arguments."""
+
+    def __init__(self, take: Callable[..., Tensor]) -> None:
+        super().__init__(nn.Linear(8, 8), nn.Linear(8, 8))
+        self.take = take
+
+    def forward(self, *args: object, **named: object) -> Tensor:
+        return super().forward(self.take(*args, **named))
+
+
+TAKING: dict[str, tuple[Callable[..., Tensor], Callable[[Tensor], object]]] = {
+    "pops a key": (lambda batch: batch.pop("x"), lambda x: ({"x": x, "names": ["a"]},)),
+    "pops an item": (lambda items: items.pop(0), lambda x: ([x, x],)),
+    "empties what holds no tensor": (lambda x, seen: x[: len(seen.pop())], lambda x: (x, [[1]])),
+    "writes": (lambda x: x.sub_(0.5), lambda x: x),
+    "writes, nested": (lambda *, batch: batch["x"].sub_(0.5), lambda x: {"batch": {"x": x}}),
+}
+
+
+class TestInputsAreCopied:
+    """Every forward sees the example inputs as they were given, and so does the user."""
+
+    @pytest.mark.parametrize("name", TAKING)
+    @pytest.mark.parametrize("examples", [1, 4])
+    def test_of_a_forward_that_changes_them(self, name: str, examples: int) -> None:
+        take, given = TAKING[name]
+        x = X[:examples].clone()
+        inputs = given(x)
+        audit = bibench.binarize(Chain(take), "bnn", example_inputs=inputs, keep=())
+        assert (len(audit.binarized), audit.unproved) == (2, "")
+        assert torch.equal(x, X[:examples])
+        assert str(inputs) == str(given(x))
+
+    def test_before_an_evaluation(self) -> None:
+        model = Chain(lambda x: x.sub_(0.5))
+        bibench.binarize(model, "bnn", example_inputs=X, keep=())
+        expected, x = model.eval()(X.clone()), X.clone()
+        with proved_at_first_call(model):
+            assert torch.equal(model(x), expected)
+        assert torch.equal(x, X - 0.5)
+
+    def test_one_tensor_stays_one(self) -> None:
+        model = Chain(lambda q, k: q if q is k else None)
+        assert len(bibench.binarize(model, "bnn", example_inputs=(X, X), keep=()).binarized) == 2
+
+    def test_gradients_of_inputs(self) -> None:
+        @torch.enable_grad()
+        def force(x: Tensor) -> Tensor:
+            (slope,) = torch.autograd.grad((x * x).sum(), x)
+            return slope.detach()
+
+        x = X.clone().requires_grad_()
+        assert len(bibench.binarize(Chain(force), "bnn", example_inputs=x, keep=()).binarized) == 2
+
+
+class TestUnusualForwards:
+    def test_gradients_of_the_output(self) -> None:
+        """Interatomic forces: the backward reads weights for the layers that the forward entered."""
+
+        class Force(nn.Sequential):
+            @torch.enable_grad()
+            def forward(self, x: Tensor) -> Tensor:
+                x = x.detach().requires_grad_()
+                return torch.autograd.grad(super().forward(x).sum(), x)[0]
+
+        assert reasons(Force(nn.Linear(8, 8), nn.Linear(8, 1)), X) == {}
+
+    def test_gradients_of_the_output_and_a_reader(self) -> None:
+        def force(model: Reading, x: Tensor) -> Tensor:
+            with torch.enable_grad():
+                x = x.detach().requires_grad_()
+                return torch.autograd.grad(F.linear(x, model.outer.weight).sum(), x)[0]
+
+        assert list(reasons(Reading(force), X)) == ["outer"]
+
+    def test_mapped_by_vmap(self) -> None:
+        class Mapped(Chain):
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.vmap(self[1])(self[0](x))
+
+        audit = bibench.binarize(Mapped(lambda x: x), "bnn", example_inputs=X, keep=("1",))
+        assert len(audit.binarized) == 1
+
+    def test_threads_are_told(self) -> None:
+        def threaded(model: Reading, x: Tensor) -> Tensor:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(lambda: model.inner(x) + F.linear(x, model.inner.weight)).result()
+
+        audit = bibench.binarize(Reading(threaded), "bnn", example_inputs=X, keep=())
+        assert "in other threads" in audit.unproved
+        assert "layers in other threads" in audit.summary()
+
+    def test_adapters_that_merge_in_evaluation_mode(self) -> None:
+        class Merging(nn.Linear):
+            merged = False
+
+            def train(self, mode: bool = True) -> "Merging":
+                if self.merged == mode:
+                    self.weight.data.add_(-1 if mode else 1)
+                    self.merged = not mode
+                return super().train(mode)
+
+        model = nn.Sequential(Merging(8, 8), nn.Linear(8, 8), Merging(8, 8), nn.Linear(8, 8)).train()
+        model[2].eval()
+        before = [model[i].weight.detach().clone() for i in (0, 2)]
+        bibench.binarize(model, "bnn", example_inputs=X, keep=("0", "2"))
+        assert (model[0].training, model[0].merged) == (True, False)
+        assert (model[2].training, model[2].merged) == (False, True)
+        for i, weight in zip((0, 2), before, strict=True):
+            torch.testing.assert_close(model[i].weight, nn.Parameter(weight))
 
 
 class TestLater:

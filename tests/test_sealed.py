@@ -196,7 +196,7 @@ class TestMeasuredRecords:
     def test_killed_while_they_are_written_they_are_the_old_or_the_new(
         self, tmp_path: Path, monkeypatch, writes: int
     ) -> None:
-        from bibench.records.record import sealed as module
+        from bibench.records import sealed as module
 
         file, left, original = tmp_path / RECORDS, iter(range(writes)), module.write_text
 

@@ -15,7 +15,7 @@ import pytest
 
 from bibench.foundation.errors import StoreError
 from bibench.foundation.files import write_json
-from bibench.records.record import store
+from bibench.suite import store
 from bibench.suite.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory, cells_below
 
 from .test_files import names

@@ -146,6 +146,15 @@ class TestResRep:
         ResRep().prepare(model, X.double())
         assert torch.equal(model(X.double()), expected)
 
+    def test_frozen_norms_have_frozen_compactors_and_frozen_convolutions_frozen_biases(self) -> None:
+        model = create("resnet20", width=8).requires_grad_(False)
+        method = ResRep()
+        method.prepare(model, X)
+        assert [name for name, p in model.named_parameters() if p.requires_grad] == []
+        method.finish(model, X)
+        assert any(name.endswith("conv1.bias") for name, _ in model.named_parameters())
+        assert [name for name, p in model.named_parameters() if p.requires_grad] == []
+
     def test_resetting(self) -> None:
         """G(Q_j) = m_j ∂L/∂Q_j + λ Q_j/‖Q_j‖."""
         compactor, x = Compactor(3, strength=0.5).double(), torch.randn(4, 3, 5, 5, dtype=torch.float64)

@@ -10,12 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import bibench
-from bibench.deploy import ENGINES
+from bibench.deploy import ENGINES, load
+from bibench.deploy.calling import copied
 from bibench.deploy.freezing import assert_inference_only, freeze
 from bibench.deploy.frozen import Frozen
 from bibench.deploy.parity import verify
+from bibench.foundation.errors import ProofError
 from bibench.nn.attention import Attention
 from bibench.nn.embedding import BinarizableEmbedding
 
@@ -51,6 +54,7 @@ def test_all_of_the_float_layer_can_be_read(kind: str, operator: str) -> None:
     assert made.weight.dtype == layer.weight.dtype
     assert torch.equal(made.weight, holder.layer.weight)  # some operators clip the latent weight
     assert made.bias is None if layer.bias is None else torch.equal(made.bias, layer.bias)
+    assert isinstance(made.weight, nn.Parameter)
     assert not made.weight.requires_grad
     assert repr(made).startswith("Frozen")
     assert not list(made.parameters())
@@ -126,7 +130,9 @@ def test_packed_weights_have_the_name_of_the_layer(tmp_path: Path) -> None:
 
 
 class Computing(nn.Module):
-    """Computes with the values of a layer's weight beside its output."""
+    """Computes with the values of a layer's weight beside its output, once it is told to."""
+
+    reads = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,18 +140,21 @@ class Computing(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        y = F.linear(x, self.fc.weight)
-        return self.last(self.fc(x) + y)
+        y = self.fc(x)
+        return self.last(y + F.linear(x, self.fc.weight) if self.reads else y)
 
 
 def test_a_forward_that_computes_with_the_weight(tmp_path: Path) -> None:
-    """The file has both, and the numbers are the model's."""
+    """The file has both, and the numbers are the model's; that more than bits is at work is told by `verify`."""
     torch.manual_seed(0)
     model, x = Computing(), torch.randn(4, 8)
     bibench.binarize(model, "bnn", example_inputs=x)
+    model.reads = True
     bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
-    proof = verify(tmp_path / "model.onnx", model, x)
-    assert proof.equal, proof.summary()
+    (given,) = load(tmp_path / "model.onnx")(x)
+    torch.testing.assert_close(torch.from_numpy(given), model(x).detach(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ProofError, match="'fc': its weight is read by the model itself"):
+        verify(tmp_path / "model.onnx", model, x)
 
 
 def test_hooks_of_the_user_stay(tmp_path: Path) -> None:
@@ -177,3 +186,20 @@ def test_no_latent_weight_is_a_parameter() -> None:
     made.layer._parameters["weight"] = nn.Parameter(torch.ones(8, 8))
     with pytest.raises(bibench.foundation.errors.BiBenchError, match="was not removed"):
         assert_inference_only(made)
+
+
+def test_a_model_that_is_one_layer(tmp_path: Path) -> None:
+    model, x = nn.Linear(8, 8), torch.randn(4, 8)
+    bibench.binarize(model, "xnor", example_inputs=x, keep=())
+    bibench.export(model.eval(), tmp_path / "model.onnx", x, ENGINE)
+    proof = verify(tmp_path / "model.onnx", model, x)
+    assert proof.equal, proof.summary()
+    names = {t.name for t in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
+    assert not [name for name in names if "operator" in name]
+
+
+def test_copies_of_feature_extractors_stay_in_evaluation_mode() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 5), nn.Linear(5, 2)).eval()
+    bibench.binarize(model, "bnn", example_inputs=torch.randn(3, 6))
+    extractor = create_feature_extractor(model, ["1", "3"])
+    assert not any(module.training for module in copied(extractor).modules())

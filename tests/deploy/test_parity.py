@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import bibench
 from bibench.deploy import ENGINES
 from bibench.deploy.parity import verify
-from bibench.foundation.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError, ProofError
 
 ENGINE = "onnxruntime" if ENGINES["bibench"]().available() else "bibench"
 TINY = 1e-8
@@ -96,6 +96,20 @@ def test_a_file_without_1_bit_layers_is_no_export_of_a_model_that_has_some(
     bibench.export(Chain().eval(), tmp_path / "float.onnx", x, "onnxruntime")
     with pytest.raises(BiBenchError, match=r"float.onnx has no 1-bit layers, the model has 2"):
         verify(tmp_path / "float.onnx", model, x)
+
+
+def test_a_model_whose_layers_run_otherwise_without_hooks_proves_nothing(tmp_path: Path) -> None:
+    """Hooks keep the fused path off, so that layer by layer all would be equal."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 5, 8)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), 1)
+    bibench.binarize(model, "reactnet", example_inputs=x, keep=())
+    path = tmp_path / "model.onnx"
+    bibench.export(model.eval(), path, x, ENGINE)
+    assert verify(path, model, x).equal
+    model.layers[0].activation_relu_or_gelu = 1
+    with pytest.raises(ProofError, match=r"2 of 2 1-bit layers.*'layers.0.linear1': its weight is read by 'layers.0'"):
+        verify(path, model, x)
 
 
 def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:

@@ -71,6 +71,40 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class TestProof:
+    """A number is of the 1-bit layers that the cell names, or there is none."""
+
+    def bypass(self) -> None:
+        """A model whose last part, where its batch is large, reads a weight in place of calling the layer."""
+
+        class Bypassing(torch.nn.Module):
+            def __init__(self, channels: int, classes: int) -> None:
+                super().__init__()
+                self.first, self.inner = torch.nn.Conv2d(channels, 4, 3), torch.nn.Linear(4, 4)
+                self.last = torch.nn.Linear(4, classes)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = self.first(x).mean((-2, -1))
+                large = not torch.is_grad_enabled() and len(x) > 16
+                out: torch.Tensor = self.last(x @ self.inner.weight.t() if large else self.inner(x))
+                return out
+
+        @bibench.models.base.model("bypassing", family="cnn", paper="")
+        def bypassing(*, num_classes: int, input_shape: tuple[int, ...]) -> torch.nn.Module:
+            return Bypassing(input_shape[0], num_classes)
+
+    def test_a_cell_that_computes_something_else_fails_before_it_is_trained_to_its_end(self, tmp_path: Path) -> None:
+        self.bypass()
+        assert train(tmp_path, cell("fp32", model="bypassing")) == Result("done")
+        ended = train(tmp_path, cell("bnn", model="bypassing"))
+        assert ended.status == "failed"
+        assert "1 of 1 1-bit layers do not run as such in evaluation ('inner': its weight is read by" in ended.reason
+        directory = CellDirectory(tmp_path, cell("bnn", model="bypassing"))
+        (row,) = read_file(directory.file(RECORDS))
+        assert (row.value, row.status, row.reason) == (None, "failed", ended.reason)
+        assert not directory.file(CHECKPOINT).exists()  # it failed at the end of the first epoch
+
+
 class TestFolder:
     def test_a_finished_cell_leaves_what_is_documented(self, runs: Path) -> None:
         path = CellDirectory(runs, cell()).path

@@ -20,7 +20,7 @@ from bibench.cli.options import (
     load_files,
     resolve_device,
 )
-from bibench.cli.output import console, number, print_records, require_measured, table
+from bibench.cli.output import console, notes, number, print_records, require_measured, table
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.errors import BiBenchError, StoreError
 from bibench.records.record import Record
@@ -65,7 +65,8 @@ def corruptions(
         TASKS[task.partition("[")[0]]
     if not runs.is_dir():
         raise StoreError(f"{runs} does not exist; expected a run folder")
-    cells = finished_cells(runs, wanted)
+    with notes():
+        cells = finished_cells(runs, wanted)
     if not cells:
         raise BiBenchError(f"{runs} has no finished cell of an image classification task that the options name")
     news = console(stderr=True)

@@ -25,14 +25,16 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
         chosen = cells(SUITES[suite], wanted)
         if len(folders) != 1:
             raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
-        return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
+        with notes():
+            return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
     try:
-        found = [
-            row
-            for folder in folders
-            for place, chosen in _cells(folder, wanted).items()
-            for row in make_plan(chosen, place, data_root=find_data_root(data_root))
-        ]
+        with notes():
+            found = [
+                row
+                for folder in folders
+                for place, chosen in _cells(folder, wanted).items()
+                for row in make_plan(chosen, place, data_root=find_data_root(data_root))
+            ]
     except UnknownNameError as error:
         sys.stderr.write(f"note: {error} Coverage is told by the records alone; --load the file that defines it\n")
         return None
@@ -44,8 +46,7 @@ def _cells(folder: Path, wanted: Filters) -> dict[Path, list[Cell]]:
 
     An `UnknownNameError` where one is of something unknown here.
     """
-    with notes():
-        found = list(cells_below(folder))
+    found = list(cells_below(folder))
     places: dict[Path, list[Cell]] = {}
     seen: set[Cell] = set()
     for place, cell in sorted(((_run_folder(file, cell, folder), cell) for file, cell in found), key=_depth):

@@ -20,7 +20,7 @@ from bibench.cli.options import (
     filtered,
     load_files,
 )
-from bibench.cli.output import console, duration, print_json, table
+from bibench.cli.output import console, duration, notes, print_json, table
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.suite.definition import SUITES, Filters, cells
@@ -41,7 +41,8 @@ def plan(
     """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
     load_files(load)
     chosen = cells(SUITES[suite], wanted)
-    rows = make_plan(chosen, runs, data_root=find_data_root(data_root), rerun=rerun, probe=probe)
+    with notes():
+        rows = make_plan(chosen, runs, data_root=find_data_root(data_root), rerun=rerun, probe=probe)
     if json:
         print_json([row.to_dict() for row in rows])
         return
@@ -71,7 +72,8 @@ def status(
     """Show how far a suite is, and why cells failed, are stale or cannot run."""
     load_files(load)
     chosen = cells(SUITES[suite], wanted)
-    rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
+    with notes():
+        rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
     if json:
         print_json([row.to_dict() for row in rows])
         return

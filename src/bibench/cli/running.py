@@ -24,7 +24,7 @@ from bibench.cli.options import (
     filtered,
     load_files,
 )
-from bibench.cli.output import console, duration, print_json
+from bibench.cli.output import console, duration, notes, print_json
 from bibench.cli.planning import counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
@@ -79,7 +79,8 @@ def run(
         load=loaded,
     )
     chosen = cells(SUITES[suite], wanted)
-    rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun, weights=True)
+    with notes():
+        rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun, weights=True)
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))
     todo = sum(row.todo for row in rows)
     count = min(workers or _default_workers(device), max(1, todo))

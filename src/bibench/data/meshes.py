@@ -84,7 +84,7 @@ _BINARY = re.compile(r"[STCN4n]*OFF\s+BINARY")
 
 
 def _parse_off(text: str, source: str) -> Mesh:
-    lines = [line for line in (raw.partition("#")[0].strip(BLANK) for raw in split_lines(text)) if line]
+    lines = [line for line in (raw.partition("#")[0].strip(BLANK) for raw in _lines(text)) if line]
     header = _HEADER.match(lines[0]) if lines else None
     if header is None:
         raise _damaged(source, "it does not start with OFF")
@@ -125,7 +125,8 @@ def parse_obj(text: str, source: str) -> Mesh:
     points: list[list[str]] = []
     polygons: list[list[int]] = []
     try:
-        for line in split_lines(text.replace("\\\n", " ")):
+        for raw in _lines(re.sub(r"\\\r?\n", " ", text)):  # a backslash continues a line
+            line = raw.partition("#")[0]
             kind = (_words(line) or [""])[0]
             if kind == "v":
                 points.append(_numbers(line)[1:4])
@@ -139,6 +140,11 @@ def parse_obj(text: str, source: str) -> Mesh:
     except (ValueError, OverflowError) as error:
         raise _damaged(source, str(error)) from error
     return checked(mesh, source)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a mesh; without a newline in all of it, those of old Macs, which a carriage return ends."""
+    return split_lines(text if "\n" in text else text.replace("\r", "\n"))
 
 
 def _words(line: str) -> list[str]:

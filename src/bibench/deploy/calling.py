@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from bibench.foundation.errors import BiBenchError
+from bibench.nn.tracing.inputs import fresh
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ class Example:
     def call(self, model: nn.Module) -> Any:
         """The model's outputs without gradients; a `BiBenchError` when it does not take these inputs."""
         try:
+            args, kwargs = fresh((self.args, self.kwargs))
             with torch.no_grad():
-                return model(*self.args, **self.kwargs)
+                return model(*args, **kwargs)
         except BiBenchError:
             raise
         except Exception as error:
@@ -111,7 +113,11 @@ def copied(model: nn.Module) -> nn.Module:
     PyTorch copies no tensor with a history of gradients; such a weight is computed anew in each forward.
     """
     computed = [v for m in model.modules() for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf]
-    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
+    made = copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
+    modes = {name: module.training for name, module in model.named_modules()}
+    for name, module in made.named_modules():  # copies of graphs of torch.fx forget theirs
+        module.training = modes.get(name, module.training)
+    return made
 
 
 def flat(outputs: Any) -> list[Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from bibench.deploy.whole import ROUNDING, Whole, varied
 from bibench.foundation.errors import BiBenchError, UnsupportedError
 from bibench.nn.calls import trace
 from bibench.nn.layers import BINARY_LAYERS, BinaryLayer
+from bibench.nn.tracing.inputs import fresh
 from bibench.operators import Operator
 
 
@@ -46,13 +48,12 @@ def freeze(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> n
             raise UnsupportedError(f"layer {stated.name!r} cannot be exported: {stated.refusal}")
         frozen[stated.module] = frozen_form(stated)
     _prove(model, frozen, example)
-    proofs = [Whole(model, frozen, example), *_other_proofs(model, frozen, example)] if frozen else []
-    model = _replaced(model, frozen)
-    assert_inference_only(model)
-    counted = _counting(model, [layer.operator for layer in frozen.values()])
+    proofs = [Whole(model, example), *_other_proofs(model, example)] if frozen else []
+    model = _counting(_replaced(model, frozen), [layer.operator for layer in frozen.values()])
     for proof in proofs:
-        proof.prove(counted)
-    return counted
+        proof.prove(model, frozen, lambda: _trained(model, frozen))
+    assert_inference_only(model)
+    return model
 
 
 def assert_inference_only(model: nn.Module) -> None:
@@ -63,15 +64,24 @@ def assert_inference_only(model: nn.Module) -> None:
             raise BiBenchError(f"{name!r} ({type(module).__name__}) is for training and was not removed: report this")
 
 
-def _replaced(model: nn.Module, frozen: Mapping[nn.Module, Frozen]) -> nn.Module:
-    """`model` with `frozen` layers in the place of those that they are made of."""
-    if model in frozen:
-        return frozen[model]
+def _replaced(model: nn.Module, by: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """`model` with other modules in the place of those that `by` maps to them."""
+    if model in by:
+        return by[model]
     for parent in list(model.modules()):
         for name, child in parent._modules.items():  # also a layer that has two names here
-            if child is not None and child in frozen:
-                setattr(parent, name, frozen[child])
+            if child is not None and child in by:
+                setattr(parent, name, by[child])
     return model
+
+
+@contextmanager
+def _trained(model: nn.Module, frozen: Mapping[nn.Module, Frozen]) -> Iterator[nn.Module]:
+    """Inside, the model with the trained layers in the place of the frozen ones."""
+    try:
+        yield _replaced(model, {layer: module for module, layer in frozen.items()})
+    finally:
+        _replaced(model, frozen)
 
 
 def _counting(model: nn.Module, layers: Iterable[Packed]) -> nn.Module:
@@ -83,10 +93,10 @@ def _counting(model: nn.Module, layers: Iterable[Packed]) -> nn.Module:
     return model.eval()
 
 
-def _other_proofs(model: nn.Module, frozen: Mapping[nn.Module, Frozen], example: Example) -> list[Whole]:
+def _other_proofs(model: nn.Module, example: Example) -> list[Whole]:
     """Of an example with other values, if `model` takes it."""
     try:
-        return [Whole(model, frozen, varied(example))]
+        return [Whole(model, varied(example))]
     except BiBenchError:  # such as a logarithm of what is negative
         return []
 
@@ -118,7 +128,8 @@ def _prove(model: nn.Module, frozen: Mapping[nn.Module, Frozen], example: Exampl
     ]
     try:
         with torch.no_grad():
-            model(*example.args, **example.kwargs)
+            args, kwargs = fresh((example.args, example.kwargs))
+            model(*args, **kwargs)
     finally:
         for hook in hooks:
             hook.remove()

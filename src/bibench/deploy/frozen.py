@@ -1,8 +1,8 @@
 """Frozen layers: of the float layer's class, with all that a forward may read of it; the product is of packed bits.
 
-`weight` and `bias` are the trained layer's, of its shape and dtype, as plain tensors: who asks for the dtype gets it,
-and who computes with the values gets the numbers that the model computes with. They are no part of the state, so an
-exported file holds them only where a forward does compute with them.
+`weight` and `bias` are the trained layer's parameters, but not registered: who asks for the dtype gets it, and who
+computes with the values gets the numbers that the model computes with. They are no part of the state, so an exported
+file holds them only where a forward does compute with them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class Frozen(nn.Module):
         layer.__dict__.update(own)
         for name in TRAINED:
             if name in layer._parameters:
-                value = layer._parameters.pop(name)
-                layer.__dict__[name] = None if value is None else value.detach()
+                layer.__dict__[name] = layer._parameters.pop(name)
         layer._modules[LEFT] = packed
         return layer
 

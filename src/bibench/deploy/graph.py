@@ -236,6 +236,8 @@ def _name_constants(model: ir.Model, frozen: nn.Module) -> None:
     for value in values:  # all of them, in their order
         name = names.get(value.name or "")
         if name and name not in taken:
+            said, says = (one.replace(".", "_") for one in (value.name or "", name))  # by the tracer, beside the value
+            value.metadata_props.update({k: v.replace(said, says) for k, v in value.metadata_props.items()})
             value.name = name
             if value.const_value is not None:
                 value.const_value.name = name

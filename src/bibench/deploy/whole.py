@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ ROUNDING = 1e-4
 
 Calls = dict[nn.Module, list[Tensor]]
 """What each binarized layer gave, call by call."""
+Trained = Callable[[], AbstractContextManager[nn.Module]]
 
 
 class AsTraced(TorchFunctionMode):
@@ -38,11 +39,10 @@ class AsTraced(TorchFunctionMode):
 def outputs(model: nn.Module, example: Example) -> Any:
     """What `model` gives, whatever it draws at random or changes of itself and its inputs: each run is the first."""
     before = {name: value.clone() for name, value in model.named_buffers()}
-    taken = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, (example.args, example.kwargs))
     with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(0)
         try:
-            return Example(*taken).call(model)
+            return example.call(model)  # with copies of its inputs
         finally:
             for name, value in model.named_buffers():
                 if name in before and value.shape == before[name].shape:
@@ -82,23 +82,25 @@ def following(layers: Mapping[nn.Module, nn.Module], calls: Calls) -> Iterator[N
 
 
 class Whole:
-    """What a model gives on one example, before its `layers` are replaced by their frozen forms."""
+    """What a model gives on one example, before its layers are replaced by their frozen forms."""
 
-    def __init__(self, model: nn.Module, layers: Mapping[nn.Module, nn.Module], example: Example) -> None:
-        self.example, self.layers = example, layers
+    def __init__(self, model: nn.Module, example: Example) -> None:
+        self.example = example
         self.expected = outputs(model, example)
-        with recorded(layers) as self.calls:
-            self.watched = outputs(model, example)
         if unfit := not_a_number(self.expected):
             raise UnsupportedError(
                 f"the model's {unfit} holds NaN on the example inputs, which prove nothing: give others, or train again"
             )
 
-    def prove(self, frozen: nn.Module) -> None:
+    def prove(self, frozen: nn.Module, layers: Mapping[nn.Module, nn.Module], trained: Trained) -> None:
         """Raise unless `frozen` gives the same.
 
         A value within rounding of its threshold may get the other sign in it, and everything behind it differs then. So
         where outputs differ, it runs once more, and its layers give what the model's gave: all between them must agree.
+
+        Args:
+            layers: the frozen form of each layer.
+            trained: a context with the model as it was.
 
         Raises:
             UnsupportedError: naming the first output that differs, by how much, and what to do.
@@ -106,14 +108,16 @@ class Whole:
         apart = difference(self.expected, self._given(frozen))
         if not apart:
             return
-        if hidden := difference(self.expected, self.watched):
+        with trained() as model, recorded(layers) as calls:
+            watched = outputs(model, self.example)
+        if hidden := difference(self.expected, watched):
             raise UnsupportedError(
                 f"the model cannot be exported: in evaluation it does not compute with its 1-bit layers: its {hidden} "
                 "where they are called, as in training and in an exported graph. A fused path of PyTorch reads their "
                 "weights instead: keep these layers full precision (keep=...), or use modules without such a path"
             )
-        with following(self.layers, self.calls):
-            apart = difference(self.watched, self._given(frozen))
+        with following(layers, calls):
+            apart = difference(watched, self._given(frozen))
         if apart:
             raise UnsupportedError(
                 f"the model cannot be exported: its {apart} where its 1-bit layers are packed. Its forward uses "

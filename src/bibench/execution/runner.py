@@ -225,7 +225,9 @@ class Runner:
         if not connections:
             time.sleep(0.5)  # only cells that others work on are left
             return
-        for connection in wait(list(connections), timeout=1.0):
+        news = wait(list(connections), timeout=1.0)
+        self._tell_of_signal()
+        for connection in news:
             worker = connections[connection]  # type: ignore[index]
             try:
                 kind, content = worker.connection.recv()

@@ -1,4 +1,4 @@
-"""Modules by names that they had before the rooms, and by shorter ones that users know: `bibench.layers`.
+"""Modules by names that they had before the rooms, and by shorter ones that users know: `bibench.nn.layers`.
 
 An import by such a name gives the very module, so that what is set on it is set everywhere. `bibench` installs the
 finder once; the names of `MOVED` are for one version, each with a word.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,8 +66,12 @@ def finished_cells(runs: Path, wanted: Filters) -> list[Cell]:
         if not file.with_name(DONE).exists() or not wanted.include(cell):
             continue
         if issubclass(TASKS[cell.task.name], ImageClassification):
-            CellDirectory(runs, cell).description()  # it must describe itself and lie where it belongs
-            cells.append(cell)
+            directory = CellDirectory(runs, cell)
+            directory.description()  # it must describe itself
+            if directory.file(DONE).exists():
+                cells.append(cell)
+            else:  # of a run folder inside this one, perhaps behind a link
+                warnings.warn(f"{file.parent} belongs to another run folder; measure it there", stacklevel=2)
     return cells
 
 

@@ -299,8 +299,8 @@ def attention_macs(call: Call) -> int | None:
 
 
 def _share(part: int, whole: int, of: str) -> str:
-    """Like ``50.0 % of 2 parameters: 1``."""
-    return f"{100 * part / max(1, whole):.1f} % of {whole:,} {of}: {part:,}"
+    """Like ``1, 50.0 % of 2 parameters``."""
+    return f"{part:,}, {100 * part / max(1, whole):.1f} % of {whole:,} {of}"
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from bibench.nn.attention import Attention
 from bibench.nn.fast_paths import eagerly, switched_off
-from bibench.nn.tracing.inputs import Arguments, batch_of, called, one_example, with_values
+from bibench.nn.tracing.inputs import Arguments, batch_of, called, fresh, one_example, with_values
 from bibench.nn.tracing.inputs import on_meta as on_meta
 from bibench.nn.tracing.work import Work
 
@@ -131,7 +131,7 @@ def _of_one(
     one = one_example(arguments)
     if one is not arguments:
         try:
-            work = _forward(model, state, *one).work
+            work = _forward(model, state, *fresh(one)).work
         except Exception:  # the first axis is no batch for this model
             pass
         else:
@@ -167,6 +167,9 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for module, flag in training.items():  # parents first
+            if module.training != flag:
+                module.train(flag)  # which may do more, as adapters that merge into a weight for evaluation
         for module, flag in training.items():
             module.training = flag
 
@@ -177,7 +180,8 @@ def _joined(of: Callable[[float, float], float], one: float, other: float) -> fl
 
 def _extremes(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest value, or NaN."""
-    if x.is_meta or not x.is_floating_point() or not x.numel():
+    batched = torch._C._functorch.is_batchedtensor(x)  # inside of vmap, where no value is one number
+    if batched or x.is_meta or not x.is_floating_point() or not x.numel():
         return math.nan, math.nan
     low, high = torch.aminmax(x)
     return low.item(), high.item()

@@ -25,13 +25,18 @@ from bibench.nn.calls import ON_META, evaluating, on_meta
 from bibench.nn.embedding import BinaryEmbedding
 from bibench.nn.fast_paths import eagerly, switched_off
 from bibench.nn.layers import BinaryLayer
-from bibench.nn.tracing.inputs import Arguments
+from bibench.nn.tracing.inputs import Arguments, fresh
 from bibench.nn.watching import Watch
+
+THREADS = "the model calls layers in other threads, where it is not seen who reads their weights"
 
 
 @dataclass(frozen=True)
 class Proof:
-    """`failed`: layers that do not run as they are called, each with the reason. `skipped`: why nothing was proved."""
+    """`failed`: layers that do not run as they are called, each with the reason.
+
+    `skipped`: why nothing, or not all, was proved.
+    """
 
     failed: dict[nn.Module, str] = field(default_factory=dict)
     skipped: str = ""
@@ -76,19 +81,19 @@ def prove(model: nn.Module, forward: Callable[[], Any], called: Mapping[nn.Modul
             with _random_numbers_kept(model), switched_off(model), counting(layers) as called:
                 forward()
     failed = {layer: _reason(layer, watch, called[layer]) for layer in layers}
-    return Proof({layer: reason for layer, reason in failed.items() if reason})
+    return Proof({layer: reason for layer, reason in failed.items() if reason}, THREADS if watch.elsewhere else "")
 
 
 def prove_traced(model: nn.Module, arguments: Arguments, called: Mapping[nn.Module, int] | None = None) -> Proof:
     """As `prove`, with the arguments of a traced forward (`bibench.nn.calls.trace`); on the meta device if that was."""
-    args, named = arguments
     if not getattr(model, ON_META, False):
-        return prove(model, lambda: model(*args, **named), called)
+        return prove(model, lambda: _call(model, arguments), called)
     twin = _on_meta(model)
     original = dict(zip(twin.modules(), model.modules(), strict=True))
     known = None if called is None else {other: called[module] for other, module in original.items()}
-    args, named = on_meta(args), on_meta(named)
-    proof = prove(twin, lambda: twin(*args, **named), known)
+    args, named = arguments
+    outlined = on_meta(args), on_meta(named)
+    proof = prove(twin, lambda: _call(twin, outlined), known)
     return Proof({original[module]: reason for module, reason in proof.failed.items()}, proof.skipped)
 
 
@@ -114,13 +119,18 @@ def proved_at_first_call(model: nn.Module) -> Iterator[None]:
 
     def prove_once(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         hook.remove()
-        require_proof(module, lambda: module(*args, **kwargs))
+        require_proof(module, lambda: _call(module, (args, kwargs)))
 
     hook = model.register_forward_pre_hook(prove_once, with_kwargs=True)
     try:
         yield
     finally:
         hook.remove()
+
+
+def _call(model: nn.Module, arguments: Arguments) -> Any:
+    args, named = fresh(arguments)
+    return model(*args, **named)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ Extent = tuple[int, int, int]
 class Watch(TorchDispatchMode):
     """`entered`: how often the 1-bit forward of each layer began. `readers`: who read the weight of one from outside.
 
+    `elsewhere`: whether one began in another thread, where no mode of this one sees who reads what.
+
     Args:
         layers: those to watch, whose `_compute` is their 1-bit forward.
         names: of all modules, for what is said of readers.
@@ -44,6 +47,7 @@ class Watch(TorchDispatchMode):
         self.layers, self.names = list(layers), names
         self.entered: Counter[nn.Module] = Counter()
         self.readers: dict[nn.Module, str] = {}
+        self.elsewhere, self._thread = False, threading.get_ident()
         self._inside: list[nn.Module] = []
         self._owners: dict[int, list[tuple[int, int, nn.Module]]] = {}
         # Held, so that no other storage gets their address: what moves weights in and out replaces them.
@@ -75,6 +79,7 @@ class Watch(TorchDispatchMode):
 
         def compute(layer: nn.Module, *args: Any, **named: Any) -> Any:
             self.entered[layer] += 1
+            self.elsewhere |= threading.get_ident() != self._thread
             with self._within(layer, True):
                 return cls._compute(layer, *args, **named)
 
@@ -94,7 +99,8 @@ class Watch(TorchDispatchMode):
         if _composite(func):  # in inference mode these come whole, and do not tell views from copies
             with self:
                 return func.decompose(*args, **(kwargs or {}))
-        if _takes_values(func):
+        # What a backward inside of the forward reads (forces are gradients), the forward has read before.
+        if _takes_values(func) and torch._C._current_autograd_node() is None:
             for value in tree_leaves((args, kwargs)):
                 if isinstance(value, Tensor):
                     self._note(value, func)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from bibench.records import record
-from bibench.records.record import COLUMNS, Record, distinct, is_collapsed, parse, read, read_file, write_file
+from bibench.records.record import COLUMNS, Record, distinct, is_collapsed, parse, read, read_file, record, write_file
 
 __all__ = ["COLUMNS", "Record", "distinct", "is_collapsed", "parse", "read", "read_file", "write_file"]
 

@@ -341,8 +341,11 @@ class Material:
         if place.is_absolute() or ".." in place.parts:
             return None
         for run in self.runs:
-            if (run / place).is_dir():  # perhaps behind a link, as its records
-                return run / place
+            try:
+                if (run / place).is_dir():  # perhaps behind a link, as its records
+                    return run / place
+            except OSError:  # a closed folder, of which reading has told
+                continue
         return None
 
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from bibench.suite import definition
-from bibench.suite.definition import SUITES, Filters, Suite, suite
+from bibench.suite.definition import SUITES, Filters, Suite, definition, suite
 
 __all__ = ["SUITES", "Filters", "Suite", "suite"]
 

@@ -72,6 +72,34 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(item)
 
 
+def fresh(arguments: Arguments) -> Arguments:
+    """Copies of what a model is called with, as a forward may take a mapping apart or write into a tensor.
+
+    What is one object stays one; what cannot be copied is kept itself.
+    """
+    copies: dict[int, Any] = {}
+
+    def copied(value: Any) -> Any:
+        if id(value) not in copies:
+            copies[id(value)] = made(value)
+        return copies[id(value)]
+
+    def made(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.detach().clone().requires_grad_(value.requires_grad)
+        held = _held(value)
+        if held is None:
+            return value
+        new = {key: copied(item) for key, item in held.items()}
+        try:
+            return _rebuilt(value, new)
+        except TypeError:  # a view of a mapping, or a container made from something else than its items
+            return value
+
+    args, kwargs = arguments
+    return tuple(map(copied, args)), {name: copied(value) for name, value in kwargs.items()}
+
+
 def _checked(inputs: Any) -> Any:
     """`inputs`, which must not hold a NumPy array."""
     if any(isinstance(leaf, np.ndarray) for leaf in leaves(inputs)):
@@ -169,8 +197,10 @@ def called(model: nn.Module, inputs: Any, call: Callable[..., Result]) -> tuple[
     """
     failures: list[tuple[Arguments, Exception]] = []
     for args, kwargs in readings(model, _checked(inputs)):
+        own, named = fresh((args, kwargs))
         try:
-            return call(*args, **kwargs), (args, kwargs)
+            _bind(model, args, kwargs)
+            return call(*own, **named), (args, kwargs)
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a model's own code raises
@@ -185,14 +215,13 @@ def readings(model: nn.Module, inputs: Any) -> list[Arguments]:
     """What `inputs` may mean, the likeliest first: arguments, or the only one."""
     only: Arguments = (inputs,), {}
     if isinstance(inputs, Mapping) and all(isinstance(name, str) for name in inputs):
+        known = not set(inputs).isdisjoint(_parameters(model))
         named: Arguments = (), dict(inputs)
-        if not _binds(model, named) and not set(inputs) & set(_parameters(model)):
-            return [only] if _binds(model, only) else [named]
-        return [named]
+        return [named] if known else [named, only]
     if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
         spread: Arguments = tuple(inputs), {}
-        order = [only, spread] if inputs and _takes_a_list(model) and not _held(inputs[0]) else [spread, only]
-        return [one for one in order if _binds(model, one)] or [spread]
+        whole = inputs and _takes_a_list(model) and _held(inputs[0]) is None
+        return [only, spread] if whole else [spread, only]
     return [only]
 
 
@@ -204,17 +233,13 @@ def _parameters(model: nn.Module) -> dict[str, inspect.Parameter]:
         return {}
 
 
-def _binds(model: nn.Module, arguments: Arguments) -> bool:
-    args, kwargs = arguments
+def _bind(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise a TypeError where the forward cannot take the arguments by their number and names."""
     try:
         signature = inspect.signature(model.forward)
-    except (TypeError, ValueError):
-        return True
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
-        return False
-    return True
+    except (TypeError, ValueError):  # of a scripted module
+        return
+    signature.bind(*args, **kwargs)
 
 
 def _takes_a_list(model: nn.Module) -> bool:
@@ -233,7 +258,7 @@ def _refusal(model: nn.Module, arguments: Arguments, error: Exception) -> str:
     args, kwargs = arguments
     given = ", ".join((*map(_described, args), *(f"{name}={_described(value)}" for name, value in kwargs.items())))
     takes = ", ".join(str(p.replace(annotation=p.empty)) for p in _parameters(model).values())
-    said = (str(error).splitlines() or [""])[0]
+    said = (str(error).splitlines() or [""])[0].rstrip(".")
     return (
         f"example_inputs: the model ({type(model).__name__}) cannot be called with them, as model({given}): "
         f"{type(error).__name__}: {said}. Expected what its forward{f'({takes})' if takes else ''} takes: a tensor, a "

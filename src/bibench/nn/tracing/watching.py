@@ -7,6 +7,7 @@ looks like. What a binarized layer or an attention of BiBench computes inside fo
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -64,6 +65,8 @@ _KINDS: dict[str, str] = {
         "arithmetic",
     ),
 }
+THREADS = "layers in other threads"
+"""What is said of calls whose operations are not seen, as modes are of one thread."""
 _BY_INPUT = ("pool",)
 """Kinds that are counted by the elements they read; the others by those they write."""
 
@@ -100,6 +103,7 @@ class _Watch:
         self._open: list[nn.Module] = []
         self._layers: list[tuple[nn.Module, Counter[str]]] = []
         self._opaque = 0
+        self._thread = threading.get_ident()
 
     @contextmanager
     def hooks(self) -> Iterator[None]:
@@ -117,12 +121,17 @@ class _Watch:
                 handle.remove()
 
     def _enter(self, module: nn.Module, inputs: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return
         self._open.append(module)
         if isinstance(module, WATCHED):
             self._layers.append((module, Counter()))
         self._opaque += _is_opaque(module)
 
     def _leave(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        if threading.get_ident() != self._thread:
+            self._elsewhere(module, inputs, named, output)
+            return
         if module not in self._open:
             return
         while (left := self._open.pop()) is not module:  # whose forward raised, and the model went on
@@ -133,6 +142,12 @@ class _Watch:
         if isinstance(module, WATCHED):
             self.work.calls.setdefault(module, []).append(_layer_call(module, inputs, named, output, macs))
         if self._note:
+            self._note(module, inputs, named, output)
+
+    def _elsewhere(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        if isinstance(module, WATCHED):
+            self.work.uncounted[THREADS] += 1
+        if self._note and output is not None:
             self._note(module, inputs, named, output)
 
     def _close(self, module: nn.Module) -> int:
@@ -209,6 +224,10 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 class _Operations(TorchDispatchMode):
     supports_higher_order_operators = True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to make sure that nothing is compiled inside, PyTorch would import the compiler, for seconds
 
     def __init__(self, watch: _Watch) -> None:
         super().__init__()
