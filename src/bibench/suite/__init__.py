@@ -1,11 +1,12 @@
 """What is to be done: cells, the suites that resolve to them, and the folder of each cell, whose state is on disk."""
 
+from importlib import import_module
 from typing import Any
 
-from bibench.suite.definition import SUITES, Filters, Suite, definition, suite
+from bibench.suite.definition import SUITES, Filters, Suite, suite
 
 __all__ = ["SUITES", "Filters", "Suite", "suite"]
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(definition, name)  # this was one file
+    return getattr(import_module("bibench.suite.definition"), name)  # this was one file
