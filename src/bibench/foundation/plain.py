@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 PLAIN = (bool, int, float, str, type(None))
-MOST_BITS = 1024
+MOST_BITS = 4096
+"""Of an integer that is shown with its digits."""
 
 _EXACT: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
