@@ -133,7 +133,7 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 
 
 def test_parts_of_a_cell_are_choices() -> None:
-    with pytest.raises(BiBenchError, match="cell: model is 'm', expected what bibench.foundation.choice gives"):
+    with pytest.raises(BiBenchError, match=r"cell: model is 'm', expected what bibench\.foundation\.choice gives"):
         Cell(Choice("t"), "m", Choice("o"), Choice("r"), 0)  # type: ignore[arg-type]
     with pytest.raises(BiBenchError, match=r"expected a name or name.*, got 3 of type int"):
         choice(3)  # type: ignore[arg-type]
