@@ -129,6 +129,15 @@ def test_a_longer_lease_is_respected(lock: Path) -> None:
     assert not agree(lock)
 
 
+@pytest.mark.parametrize("promised", [b"99999999999", b"9" * 400])
+def test_no_promise_holds_for_ever(lock: Path, promised: bytes) -> None:
+    leave(lock, CONTENTS["of another host"].replace(b"duration=1.0", b"duration=" + promised), time.time() - 90_000)
+    assert not is_held(lock, 60.0)
+    lease = take(lock, 60.0)
+    assert lease is not None and lease.is_ours()
+    lease.release()
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, lambda lock: lock.symlink_to("nowhere"), os.mkfifo])
 def test_what_is_no_file_is_nobodys_and_named(lock: Path, make: Callable[[Path], None]) -> None:
     make(lock)

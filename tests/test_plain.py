@@ -96,8 +96,22 @@ def test_numbers_that_are_not_finite_or_too_large() -> None:
                 make(**{field: value})
         with pytest.raises(StoreError, match=f"field '{field}' is 1000"):
             make(**{field: 10**400})
+    for field in ("seed", "samples", "threads"):
+        assert getattr(make(**{field: 2**64 - 1}), field) == 2**64 - 1
+        for large, said in ((2**64, "18446744073709551616"), (10**5000, "an integer of 16610 bits")):
+            with pytest.raises(StoreError, match=f"{field} is {said}, expected a whole number below"):
+                make(**{field: large})
+    with pytest.raises(StoreError, match="field 'value' is an integer of 16610 bits, expected float"):
+        make(value=10**5000)  # more digits than Python writes
     with pytest.raises(StoreError, match="schema 99, expected one of 1, 2"):
         make(schema=99)
+
+
+@pytest.mark.parametrize("masked", [np.ma.masked, np.ma.array([0.5], mask=[True])], ids=["constant", "array of one"])
+def test_what_is_masked_is_no_number(masked: Any) -> None:
+    with pytest.raises(StoreError, match="field 'value' is of type Masked"):
+        make(value=masked)
+    assert make(value=np.ma.array([0.5], mask=[False])).value == 0.5
 
 
 @pytest.mark.parametrize(
@@ -119,7 +133,7 @@ def test_a_seed_is_a_whole_number(seed: Any) -> None:
 
 
 def test_parts_of_a_cell_are_choices() -> None:
-    with pytest.raises(BiBenchError, match="cell: model is 'm', expected a Choice"):
+    with pytest.raises(BiBenchError, match=r"cell: model is 'm', expected what bibench\.foundation\.choice gives"):
         Cell(Choice("t"), "m", Choice("o"), Choice("r"), 0)  # type: ignore[arg-type]
     with pytest.raises(BiBenchError, match=r"expected a name or name.*, got 3 of type int"):
         choice(3)  # type: ignore[arg-type]

@@ -118,6 +118,8 @@ class TestRefusals:
             (line(seconds=-math.inf), "-Infinity is no number of JSON"),
             (line().replace(": 0.5", ": 1e999"), "field 'value' is inf, expected float"),
             (line(seconds=10**400), "field 'seconds' is 1"),
+            (line(samples=10**400), "field 'samples' is 1"),
+            (line(seed=-(2**64)), "field 'seed' is -18446744073709551616"),
             (line(status="great"), "unknown status 'great'"),
             (line(value=None), "status 'ok' with value None"),
             (line(division="ajar"), "unknown division 'ajar'"),

@@ -1,6 +1,7 @@
 """A file that may not be read is not called damaged, and nobody is told to delete it."""
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,10 +24,19 @@ from bibench.deploy import manifest
 from bibench.deploy.devices import load_devices
 from bibench.deploy.identity import onnx_model
 from bibench.deploy.imported import read_measurements
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.foundation.files import load_checkpoint, read_json, unreadable
 from bibench.models.pretrained import _config, _read
-from bibench.records.record import read_file
+from bibench.records.record import read, read_compared, read_file
+from bibench.records.sealed import compare, told
+from bibench.train.stored import read_model
+
+
+def _end(name: str) -> str:
+    said = {"files": {name: "0"}}
+    return json.dumps({**said, "sha256": sha256(json.dumps(said).encode())})
+
 
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "json": ("a.json", read_json),
@@ -51,7 +61,19 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "devices": ("a.toml", load_devices),
     "onnx": ("a.onnx", onnx_model),
     "model": ("a.onnx", manifest.read),
+    "end": ("done.json", lambda file: told(file.parent)),
+    "sealed": ("curve.csv", lambda file: compare(file.parent, file.name)),
+    "sealed model": ("model.pt", read_model),
+    "summed": ("records.jsonl", read_compared),
+    "sum": ("records.jsonl.sha256", lambda file: read_compared(file.with_suffix(""))),
 }
+BESIDE: dict[str, tuple[str, str]] = {
+    "model": (manifest.path_of(Path("a.onnx")).name, "{}"),
+    "sealed": ("done.json", _end("curve.csv")),
+    "sealed model": ("done.json", _end("model.pt")),
+    "summed": ("records.jsonl.sha256", "0  records.jsonl\n"),
+}
+"""What another file of the folder says of it."""
 
 
 @pytest.fixture
@@ -66,8 +88,9 @@ def open_folder() -> Iterator[Path]:
 def test_what_the_system_forbids(reader: str, open_folder: Path) -> None:
     name, read = READERS[reader]
     file = open_folder / name
-    if reader == "model":
-        manifest.path_of(file).write_text("{}")
+    if reader in BESIDE:
+        other, content = BESIDE[reader]
+        (open_folder / other).write_text(content)
     file.write_bytes(b"\0\xff" * 32)
     with pytest.raises(BiBenchError):  # and all libraries are imported, which another user may not be able to
         read(file)
@@ -108,6 +131,14 @@ def test_a_folder_in_its_place(reader: str, tmp_path: Path) -> None:
     assert "damaged" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["done.json", "records.jsonl.sha256"])
+def test_what_says_of_records_may_not_be_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text("")
+    (tmp_path / name).mkdir()
+    with pytest.warns(UserWarning, match=r"left out: .*cannot be read \(Is a directory\)"):
+        assert read([tmp_path]) == []
+
+
 def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         try:
@@ -115,6 +146,7 @@ def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         except OSError:
             raise RuntimeError("PytorchStreamReader failed reading zip archive")  # noqa: B904
 
+    (tmp_path / "a.pt").touch()
     monkeypatch.setattr("torch.load", fail)
     with pytest.raises(CheckpointError, match=r"checkpoint .*a\.pt cannot be read .*: the disk or the connection"):
         load_checkpoint(tmp_path / "a.pt")

@@ -12,6 +12,7 @@ from bibench.data import layout
 from bibench.data.glue import ARCHIVES_URL
 from bibench.data.layout import Expected, inspect, tree_size
 from bibench.data.location import CACHE
+from bibench.data.sums import SUMS
 from bibench.foundation.errors import MissingLibraryError
 from bibench.tasks import TASKS
 from bibench.tasks.base import Task
@@ -198,7 +199,8 @@ def test_embedded_caches_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     report = check_data(TASKS["photo_patches"](), read=True)
     assert report.usable and report.examples == {"train": 4000, "validation": 800, "test": 1200}
     (piece,) = report.found
-    assert piece.state == "found" and piece.files == 6000 and piece.size == tree_size(tmp_path / piece.path)[1]
+    assert (tmp_path / piece.path / SUMS).is_file()  # one more than the photos
+    assert piece.state == "found" and piece.files == 6000 + 1 and piece.size == tree_size(tmp_path / piece.path)[1]
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.execution.runner import Outcome, Runner, prepare_data
-from bibench.foundation.errors import DamagedError, require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record, read_compared
 from bibench.suite.definition import SUITES, Filters, cells
@@ -116,7 +116,7 @@ def _records(rows: list[PlanRow], runs: Path) -> list[Record]:
 def _unless_damaged(file: Path) -> list[Record]:
     try:
         return read_compared(file)
-    except DamagedError:  # as the plan says
+    except BiBenchError:  # as the plan says
         return []
 
 

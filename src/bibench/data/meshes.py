@@ -160,6 +160,8 @@ def _numbers(line: str) -> list[str]:
 
 
 def _points(words: list[list[str]], source: str) -> Floats:
+    if short := next((n for n, word in enumerate(words, 1) if len(word) != 3), None):
+        raise _damaged(source, f"vertex {short} has {len(words[short - 1])} coordinates, expected 3")
     points = np.array(words, dtype=np.float64).reshape(-1, 3)
     check_finite(points, lambda row: f"{source} is damaged: a coordinate of vertex {row + 1}")
     return points

@@ -27,6 +27,9 @@ from bibench.foundation.errors import require
 MOST_BYTES = 4096
 """Of a lock that are read; a holder writes some 200."""
 
+MOST_SECONDS = 86400.0
+"""That a holder is believed to have promised; what says more is damaged, and would be held for ever."""
+
 Look = tuple[os.stat_result, bytes]
 
 _watched: dict[Path, tuple[tuple[int, int, int], float]] = {}
@@ -117,7 +120,7 @@ def _expired(lock: Path, look: Look, seconds: float) -> bool:
     promised = re.search(rb"^duration=([0-9.]+)$", content, re.M)
     if promised:
         with suppress(ValueError):
-            seconds = max(seconds, float(promised[1]))
+            seconds = max(seconds, min(float(promised[1]), MOST_SECONDS))
     key, now = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns), time.monotonic()
     seen, since = _watched.get(lock, (None, now))
     if seen != key:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 PLAIN = (bool, int, float, str, type(None))
+MOST_BITS = 4096
+"""Of an integer that is shown with its digits."""
 
 _EXACT: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
@@ -44,6 +46,8 @@ def plain_tuple(value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """`value` in a few words for an error message, with its type where that does not show."""
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:  # Python refuses to write thousands of digits
+        return f"an integer of {value.bit_length()} bits"
     if type(value) in (*PLAIN, list, dict, tuple):
         return reprlib.repr(value)
     kind = f"of type {type(value).__name__}"
@@ -53,6 +57,8 @@ def shown(value: Any) -> str:
 
 
 def _element(value: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        return value  # there is no value, and its item would be 0
     if isinstance(value, np.generic):
         return value.item()
     try:

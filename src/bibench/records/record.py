@@ -11,7 +11,6 @@ is a table. The fields are those of `Record`; docs/records.md explains each.
 from __future__ import annotations
 
 import json
-import math
 import reprlib
 import sys
 import types
@@ -27,10 +26,11 @@ from typing import Any
 from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DamagedError, StoreError
 from bibench.foundation.files import storing, unreadable, write_text
-from bibench.foundation.finding import results, warn_left_out
+from bibench.foundation.finding import results
 from bibench.foundation.lines import BLANK, read_lines
 from bibench.foundation.plain import plain, shown
 from bibench.foundation.registry import Registry, check_name
+from bibench.foundation.typed_json import LARGEST_INT
 from bibench.records.sealed import DONE, FIX, compare, compare_beside, write_beside
 
 SCHEMA = 5
@@ -43,6 +43,7 @@ RECORDS = "records.jsonl"
 """Name of the files of records in a run folder."""
 
 PUBLISHED = "published"
+"""Name and `source` of the paper's own results, which are read like a run folder."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,6 @@ def record_set(name: str, title: str) -> Callable[[Callable[[], list[Record]]], 
 
     return enter
 
-
-"""Name and `source` of the paper's own results, which are read like a run folder."""
 
 OVERALL_METRIC = "overall"
 """Metric of a record of kind ``task`` that is the mean of the scores of its group of tasks."""
@@ -151,7 +150,7 @@ class Record:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if type(value) not in _EXACT[name] or (type(value) is float and not math.isfinite(value)):
+            if type(value) not in _EXACT[name] or (type(value) in _NUMBERS and not -LARGEST_INT < value < LARGEST_INT):
                 object.__setattr__(self, name, self._accepted(name, plain(value)))
         if self.schema not in READABLE:
             known = ", ".join(map(str, READABLE))
@@ -179,6 +178,8 @@ class Record:
         if _fits(value, _TYPES[name]):
             return value
         where = f"record {self.metric!r} of {self.cell}"
+        if isinstance(value, int) and int in _EXACT[name] and not isinstance(value, bool):
+            raise StoreError(f"{where}: {name} is {shown(value)}, expected a whole number below 2^64 in magnitude")
         if isinstance(value, float) and float in _EXACT[name]:
             raise StoreError(f"{where}: {name} is {value}, expected a finite number")
         raise StoreError(f"{where}: field {name!r} is {shown(value)}, expected {COLUMNS[name].__name__}")
@@ -193,6 +194,7 @@ _REQUIRED = [f.name for f in fields(Record) if f.default is MISSING]
 
 _EXACT = {name: frozenset(typing.get_args(kind) or (kind,)) for name, kind in _TYPES.items()}
 """The types that a value of a field usually has, looked up first: reading is most of the time of scoring."""
+_NUMBERS = (int, float)
 
 COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for name, kind in _TYPES.items()}
 """Type of each field, for readers that would guess it from the first line, where it may be null."""
@@ -216,7 +218,7 @@ def parse(line: str, where: str) -> Record:
     for name, value in data.items():
         if name not in _TYPES:
             raise StoreError(f"{where}: unknown field {name!r}")
-        usual = type(value) in _EXACT[name] and (type(value) is not float or math.isfinite(value))
+        usual = type(value) in _EXACT[name] and (type(value) not in _NUMBERS or -LARGEST_INT < value < LARGEST_INT)
         if not usual and not _fits(value, _TYPES[name]):
             raise StoreError(f"{where}: field {name!r} is {reprlib.repr(value)}, expected {COLUMNS[name].__name__}")
     if missing := [name for name in _REQUIRED if name not in data]:
@@ -249,7 +251,7 @@ def _fits(value: Any, annotation: Any) -> bool:
     if annotation is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_INT
     return isinstance(value, annotation)
 
 
@@ -326,12 +328,10 @@ def read(runs: Iterable[Path]) -> list[Record]:
 def _unless_damaged(file: Path) -> list[Record]:
     try:
         return read_compared(file)
-    except DamagedError as error:
-        warn_left_out(str(error))
-    except StoreError as error:
-        if not isinstance(error.__cause__, OSError):
+    except (DamagedError, StoreError) as error:
+        if isinstance(error, StoreError) and not isinstance(error.__cause__, OSError):
             raise
-        warn_left_out(str(error))
+        warnings.warn(f"left out: {error}", stacklevel=3)  # which says what to do
     return []
 
 

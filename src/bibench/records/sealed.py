@@ -14,7 +14,7 @@ from typing import Any
 
 from bibench.foundation.checksums import file_sha256, sha256
 from bibench.foundation.errors import DamagedError, StoreError
-from bibench.foundation.files import read_json, write_text
+from bibench.foundation.files import read_json, unreadable, write_text
 
 DONE = "done.json"
 FIX = "restore it, or train the cell anew with --rerun failed, which keeps what is there"
@@ -34,15 +34,16 @@ def told(folder: Path) -> dict[str, Any]:
 
     Raises:
         DamagedError: it is not what was written.
+        StoreError: it may not be read, which is not its fault.
     """
     file = folder / DONE
-    if not file.exists():
-        return {}
     try:
         said = read_json(file)
     except StoreError as error:
-        if not file.exists():  # moved away since
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
             return {}
+        if unreadable(file, error):
+            raise
         raise DamagedError(f"{file} is damaged ({error.__cause__}); {FIX}") from error
     if not isinstance(said, dict):
         raise DamagedError(f"{file} is damaged: it holds a {type(said).__name__}, expected an object; {FIX}")
@@ -59,6 +60,7 @@ def compare(folder: Path, name: str) -> dict[str, Any]:
 
     Raises:
         DamagedError: the file or done.json is not what was written.
+        StoreError: one of them may not be read.
     """
     said = told(folder)
     while problem := _problem(folder / name, said.get("files", {}).get(name, "")):
@@ -74,6 +76,8 @@ def _problem(file: Path, expected: str) -> str:
     try:
         found = file_sha256(file)
     except OSError as error:
+        if problem := unreadable(file, error):
+            raise StoreError(problem) from error
         return f"it cannot be read ({error.strerror or error})"
     differs = f"it differs from what {DONE} tells of (SHA-256 {found[:12]}..., expected {expected[:12]}...)"
     return "" if found == expected else differs
@@ -101,9 +105,9 @@ def write_beside(file: Path, text: str) -> None:
 
 
 def compare_beside(file: Path) -> None:
-    """`DamagedError` unless a file has the checksum beside it, if there is one."""
+    """`DamagedError` unless a file has the checksum beside it, if any; `StoreError` where one may not be read."""
     lines = _lines(beside(file))
-    while lines and f"{file_sha256(file)}  {file.name}" not in lines:
+    while lines and f"{_readable_sha256(file)}  {file.name}" not in lines:
         before, lines = lines, _lines(beside(file))
         if lines == before:  # else it is being written anew
             raise DamagedError(
@@ -117,3 +121,12 @@ def _lines(file: Path) -> list[str]:
         return file.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise StoreError(unreadable(file, error) or f"{file} cannot be read ({error})") from error
+
+
+def _readable_sha256(file: Path) -> str:
+    try:
+        return file_sha256(file)
+    except OSError as error:
+        raise StoreError(unreadable(file, error) or f"{file} cannot be read ({error})") from error

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from bibench.foundation.errors import DamagedError, DataError
+from bibench.foundation.errors import BiBenchError, DataError
 from bibench.foundation.lines import read_lines
 from bibench.foundation.numbers import parse_number
 from bibench.operators import paper_order
@@ -60,8 +60,8 @@ def read_curve(path: Path) -> list[float]:
         ]
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError, DataError, DamagedError, csv.Error) as error:
-        where = "" if isinstance(error, DataError | DamagedError) else f"{path} is no curve of a training: "
+    except (OSError, UnicodeDecodeError, BiBenchError, csv.Error) as error:
+        where = "" if isinstance(error, BiBenchError) else f"{path} is no curve of a training: "
         warnings.warn(f"{where}{error}; the report leaves this curve out", stacklevel=2)
         return []
 

@@ -83,8 +83,8 @@ def find(
     if directory.state != "done" or not all(directory.file(name).exists() for name in (MODEL, CURVE, RECORDS)):
         return None
     start = {"code": code_of(other), "initial_weights": initial_weights, "baseline_weights": baseline_weights}
-    said = compare(directory.path, CURVE)
     try:
+        said = compare(directory.path, CURVE)
         then, records = directory.description(), read_file(directory.file(RECORDS))
     except StoreError as error:  # of that cell; this one's folder can be written
         raise DamagedError(str(error)) from error

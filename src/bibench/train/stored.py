@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bibench.foundation.errors import DamagedError
+from bibench.foundation.errors import CheckpointError, DamagedError, StoreError
 from bibench.foundation.files import load_checkpoint
 from bibench.records.sealed import DONE, FIX, compare
 from bibench.suite.store import MODEL
@@ -26,7 +26,7 @@ def read_model(path: Path) -> dict[str, Any]:
         CheckpointError: it is missing or cannot be loaded; a `DamagedError` where it, or done.json beside it, is not
             what the cell was finished with.
     """
-    said = compare(path.parent, MODEL) if path.name == MODEL and path.exists() else {}
+    said = _compared(path) if path.name == MODEL and path.exists() else {}
     if MODEL in said.get("files", {}):
         return load_checkpoint(path, compared=True)
     saved = load_checkpoint(path)
@@ -40,8 +40,15 @@ def read_model(path: Path) -> dict[str, Any]:
 
 def compare_model(path: Path) -> None:
     """As `read_model`, but a file whose checksum is known is not loaded."""
-    if MODEL not in compare(path.parent, MODEL).get("files", {}):
+    if MODEL not in _compared(path).get("files", {}):
         read_model(path)
+
+
+def _compared(path: Path) -> dict[str, Any]:
+    try:
+        return compare(path.parent, MODEL)
+    except StoreError as error:  # that cell's files may not be read, which does not concern where this one writes
+        raise CheckpointError(str(error)) from error
 
 
 def _unsound(path: Path) -> str:
