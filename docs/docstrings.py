@@ -1,4 +1,4 @@
-"""Docstrings of the sources as reStructuredText: `names` in single backticks become code, sections stay for napoleon."""
+"""Docstrings as reStructuredText: `names` in single backticks become code, sections stay for napoleon."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 CODE = re.compile(r"(?<![`:\\\w])`([^`\n]+)`(?![`_])")
-SPECIAL = re.compile(r"(?<![\\`\w])(\*{1,2}(?=\w)|\|)|(?<=\w)_(?=[\s,.;:)\]]|$)")
+SPECIAL = re.compile(r"(?<![\\`\w])\*{1,2}(?=\w)|(?<!\\)\||(?<=\w)_(?=[\s,.;:)\]]|$)")
+PAGE = re.compile(r"\bdocs/([\w/]+)\.md\b")
 LITERAL = re.compile(r"(``.+?``)")
 
 
@@ -17,20 +18,27 @@ def restructured(lines: list[str]) -> list[str]:
 
 def _line(line: str) -> str:
     parts = LITERAL.split(CODE.sub(r"``\1``", line))
-    return "".join(part if at % 2 else SPECIAL.sub(r"\\\g<0>", part) for at, part in enumerate(parts))
+    return "".join(part if at % 2 else _text(part) for at, part in enumerate(parts))
+
+
+def _text(part: str) -> str:
+    return PAGE.sub(r":doc:`docs/\1.md </\1>`", SPECIAL.sub(r"\\\g<0>", part))
 
 
 def _joined(lines: list[str]) -> list[str]:
     """Code that a line end cuts in two is brought onto one line."""
     joined: list[str] = []
     for line in lines:
-        if joined and line.strip() and joined[-1].replace("``", "").count("`") % 2:
-            joined[-1] += " " + line.strip()
-        elif joined and line.strip() and joined[-1].count("``") % 2:
+        if joined and line.strip() and _open(joined[-1]):
             joined[-1] += " " + line.strip()
         else:
             joined.append(line)
     return joined
+
+
+def _open(line: str) -> bool:
+    """Whether code begins on a line and does not end on it."""
+    return bool(line.count("``") % 2 or line.replace("``", "").count("`") % 2)
 
 
 def _spaced(lines: list[str]) -> list[str]:

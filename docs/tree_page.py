@@ -6,8 +6,8 @@ import rooms
 
 HEAD = """# The tree
 
-The package is a house of rooms: each imports only from those below it, which `python docs/rooms.py` counts and the tests
-hold. The library needs PyTorch and NumPy alone; the benchmark stands on it.
+The package is a house of rooms: each imports only from those below it, which `python docs/rooms.py` counts and the
+tests hold. The library needs PyTorch and NumPy alone; the benchmark stands on it.
 """
 
 
