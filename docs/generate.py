@@ -1,6 +1,6 @@
 """Write the reference pages from the classes themselves.
 
-python docs/generate.py            write docs/operators/, docs/tasks/ and the generated parts of README.md
+python docs/generate.py            write docs/operators/, docs/tasks/, docs/api/, docs/tree.md and parts of README.md
 python docs/generate.py --check    exit 1 if a page is not what would be written
 """
 
@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
+import faces
 import task_pages
+import tree_page
 from plot import line_plot
 
 from bibench.kernels.spec import LayerSpec, of_layer
@@ -32,6 +34,7 @@ PAPER_OPERATORS = [name for name in known_operators() if OPERATORS[name].__modul
 def pages() -> dict[Path, str]:
     """Every generated file with its text."""
     made = {DOCS / "operators" / "README.md": index(), ROOT / "README.md": readme()}
+    made |= {DOCS / "tree.md": tree_page.page(tree()), **faces.pages()}
     made |= {DOCS / "tasks" / name: text for name, text in task_pages.pages().items()}
     for name in PAPER_OPERATORS:
         made[DOCS / "operators" / f"{name}.md"] = operator_page(name)
@@ -49,7 +52,9 @@ def readme() -> str:
 
 
 def between(text: str, marker: str, content: str) -> str:
-    """`text` with `content` between <!-- marker --> and <!-- /marker -->."""
+    """`text` with `content` between <!-- marker --> and <!-- /marker -->, where it has them."""
+    if f"<!-- {marker} -->\n" not in text:
+        return text
     head, _, rest = text.partition(f"<!-- {marker} -->\n")
     _, _, tail = rest.partition(f"<!-- /{marker} -->")
     return f"{head}<!-- {marker} -->\n{content}\n<!-- /{marker} -->{tail}"

@@ -41,6 +41,8 @@ class Convention:
         first_layer_alone: in a binarized model only the first layer kept in full precision and what the
             operator leaves count as full precision; the classifier, norms and pooling as binarized.
         model_options: options that a model gets if it has them and none is given.
+        name: as the command line takes it.
+        description: what is counted, in a sentence.
     """
 
     name: str
@@ -51,7 +53,12 @@ class Convention:
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
     def share(self, weight_bits: int, activation_bits: int) -> float:
-        """The operations of one multiply-accumulate: 1/64 for W1A1, w·a/64 up to 1, and 1 with a 32-bit factor."""
+        """The operations of one multiply-accumulate: 1/64 for W1A1, w·a/64 up to 1, and 1 with a 32-bit factor.
+
+        Args:
+            weight_bits: bits of a weight.
+            activation_bits: bits of an input.
+        """
         if max(weight_bits, activation_bits) >= 32:
             return 1.0
         return min(1.0, weight_bits * activation_bits / self.operations_per_word)
@@ -75,6 +82,7 @@ BIBENCH = Convention(
     }
     | _LEFTOVERS,
 )
+"""All that a forward pass computes, each product by its bits (W1A1: 1/64); the default."""
 PAPER = Convention(
     "paper",
     "the paper's count, as its 12.60× for ResNet-18 implies: products, norms × 2, activations, pooling; in a "
@@ -83,16 +91,26 @@ PAPER = Convention(
     first_layer_alone=True,
     model_options={"binarize_downsample": True},
 )
+"""The paper's count (Section 3.2, Eq. 7), as its 12.60× for ResNet-18 implies."""
 PRODUCTS = Convention(
     "products",
     "products alone: OPs = BOPs/64 + FLOPs, as Bi-Real Net and ReActNet count",
 )
+"""Products alone, as Bi-Real Net and ReActNet count: BOPs/64 + FLOPs."""
 
 CONVENTIONS = {convention.name: convention for convention in (BIBENCH, PAPER, PRODUCTS)}
+"""The conventions by name."""
 
 
 def convention(name: str) -> Convention:
-    """The convention of this name; `UnknownNameError` for any other."""
+    """The convention of this name; `UnknownNameError` for any other.
+
+    Args:
+        name: ``bibench``, ``paper`` or ``products``.
+
+    Raises:
+        UnknownNameError: no such convention.
+    """
     if name not in CONVENTIONS:
         raise UnknownNameError(f"no convention {name!r}; choose from {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]

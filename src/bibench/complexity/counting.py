@@ -33,7 +33,17 @@ Forms = Mapping[nn.Module, Operator | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One layer with weights or products, or one module that does element operations. Counts are of one example."""
+    """One layer with weights or products, or one module that does element operations. Counts are of one example.
+
+    Attributes:
+        name: of the module in the model.
+        kind: ``conv1d``, ``conv2d``, ``linear`` or the module's class.
+        weight_bits: bits of a weight.
+        activation_bits: bits of an input.
+        operator: name of the operator of a binarized layer; else empty.
+        reason: why it was kept in full precision.
+        macs: multiply-accumulates.
+    """
 
     name: str
     kind: str
@@ -77,14 +87,22 @@ class Row:
         return f"W{self.weight_bits}A{self.activation_bits}"
 
     def operations(self, convention: Convention = BIBENCH) -> float:
-        """Operations by the bits of this layer (what surrounds it does not matter)."""
+        """Operations by the bits of this layer (what surrounds it does not matter).
+
+        Args:
+            convention: how operations are counted; see `Convention`.
+        """
         products = self.macs * convention.share(self.weight_bits, self.activation_bits)
         return products + sum(convention.operations.get(kind, 0) * n for kind, n in self.elements.items())
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """All rows of a model, in the order of registration; `first` names the first full-precision layer called."""
+    """All rows of a model, in the order of registration; `first` names the first full-precision layer called.
+
+    Attributes:
+        rows: one for each layer or module with operations.
+    """
 
     rows: tuple[Row, ...]
     first: str = ""
@@ -134,11 +152,20 @@ class Complexity:
         return dict(counts)
 
     def operations(self, convention: Convention = BIBENCH) -> float:
-        """Operations of one example, in units of one full-precision multiply-accumulate."""
+        """Operations of one example, in units of one full-precision multiply-accumulate.
+
+        Args:
+            convention: how operations are counted; see `Convention`.
+        """
         return sum(self.row_operations(row, convention) for row in self.rows)
 
     def row_operations(self, row: Row, convention: Convention = BIBENCH) -> float:
-        """The operations of one of its rows under a convention that may look at the whole model."""
+        """The operations of one of its rows under a convention that may look at the whole model.
+
+        Args:
+            row: one of `rows`.
+            convention: how operations are counted; see `Convention`.
+        """
         if not (convention.first_layer_alone and self.binarized):
             return row.operations(convention)
         share = min(convention.share(r.weight_bits, r.activation_bits) for r in self.rows)
@@ -148,7 +175,11 @@ class Complexity:
         return products + remaining + share * (sum(left.values()) - remaining)
 
     def to_dict(self, convention: Convention = BIBENCH) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Plain data, for JSON.
+
+        Args:
+            convention: how operations are counted; see `Convention`.
+        """
         rows = [
             {
                 **asdict(row),
@@ -171,17 +202,33 @@ class Complexity:
 
 
 def compression(full: Complexity, binarized: Complexity) -> float:
-    """r_c of Eq. 7: bits of the full-precision model / bits of the binarized one with its operator's leftovers."""
+    """r_c of Eq. 7: bits of the full-precision model / bits of the binarized one with its operator's leftovers.
+
+    Args:
+        full: the full-precision model's complexity.
+        binarized: the binarized model's.
+    """
     return full.storage_bits / binarized.storage_bits
 
 
 def speedup(full: Complexity, binarized: Complexity, convention: Convention = BIBENCH) -> float:
-    """r_s of Eq. 7: operations of the full-precision model / operations of the binarized one."""
+    """r_s of Eq. 7: operations of the full-precision model / operations of the binarized one.
+
+    Args:
+        full: the full-precision model's complexity.
+        binarized: the binarized model's.
+        convention: how operations are counted; see `Convention`.
+    """
     return full.operations(convention) / binarized.operations(convention)
 
 
 def overall(compression: float, speedup: float) -> float:
-    """OM_comp of Eq. 8 for one model: √(½(r_c² + r_s²))."""
+    """OM_comp of Eq. 8 for one model: √(½(r_c² + r_s²)).
+
+    Args:
+        compression: r_c, a ratio.
+        speedup: r_s, a ratio.
+    """
     return math.sqrt((compression**2 + speedup**2) / 2)
 
 
@@ -191,6 +238,7 @@ def complexity(model: nn.Module, example_inputs: Any) -> Complexity:
     Args:
         example_inputs: what it is called with: a tensor, a tuple of positional or a dict of keyword
             arguments, with a batch axis. The counts are of one example.
+        model: any module; it is not changed.
     """
     forms: dict[nn.Module, Operator | None] = {}
     for module in model.modules():
@@ -221,6 +269,11 @@ class Comparison:
         """The model as `bibench.binarize` would make it with these arguments; raises what that would raise.
 
         The name of a compressor gives the model that it leaves, as far as that is known without training.
+
+        Args:
+            operator: as `bibench.binarize` takes it, or the name of a compressor.
+            keep: layers that stay in full precision, as there.
+            pad_value: what convolutions see at the border after the sign, as there.
         """
         if isinstance(operator, str) and operator in COMPRESSORS:
             return self._outlined(operator, options)

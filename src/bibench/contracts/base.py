@@ -41,7 +41,13 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one contract for one entry; `problem` is empty when it holds."""
+    """The outcome of one contract for one entry; `problem` is empty when it holds.
+
+    Attributes:
+        kind: ``operator``, ``compressor``, ``model`` or ``task``.
+        name: of the entry.
+        contract: name of the contract.
+    """
 
     kind: str
     name: str
@@ -60,7 +66,11 @@ def contract(kind: str) -> Callable[[Contract], Contract]:
 
 
 def contracts_of(kind: str) -> dict[str, Contract]:
-    """All contracts of a kind by name."""
+    """All contracts of a kind by name.
+
+    Args:
+        kind: ``operator``, ``compressor``, ``model`` or ``task``.
+    """
     importlib.import_module(f"bibench.contracts.{kind}")
     return _CONTRACTS[kind]
 
@@ -83,7 +93,14 @@ def check(kind: str, name: str) -> Iterator[Finding]:
 
 
 def check_file(path: str | Path) -> list[tuple[str, str]]:
-    """Load a stranger's file; the (kind, name) of everything it defines."""
+    """Load a stranger's file; the (kind, name) of everything it defines.
+
+    Args:
+        path: a Python file with decorated classes or functions.
+
+    Raises:
+        BiBenchError: the file cannot be loaded, or defines nothing.
+    """
     file = load_file(path)
     found = [(kind, name) for kind, registry in KINDS.items() for name in registry.names_from(file)]
     if not found:

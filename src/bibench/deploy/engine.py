@@ -31,6 +31,7 @@ from bibench.foundation.errors import BiBenchError, MissingLibraryError, Unsuppo
 from bibench.foundation.registry import Registry
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "bibench.deploy.engines")
+"""The engines by name; `engine` enters one."""
 
 ROUNDING = 1e-5
 """Of floats: differences up to this part of the largest magnitude in a layer or output are rounding."""
@@ -41,7 +42,12 @@ Calibration = Iterable[Sequence[Array]]
 
 
 class Obstacle(NamedTuple):
-    """Why one layer of a model does not run on an engine."""
+    """Why one layer of a model does not run on an engine.
+
+    Attributes:
+        layer: its name in the model.
+        reason: why it does not run.
+    """
 
     layer: str
     reason: str
@@ -77,11 +83,19 @@ class Engine:
         return ""
 
     def refusal(self, layer: Stated) -> str:
-        """Why a binarized layer does not run on this engine, or "". Reads what the layer states, no values."""
+        """Why a binarized layer does not run on this engine, or "". Reads what the layer states, no values.
+
+        Args:
+            layer: what a binarized layer states of itself.
+        """
         return ""
 
     def supports(self, model: nn.Module) -> list[Obstacle]:
-        """The layers that do not run on this engine, with the reason; empty if all do. The meta device is enough."""
+        """The layers that do not run on this engine, with the reason; empty if all do. The meta device is enough.
+
+        Args:
+            model: a binarized one.
+        """
         return [
             Obstacle(layer.name, reason)
             for layer in statements(model)
@@ -89,26 +103,53 @@ class Engine:
         ]
 
     def prepare(self, canonical: Canonical) -> None:
-        """Change a canonical graph in place for this engine, before it is described and converted."""
+        """Change a canonical graph in place for this engine, before it is described and converted.
+
+        Args:
+            canonical: the graph.
+        """
 
     def notes(self, canonical: Canonical) -> list[str]:
-        """What the manifest should tell about a file of this engine."""
+        """What the manifest should tell about a file of this engine.
+
+        Args:
+            canonical: the graph, after `prepare`.
+        """
         return []
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
-        """The content of a model file."""
+        """The content of a model file.
+
+        Args:
+            canonical: the graph, which `prepare` has seen.
+            calibration: batches of inputs, where `needs_calibration`.
+        """
         raise NotImplementedError
 
     def load(self, path: Path, threads: int = 1) -> Any:
-        """Open a model file whose checksum was verified; a `BiBenchError` when it is not one."""
+        """Open a model file whose checksum was verified; a `BiBenchError` when it is not one.
+
+        Args:
+            path: of the model file.
+            threads: number of threads to compute with.
+        """
         raise NotImplementedError
 
     def run(self, loaded: Any, inputs: Sequence[Array]) -> list[Array]:
-        """The outputs for one batch; inputs in the order of the manifest."""
+        """The outputs for one batch; inputs in the order of the manifest.
+
+        Args:
+            loaded: what `load` gave.
+            inputs: arrays, the batch first.
+        """
         raise NotImplementedError
 
     def layer_values(self, path: Path, inputs: Sequence[Array]) -> dict[str, LayerValues] | None:
-        """What each 1-bit layer sees and gives in a forward on `inputs`; None if the engine cannot tell."""
+        """What each 1-bit layer sees and gives in a forward on `inputs`; None if the engine cannot tell.
+
+        Args:
+            path: of the model file.
+        """
         return None
 
     def rounding(self, terms: Sequence[int]) -> float:
@@ -119,12 +160,23 @@ class Engine:
         return ROUNDING
 
     def require(self) -> None:
-        """Raise when models cannot be run here."""
+        """Raise when models cannot be run here.
+
+        Raises:
+            MissingLibraryError: with the reason and the fix.
+        """
         if reason := self.available():
             raise MissingLibraryError(f"engine {self.name!r}: {reason}")
 
     def require_support(self, model: nn.Module) -> None:
-        """Raise `UnsupportedError` naming the layers that do not run on this engine."""
+        """Raise `UnsupportedError` naming the layers that do not run on this engine.
+
+        Args:
+            model: a binarized one, in evaluation mode.
+
+        Raises:
+            UnsupportedError: with the layers and the reason of each.
+        """
         obstacles = self.supports(model)
         if obstacles:
             shown = "; ".join(f"{layer}: {reason}" for layer, reason in obstacles[:3])
@@ -136,7 +188,11 @@ Class = TypeVar("Class", bound=type[Engine])
 
 
 def engine(name: str) -> Callable[[Class], Class]:
-    """Class decorator: enter an `Engine` subclass into the catalogue as `name`."""
+    """Class decorator: enter an `Engine` subclass into the catalogue as `name`.
+
+    Raises:
+        BiBenchError: what is decorated is no `Engine` subclass.
+    """
 
     def enter(cls: Class) -> Class:
         if not (inspect.isclass(cls) and issubclass(cls, Engine)):

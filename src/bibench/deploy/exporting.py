@@ -106,6 +106,9 @@ class Deployed:
     """A model file and its engine: call it with arrays.
 
     ``Deployed(path)(images)`` gives the list of outputs. `manifest` says what the model is.
+
+    Args:
+        threads: number of threads that it computes with.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -131,7 +134,12 @@ class Deployed:
 
 
 def load(path: str | Path, threads: int = 1) -> Deployed:
-    """Open an exported model, after its checksum was verified."""
+    """Open an exported model, after its checksum was verified.
+
+    Args:
+        path: of the model file, with its manifest beside it.
+        threads: number of threads that it computes with.
+    """
     return Deployed(path, threads)
 
 

@@ -44,6 +44,7 @@ class LayerParity:
         margin: largest distance from the threshold among the origins, in that training graph.
         input_scale: largest magnitude of its input.
         rounding: part of it within which a margin is explained (`Engine.rounding`).
+        layer: its name in the model.
     """
 
     layer: str
@@ -69,6 +70,11 @@ class Parity:
     flipped, both relative to the largest output; `examples` without any flip of all. `followed_difference`
     is that of all examples from a training graph whose layers take the deployed signs (None without flips):
     flips explain no other difference. Up to `rounding` the engine's differences are rounding.
+
+    Attributes:
+        engine: name of the engine (``bibench list engines``).
+        layers: the same of each 1-bit layer.
+        unflipped: number of examples in which no sign flipped.
     """
 
     engine: str
@@ -162,7 +168,13 @@ def verify(deployed: str | Path | Deployed, model: nn.Module, inputs: Any) -> Pa
 
 @dataclass(frozen=True)
 class Seen:
-    """A call of a layer in the training graph."""
+    """A call of a layer in the training graph.
+
+    Attributes:
+        module: the layer.
+        inputs: what it was called with, the batch first.
+        mask: of an attention: which keys count, or None.
+    """
 
     module: nn.Module
     inputs: tuple[Tensor, ...]

@@ -75,7 +75,11 @@ def open_session(content: bytes, options: Any, source: str) -> onnxruntime.Infer
 
 
 def library() -> str:
-    """Path of the library that ONNX Runtime registers in Python; programs in C and C++ build `bibench_ort` instead."""
+    """Path of the library that ONNX Runtime registers in Python; programs in C and C++ build `bibench_ort` instead.
+
+    Raises:
+        BiBenchError: it is not there, as in an installation without the compiled core.
+    """
     try:
         path = importlib.import_module("bibench._core").__file__
     except ImportError as error:

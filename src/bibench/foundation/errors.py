@@ -63,7 +63,11 @@ class BinarizationWarning(UserWarning):
 
 @contextmanager
 def naming(place: object) -> Iterator[None]:
-    """Put the file (and line) that is at fault before the message of a `BiBenchError` that does not name it."""
+    """Put the file (and line) that is at fault before the message of a `BiBenchError` that does not name it.
+
+    Args:
+        place: a file, or a file and line.
+    """
     try:
         yield
     except BiBenchError as error:
@@ -80,7 +84,15 @@ def ending(code: int | None) -> str:
 
 
 def require(module: str, *, extra: str, purpose: str) -> None:
-    """Raise `MissingLibraryError` with the install line when `module` cannot be imported."""
+    """Raise `MissingLibraryError` with the install line when `module` cannot be imported.
+
+    Args:
+        extra: the optional extra that brings it.
+        purpose: what it is needed for, for the message.
+
+    Raises:
+        MissingLibraryError: it is not installed; with the install line.
+    """
     import importlib.util
 
     if importlib.util.find_spec(module) is None:

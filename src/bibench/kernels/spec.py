@@ -22,6 +22,18 @@ class LayerSpec:
     them; `pad_value` is what a binarized layer puts there *after* the sign (0, +1 or -1).
     `input_shape`/`output_shape` come from one traced forward (for a layer called several times, the
     call with the most output positions); for a linear layer they hold every axis but the first.
+
+    Attributes:
+        kind: ``conv1d``, ``conv2d`` or ``linear``.
+        in_channels: C_i, or I of a linear layer.
+        out_channels: C_o, or O of a linear layer.
+        kernel_size: per spatial axis; empty for a linear layer.
+        stride: per spatial axis.
+        dilation: per spatial axis.
+        groups: g, which divide both kinds of channels.
+        bias: whether there is one.
+        padding_mode: as in PyTorch: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
+        name: of the layer in its model, for messages.
     """
 
     kind: Kind
@@ -79,11 +91,19 @@ class LayerSpec:
         return replace(self, out_channels=count)
 
     def per_output(self, values: Tensor) -> Tensor:
-        """Reshape (C_o,) so that it multiplies the layer's output, batched or not."""
+        """Reshape (C_o,) so that it multiplies the layer's output, batched or not.
+
+        Args:
+            values: one for each output channel, (C_o,).
+        """
         return values.reshape(-1, *(1,) * self.spatial_axes)
 
     def per_input(self, values: Tensor) -> Tensor:
-        """Reshape (C_i,) so that it combines with the layer's input, batched or not."""
+        """Reshape (C_i,) so that it combines with the layer's input, batched or not.
+
+        Args:
+            values: one for each input channel, (C_i,).
+        """
         return values.reshape(-1, *(1,) * self.spatial_axes)
 
     def pad(self, x: Tensor, value: float) -> Tensor:
@@ -121,7 +141,15 @@ def of_layer(
     output_shape: tuple[int, ...] = (),
     name: str = "",
 ) -> LayerSpec:
-    """The spec of an `nn.Conv1d`, `nn.Conv2d` or `nn.Linear`."""
+    """The spec of an `nn.Conv1d`, `nn.Conv2d` or `nn.Linear`.
+
+    Args:
+        module: the float layer.
+        pad_value: what the border holds after the sign: 0, 1 or -1.
+        input_shape: of one example, if it is known.
+        output_shape: of one example, if it is known.
+        name: of the layer in its model.
+    """
     if isinstance(module, torch.nn.Linear):
         return LayerSpec(
             kind="linear",
@@ -155,7 +183,14 @@ def of_layer(
 def convolve(
     x: Tensor, weight: Tensor, spec: LayerSpec, padding: tuple[int, ...] = (), groups: int | None = None
 ) -> Tensor:
-    """The layer's convolution (or matrix product) with zero `padding` per axis, without bias."""
+    """The layer's convolution (or matrix product) with zero `padding` per axis, without bias.
+
+    Args:
+        x: (B, C_i, L), (B, C_i, H, W) or (..., I).
+        weight: of the layer's shape.
+        spec: the layer.
+        groups: another number of groups than the layer's.
+    """
     if spec.kind == "linear":
         return F.linear(x, weight)
     function = F.conv2d if spec.kind == "conv2d" else F.conv1d

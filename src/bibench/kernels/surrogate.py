@@ -29,7 +29,12 @@ def sign(x: Tensor) -> Tensor:
 
 
 def sign_and_pass(x: Tensor, surrogate: Surrogate) -> tuple[Tensor, bool]:
-    """`sign`, and whether it is known by the way that all factors of the surrogate are 1."""
+    """`sign`, and whether it is known by the way that all factors of the surrogate are 1.
+
+    Args:
+        x: the values, of any shape; the result has the same.
+        surrogate: whose factors are asked about.
+    """
     if native.serves(x) and native.same_memory(x):
         return native.sign_within(x, surrogate.flat)
     return sign(x), False
@@ -53,7 +58,11 @@ class Surrogate:
         raise NotImplementedError
 
     def curve(self, x: Tensor) -> Tensor:
-        """`gradient` at values right before the sign, as figures draw it; differs where the estimator scales first."""
+        """`gradient` at values right before the sign, as figures draw it; differs where the estimator scales first.
+
+        Args:
+            x: the values, of any shape; the result has the same.
+        """
         return self.gradient(x)
 
     def kernel(self) -> tuple[Any, ...] | None:
@@ -132,6 +141,10 @@ class Fourier(Surrogate):
     s'_n(x) = 4ω/π Σ_{i=0..n} cos((2i+1)ωx) = 2ω/π · sin(2(n+1)ωx) / sin(ωx) for \|x\| ≤ `clip`, else 0.
     The closed form costs two sines instead of n + 1 cosines. For n ≥ 15 the kernel is negative near
     \|x\| = 1; `first_lobe` clips it at its first zero.
+
+    Attributes:
+        n: number of terms less one.
+        omega: frequency of the first term, in radians per unit of `x`.
     """
 
     n: int = 9

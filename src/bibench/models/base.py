@@ -13,6 +13,7 @@ from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import Registry, check_name
 
 MODELS: Registry[ModelEntry] = Registry("model", "bibench.models")
+"""The architectures by name; `model` enters one."""
 
 Builder = Callable[..., nn.Module]
 
@@ -27,6 +28,13 @@ class ModelEntry:
     The builder takes ``num_classes`` and ``input_shape`` (one example, without the batch axis) and
     keyword options. It may mark layers that stay full precision by the attribute
     ``full_precision_layers`` of what it returns (pattern → reason).
+
+    Attributes:
+        name: as users write it.
+        builder: the function that makes it.
+        family: ``cnn``, ``transformer`` or ``mlp``.
+        paper: where it is from.
+        answer: ``classes`` or ``boxes``.
     """
 
     name: str
@@ -41,7 +49,14 @@ class ModelEntry:
         return {p.name: p.default for p in parameters if p.name not in ("num_classes", "input_shape")}
 
     def check_options(self, options: dict[str, Any]) -> None:
-        """Raise `BiBenchError` for an option this model does not have."""
+        """Raise `BiBenchError` for an option this model does not have.
+
+        Args:
+            options: by name.
+
+        Raises:
+            BiBenchError: an option that this model does not have; it names those that it has.
+        """
         known = self.options()
         for name in options:
             if name not in known:
@@ -50,7 +65,13 @@ class ModelEntry:
 
 
 def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Callable[[Builder], Builder]:
-    """Decorator: enter a builder function into the catalogue as `name`."""
+    """Decorator: enter a builder function into the catalogue as `name`.
+
+    Args:
+        family: ``cnn``, ``transformer`` or ``mlp``.
+        paper: where it is from.
+        answer: ``classes`` or ``boxes``, see `ModelEntry`.
+    """
     check_name("model", name)
 
     def enter(builder: Builder) -> Builder:
@@ -70,6 +91,10 @@ def create(
         num_classes: outputs of the classifier.
         input_shape: one example without the batch axis; image models choose their stem by it.
         **options: the architecture's own, such as ``width`` or ``binarize_downsample``.
+
+    Raises:
+        UnknownNameError: no such model.
+        BiBenchError: an option that it does not have, or no classes.
     """
     entry = MODELS[name]
     entry.check_options(options)

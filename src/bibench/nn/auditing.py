@@ -33,6 +33,18 @@ class AuditRow:
     """One layer, another module or a parameter with a matrix, or the products between layers.
 
     `macs` are of one example, over all calls; None where no forward reached it or none was traced.
+
+    Attributes:
+        name: of the module, as in ``named_modules``.
+        kind: ``conv1d``, ``conv2d``, ``linear``, another module's class, ``parameter``, ``buffer`` or
+            ``products``.
+        weight_bits: bits of a weight: 1, 32, or what a comparator leaves.
+        activation_bits: bits of an input, likewise.
+        operator: name of the operator of a binarized layer; else empty.
+        reason: why it was kept in full precision; empty for a binarized layer.
+        parameters: their number, shared ones once.
+        output_shape: of one example; empty where no forward reached it.
+        aliases: other names of the same module.
     """
 
     name: str
@@ -61,6 +73,7 @@ class Audit:
         uncounted: operations that the traced forward called and whose multiply-accumulates are not known, by name.
         traced: whether a forward was traced; without one, multiply-accumulates are unknown.
         unproved: why `bibench.binarize` could not prove that its 1-bit layers are what runs; "" where it did.
+        other_parameters: number of parameters in no row: norms, scales, biases of other modules.
     """
 
     rows: list[AuditRow] = field(default_factory=list)
@@ -196,6 +209,7 @@ def audit(model: nn.Module, example_inputs: Any = None) -> Audit:
     Args:
         example_inputs: what the model is called with (a tensor, a tuple of positional or a dict of
             keyword arguments); without it, multiply-accumulates are unknown.
+        model: any module; it is not changed.
     """
     calls = trace(model, example_inputs) if example_inputs is not None else {}
     return build(model, calls, {})

@@ -33,7 +33,11 @@ class BinaryLayer(nn.Module):
 
     @classmethod
     def convert_(cls, module: nn.Module, operator: Operator) -> None:
-        """Make the float layer `module` a binarized one, in place."""
+        """Make the float layer `module` a binarized one, in place.
+
+        Args:
+            operator: one that was built for this layer's `LayerSpec`.
+        """
         module.__class__ = cls
         module.operator = operator
         module.spec = operator.spec  # type: ignore[assignment]
@@ -42,6 +46,16 @@ class BinaryLayer(nn.Module):
         make_leaf(module)
 
     def forward(self, input: Tensor) -> Tensor:  # the name in the float layers: it may be given by name
+        """The layer's output, in the dtype of the input.
+
+        Args:
+            input: (B, C_i, L), (B, C_i, H, W) or (..., I), as the float layer takes it; convolutions also
+                without batch axis.
+
+        Raises:
+            ValueError: another number of input channels than the layer has.
+        """
+
         x, op, spec = input, self.operator, self.spec
         if op.full_precision:
             return super().forward(x)
@@ -104,6 +118,9 @@ def set_backward_precision(model: nn.Module, precision: str) -> None:
     lookup (`bibench.kernels.lookup`), which is faster on processors with AVX-512; elsewhere, and where lookups do not
     serve, as ``float32``. ``bfloat16``: the gradient and the scaled weights rounded to bfloat16, which changes the
     training. See docs/native.md.
+
+    Args:
+        precision: ``float32``, ``lookup`` or ``bfloat16``.
     """
     if precision not in BACKWARD_PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(BACKWARD_PRECISIONS)}; got {precision!r}")
@@ -135,7 +152,11 @@ def progress(model: nn.Module, t: float, dt: float) -> None:
 
 @torch.no_grad()
 def constrain_(model: nn.Module) -> None:
-    """Apply every operator's constraint to its latent weight, as after an optimizer step; frozen weights stay."""
+    """Apply every operator's constraint to its latent weight, as after an optimizer step; frozen weights stay.
+
+    Args:
+        model: a binarized one; it is changed in place.
+    """
     for _, layer in binary_layers(model):
         if layer.weight.requires_grad:
             layer.operator.constrain_(layer.weight)

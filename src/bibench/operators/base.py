@@ -32,8 +32,10 @@ from bibench.operators.description import Description, InferenceForm, Signs
 from bibench.operators.method import Method, Techniques
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "bibench.operators", "bibench.comparators")
+"""The operators and comparators by name; `operator` enters one."""
 
 FULL_PRECISION = "fp32"
+"""Name of the baseline that nothing is done to."""
 PAPER_ORDER = (FULL_PRECISION, "bnn", "xnor", "dorefa", "bireal", "xnorpp", "reactnet", "recu", "fda")
 """The baseline and the paper's eight operators, in the order of its tables."""
 
@@ -82,16 +84,28 @@ class Operator(Method, nn.Module):
         return None
 
     def activation(self, x: Tensor) -> Tensor:
-        """The real values whose sign enters the product. x: the layer's input."""
+        """The real values whose sign enters the product. x: the layer's input.
+
+        Args:
+            x: the values, of any shape; the result has the same.
+        """
         shift = self.activation_shift()
         return x if shift is None else shifted(x, shift)
 
     def weight(self, w: Tensor) -> Tensor:
-        """The real values whose sign enters the product. w: the latent weight."""
+        """The real values whose sign enters the product. w: the latent weight.
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
         return w
 
     def scale(self, w: Tensor) -> Tensor | None:
-        """Scaling factor per output channel, shape (C_o,), or None."""
+        """Scaling factor per output channel, shape (C_o,), or None.
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
         return None
 
     def output(self, y: Tensor, x: Tensor) -> Tensor:
@@ -102,10 +116,18 @@ class Operator(Method, nn.Module):
         """Follow a schedule. `t` in [0, 1): training done so far; `dt`: until the next call's `t`."""
 
     def constrain_(self, w: Tensor) -> None:
-        """Change the latent weight in place between two optimizer steps (called without grad)."""
+        """Change the latent weight in place between two optimizer steps (called without grad).
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
 
     def reset_parameters(self, w: Tensor) -> None:
-        """Initialise own parameters, given the layer's weight at conversion (called without grad)."""
+        """Initialise own parameters, given the layer's weight at conversion (called without grad).
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
 
     # -- the description, which follows from them or says more -----------------------------------------
 
@@ -147,17 +169,29 @@ class Operator(Method, nn.Module):
     # -- what follows from that --------------------------------------------------------------------
 
     def quantize_activation(self, x: Tensor) -> Tensor:
-        """±1 values of the input, differentiable through `activation_estimator`."""
+        """±1 values of the input, differentiable through `activation_estimator`.
+
+        Args:
+            x: the values, of any shape; the result has the same.
+        """
         signs = self.activation_signs()
         return signs.plain(x) if self._has("quantize_activation") else signs(x)
 
     def quantize_weight(self, w: Tensor) -> Tensor:
-        """±1 values of the weight, differentiable through `weight_estimator`."""
+        """±1 values of the weight, differentiable through `weight_estimator`.
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
         signs = self.weight_signs()
         return signs.plain(w) if self._has("quantize_weight") else signs(w)
 
     def inference_form(self, w: Tensor) -> InferenceForm:
-        """What remains at inference. Override it when `activation` or `output` leave something."""
+        """What remains at inference. Override it when `activation` or `output` leave something.
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
         with torch.no_grad():
             return description.inference_form(self.describe(w), w, self.spec)
 
@@ -174,7 +208,11 @@ Class = TypeVar("Class", bound=type[Operator])
 
 
 def operator(name: str) -> Callable[[Class], Class]:
-    """Class decorator: enter an `Operator` subclass into the catalogue as `name`."""
+    """Class decorator: enter an `Operator` subclass into the catalogue as `name`.
+
+    Raises:
+        BiBenchError: the name is taken or none, or what is decorated is no `Operator` subclass.
+    """
     check_name("operator", name)
 
     def enter(cls: Class) -> Class:
@@ -194,7 +232,11 @@ def known_operators() -> list[str]:
 
 
 def paper_order(name: str) -> tuple[int, str]:
-    """Sort key: the paper's operators in its order, then the others by name (options are ignored)."""
+    """Sort key: the paper's operators in its order, then the others by name (options are ignored).
+
+    Args:
+        name: of an operator, options included.
+    """
     base = name.partition("[")[0]
     return (PAPER_ORDER.index(base) if base in PAPER_ORDER else len(PAPER_ORDER), name)
 

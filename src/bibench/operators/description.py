@@ -55,7 +55,11 @@ class Signs:
         return not self.ternary and self.quantized is None
 
     def real(self, x: Tensor) -> Tensor:
-        """The real values whose sign is taken."""
+        """The real values whose sign is taken.
+
+        Args:
+            x: the values, of any shape; the result has the same.
+        """
         if self.values is not None:
             return self.values(x)
         if self.scaling is not None:
@@ -70,13 +74,22 @@ class Signs:
         return self.plain(x) if self.quantized is None else self.quantized(x)
 
     def plain(self, x: Tensor) -> Tensor:
-        """±1 (and 0 where `ternary`) of `real`, whatever stands in its place."""
+        """±1 (and 0 where `ternary`) of `real`, whatever stands in its place.
+
+        Args:
+            x: the values, of any shape; the result has the same.
+        """
         return binarize(self.real(x), self.estimator, ternary=self.ternary)
 
 
 @dataclass(frozen=True)
 class Along:
-    """A learned factor along the axes of the output: ``channel`` (C_o,) times a vector per axis of a map."""
+    """A learned factor along the axes of the output: ``channel`` (C_o,) times a vector per axis of a map.
+
+    Attributes:
+        axes: gives a vector for each axis of a map of given sizes.
+        spec: the layer.
+    """
 
     channel: Tensor
     axes: Callable[[tuple[int, ...]], list[Tensor]]
@@ -92,7 +105,12 @@ class Along:
 
 @dataclass(frozen=True)
 class InputScale:
-    """K: a factor of the output that is computed from the layer's input at run time, see `activation_scale`."""
+    """K: a factor of the output that is computed from the layer's input at run time, see `activation_scale`.
+
+    Attributes:
+        kind: ``spatial``, ``token`` or ``sample``: what shares one factor.
+        spec: the layer.
+    """
 
     kind: InputScaleKind
     spec: LayerSpec
@@ -106,6 +124,9 @@ class Gate:
     """σ(up · ReLU(down · z)) per output channel, z the mean of x over its map (in a linear layer x itself).
 
     `down` has shape (h, C_i), `up` (C_o, h).
+
+    Attributes:
+        spec: the layer.
     """
 
     down: Tensor
@@ -133,6 +154,8 @@ class Description:
         input_scale_in_gradient: whether it multiplies the gradient.
         gate: per channel and example.
         finish: anything else that is done to the product, from it and the layer's input.
+        activations: the factor from the input.
+        weights: the factor from the latent weight.
     """
 
     activations: Signs

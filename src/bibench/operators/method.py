@@ -11,7 +11,16 @@ from bibench.foundation.errors import BiBenchError
 
 @dataclass(frozen=True)
 class Techniques:
-    """One row of the paper's Table 6: what is done to weights and activations."""
+    """One row of the paper's Table 6: what is done to weights and activations.
+
+    Attributes:
+        weight_scale: how weights are scaled; ``w/o`` if not.
+        activation_scale: how activations are scaled.
+        weight_redistribution: how weights are moved or shaped before the sign.
+        activation_redistribution: how activations are, likewise.
+        weight_gradient: the surrogate gradient of weights.
+        activation_gradient: the surrogate gradient of activations.
+    """
 
     weight_scale: str = "w/o"
     activation_scale: str = "w/o"
@@ -62,7 +71,14 @@ class Method:
 
     @classmethod
     def check_options(cls, options: dict[str, Any]) -> None:
-        """Raise `BiBenchError` for an option it does not have."""
+        """Raise `BiBenchError` for an option it does not have.
+
+        Args:
+            options: by name.
+
+        Raises:
+            BiBenchError: an option that it does not have; it names those that it has.
+        """
         known = cls.options()
         unknown = [name for name in options if name not in known]
         if unknown:

@@ -27,6 +27,14 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     """The Pareto set of what fulfils the wishes: nothing else is at least as good in accuracy, latency and size.
 
     `sizes` complete the sizes that the records lack. Full precision is a candidate like any other.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        wishes: what is asked for.
+        seed: of the random draws.
+
+    Raises:
+        BiBenchError: no record is of the task, or none of what is asked for.
     """
     records, left_out = _usable(records, wishes.task)
     scored = [r for r in records if r.kind == "score" and r.split == "test" and not r.study]
@@ -323,5 +331,9 @@ def _said(
 
 
 def in_order(found: Sequence[Candidate]) -> list[Candidate]:
-    """By model, then operators in the paper's order."""
+    """By model, then operators in the paper's order.
+
+    Args:
+        found: the candidates.
+    """
     return sorted(found, key=lambda c: (c.model, paper_order(c.operator), c.engine, c.threads or 0))

@@ -15,7 +15,13 @@ _GOALS = (("accuracy", -1), ("latency_ms", 1), ("megabytes", 1))
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is asked for: `max_ms` per input on `device`, `max_mb` of 10⁶ bytes, `min_accuracy` in percent."""
+    """What is asked for: `max_ms` per input on `device`, `max_mb` of 10⁶ bytes, `min_accuracy` in percent.
+
+    Attributes:
+        task: name of the task.
+        threads: the number that latencies were measured with; None for any.
+        engine: the engine that latencies were measured with; empty for any.
+    """
 
     task: str
     device: str = ""
@@ -44,6 +50,23 @@ class Candidate:
     with the quartiles of its measurement. `front` is the share of bootstrap samples in which it fulfils the wishes
     and nothing dominates it (None when nothing varies). `excess` is by how much, relative to the limit, it misses
     the constraint it misses most. `evidence`, `missing` and `broken` are sentences.
+
+    Attributes:
+        model: name of the model, with its options.
+        operator: name of the operator, with its options.
+        recipe: name of the recipe, with its options.
+        engine: name of the engine (``bibench list engines``).
+        threads: number of threads; None for any.
+        accuracy_error: standard error of `accuracy`.
+        accuracy_low: lower end of its interval.
+        accuracy_high: upper end of its interval.
+        latency_low: lower quartile, in ms.
+        latency_high: upper quartile, in ms.
+        latency_samples: number of timings.
+        megabytes: size of the packed model, in 10⁶ bytes.
+        verdict: the list that it is in.
+        caution: what its numbers leave open, in sentences.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     model: str
@@ -82,7 +105,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Advice:
-    """The answer. Every candidate is in exactly one list; `said` are the sentences to print."""
+    """The answer. Every candidate is in exactly one list; `said` are the sentences to print.
+
+    Attributes:
+        wishes: what was asked for.
+        metric: name of the task's metric.
+        recommended: what fulfils the wishes, and nothing dominates.
+        dominated: what fulfils them, but another is better.
+        excluded: what breaks a constraint.
+        unknown: what lacks a number that was asked for.
+    """
 
     wishes: Wishes
     metric: str
@@ -109,7 +141,11 @@ class Advice:
 
 
 def dominates(one: Candidate, other: Candidate) -> bool:
-    """Whether `one` is nowhere worse and somewhere better; what only one of them has cannot be compared."""
+    """Whether `one` is nowhere worse and somewhere better; what only one of them has cannot be compared.
+
+    Args:
+        other: what it is compared with.
+    """
     pairs = [(getattr(one, name), getattr(other, name), sign) for name, sign in _GOALS]
     if any((a is None) != (b is None) for a, b, _ in pairs):
         return False

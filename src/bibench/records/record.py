@@ -201,7 +201,14 @@ COLUMNS: dict[str, type] = {name: next(iter(typing.get_args(kind)), kind) for na
 
 
 def parse(line: str, where: str) -> Record:
-    """Read one line; `StoreError` naming `where` when it is no valid record of this schema."""
+    """Read one line; `StoreError` naming `where` when it is no valid record of this schema.
+
+    Args:
+        line: one object of JSON.
+
+    Raises:
+        StoreError: no valid record of a schema that can be read.
+    """
     try:
         data = _DECODER.decode(line)
     except (ValueError, RecursionError) as error:
@@ -256,7 +263,14 @@ def _fits(value: Any, annotation: Any) -> bool:
 
 
 def read_file(path: Path) -> list[Record]:
-    """All records of one file."""
+    """All records of one file.
+
+    Args:
+        path: a file of records, one to a line.
+
+    Raises:
+        StoreError: a file that cannot be read, or a line that is no record.
+    """
     try:
         lines = list(read_lines(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -290,6 +304,8 @@ def write_file(path: Path, records: Iterable[Record], *, checksum: bool = False)
 
     Args:
         checksum: leave one beside it, for `read_compared`.
+        path: of the file.
+        records: in the order in which they are written.
     """
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -303,6 +319,13 @@ def read(runs: Iterable[Path]) -> list[Record]:
     Links are followed, and each real file is read once (`bibench.foundation.finding.results`). Warns of files and
     folders that cannot be read, of a damaged file below a folder, which is left out (one that is given itself is a
     `DamagedError`), and when a folder or file named ``published`` is read instead of the paper's results.
+
+    Args:
+        runs: run folders, files of records, or ``published``.
+
+    Raises:
+        StoreError: a path that does not exist.
+        DamagedError: a file that is given itself and is not what was written.
     """
     found: list[Record] = []
     for path in runs:
@@ -336,7 +359,11 @@ def _unless_damaged(file: Path) -> list[Record]:
 
 
 def is_collapsed(record: Record) -> bool:
-    """Whether a cell gives one answer to (almost) everything, or scores no better than the best constant answer."""
+    """Whether a cell gives one answer to (almost) everything, or scores no better than the best constant answer.
+
+    Args:
+        record: a score.
+    """
     return record.value is not None and ("collapsed" in record.flags.split(",") or record.value <= record.chance)
 
 
@@ -344,6 +371,9 @@ def distinct(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     """Each identity once, the latest started (of equal times the last read), and the other records that it displaces.
 
     The same record read twice (a folder given twice, or inside another) is no second measurement.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
     """
     latest: dict[tuple[Any, ...], Record] = {}
     displaced = []

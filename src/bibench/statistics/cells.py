@@ -21,6 +21,18 @@ class CellMean:
 
     `low` and `high` are the t-interval of the mean; they and `std_error` are None for fewer than two seeds,
     `mean` for none, and `note` says so. `missing` counts seeds that failed.
+
+    Attributes:
+        task: name of the task.
+        group: group of tasks that counts as one in scores; empty for a task of its own.
+        embedded: whether the data comes with BiBench's dependencies and stands in for another set.
+        model: name of the model, with its options.
+        operator: name of the operator, with its options.
+        recipe: name of the recipe, with its options.
+        metric: name of the score, such as ``om``, the track's overall metric.
+        level: of confidence, in (0, 1).
+        seeds: how many seeds have a score.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     task: str
@@ -50,6 +62,10 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
 
     The interval takes the seeds for independent and their scores for normal; with two seeds it is wide
     (t = 12.7 at 95 %), and that is what two seeds tell.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        level: of confidence, in (0, 1).
     """
     rows = []
     for a in accuracies(records):

@@ -31,6 +31,17 @@ class Comparison:
     two-sided p-value of equal scores (None where nothing was repeated, so that there is no test) and `adjusted` the
     same corrected for all `comparisons` of the track. `better` names the operator that is better for sure, and is
     empty where they are not told apart; `note` says where the overall scores stand in the other order.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        over: what varies in the bootstrap: ``seeds``, ``tasks``, or ``auto`` where both can be.
+        level: of confidence, in (0, 1).
+        correction: how p-values are corrected for many comparisons: ``holm`` or another of
+            `bibench.statistics.correcting`.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     track: str
@@ -95,7 +106,20 @@ def comparisons(
     level: float = LEVEL,
     correction: str = CORRECTION,
 ) -> list[Comparison]:
-    """All pairs of the operators that have a score, under every recipe."""
+    """All pairs of the operators that have a score, under every recipe.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        over: what varies in the bootstrap: ``seeds``, ``tasks``, or ``auto`` where both can be.
+        samples: number of bootstrap samples.
+        seed: of the random draws.
+        level: of confidence, in (0, 1).
+        correction: how p-values are corrected for many comparisons: ``holm`` or another of
+            `bibench.statistics.correcting`.
+    """
     made = layouts(records, track, metric, protocol)
     return comparisons_of(made, over=over, samples=samples, seed=seed, level=level, correction=correction)
 

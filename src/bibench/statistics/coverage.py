@@ -24,7 +24,17 @@ States = dict[tuple[str, int], tuple[str, str]]
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """State of the cells of one task × model × operator × recipe (or study): counts over seeds, and reasons."""
+    """State of the cells of one task × model × operator × recipe (or study): counts over seeds, and reasons.
+
+    Attributes:
+        task: name of the task.
+        model: name of the model, with its options.
+        operator: name of the operator, with its options.
+        recipe: name of the recipe, with its options.
+        states: number of cells by state (done, failed, stale, …).
+        reasons: of the failed ones, each once.
+        source: the published set that the numbers are from; empty for runs.
+    """
 
     task: str
     model: str
@@ -51,7 +61,12 @@ class CoverageRow:
 
 @dataclass(frozen=True)
 class Coverage:
-    """All rows; `line` is the sentence to stand before an average."""
+    """All rows; `line` is the sentence to stand before an average.
+
+    Attributes:
+        rows: one for each task × model × operator × recipe.
+        basis: what the expected cells were taken from.
+    """
 
     rows: tuple[CoverageRow, ...]
     basis: str
@@ -102,6 +117,9 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
 
     That grid is every operator of a recipe (or study) × every task, model and seed that any operator has under
     it; whether code changed since is then unknown. `kind` other than ``score`` asks which cells were measured.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
     """
     used, _ = distinct(r for r in records if r.kind == kind and (kind != "score" or r.split == "test"))
     if plan is None:

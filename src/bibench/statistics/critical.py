@@ -36,6 +36,17 @@ class CriticalDifference:
     Two operators are told apart when their average ranks differ by at least `difference`, and the Friedman test
     (`f`, `p`) finds any difference at all. `groups` are the largest sets that are not. `difference` is None
     for fewer than two operators or tasks, and `note` says so, and what the tests assume that does not hold.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        average_ranks: in the order of `operators`.
+        unit: what a block is: ``task``, or task × model.
+        chi2: Friedman's χ²; None without a test.
+        level: of confidence, in (0, 1).
+        source: the published set that the numbers are from; empty for runs.
     """
 
     track: str
@@ -86,7 +97,15 @@ class CriticalDifference:
 def critical_differences(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench", level: float = LEVEL
 ) -> list[CriticalDifference]:
-    """One per recipe: average ranks over tasks, or over task × model where the track averages those."""
+    """One per recipe: average ranks over tasks, or over task × model where the track averages those.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        level: of confidence, in (0, 1).
+    """
     return criticals_of(layouts(records, track, metric, protocol), level)
 
 

@@ -30,6 +30,18 @@ class Difference:
     Of one cell: `mean` of the differences in percentage points, with the t-interval over the pairs. Overall
     (`task` and `model` empty): mean over the cells, in percent of full precision, and how many cells are
     won and lost. `pairs` seeds entered; None and `note` say where seeds do not pair.
+
+    Attributes:
+        recipe: name of the recipe, with its options.
+        unit: what the numbers are in, or what is counted.
+        std_error: standard error of the mean (or value); None where nothing varies.
+        low: lower end of the interval; None without one.
+        high: upper end of the interval; None without one.
+        level: of confidence, in (0, 1).
+        cells: how many cells the overall row is over.
+        won: cells in which the mean is above 0.
+        lost: cells in which it is below.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     recipe: str
@@ -66,6 +78,13 @@ def differences(records: Sequence[Record], *, against: str | None = None, level:
     Rows of a cell carry the t-interval of the mean difference over its pairs of seeds. The overall row is the
     mean over cells of those differences divided by full precision's score of the same seed; its variance is
     Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        level: of confidence, in (0, 1).
+
+    Raises:
+        BiBenchError: `against` is no operator of the records.
     """
     check_level(level)
     found: dict[tuple[str, str], dict[tuple[str, str], dict[str, Seeds]]] = defaultdict(

@@ -58,6 +58,9 @@ def evidence_of(layout: Layout) -> Evidence:
 def thin(found: Iterable[tuple[str, Evidence]]) -> str:
     """The sentence that stands first, for the evidence of tracks by title; empty where there is enough of it.
 
+    Args:
+        found: title and evidence of each track.
+
     >>> thin([("Learning task", Evidence((1, 1), 5))])
     'One seed, five tasks: one seed does not tell how far another would move a score, and so few tasks hardly speak \
 for others.'

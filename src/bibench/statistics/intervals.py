@@ -22,6 +22,19 @@ class Interval:
 
     `over` is what varies: ``seeds`` (what running the same cells again would give) or ``tasks`` (what other
     tasks of the kind would give). `low` and `high` are None where nothing varies, and `note` says why.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        operator: name of the operator, with its options.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        std_error: standard error of the mean (or value); None where nothing varies.
+        level: of confidence, in (0, 1).
+        samples: number of bootstrap samples.
+        cells: how many cells entered.
+        expected: how many cells there should be.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     track: str
@@ -57,7 +70,17 @@ def intervals(
     seed: int = 0,
     level: float = LEVEL,
 ) -> list[Interval]:
-    """Interval of `metric` for every recipe and operator of the records, in the track's order."""
+    """Interval of `metric` for every recipe and operator of the records, in the track's order.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        track: name of the track (``bibench list tracks``).
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        over: what varies in the bootstrap: ``seeds``, ``tasks``, or ``auto`` where both can be.
+        samples: number of bootstrap samples.
+        seed: of the random draws.
+        level: of confidence, in (0, 1).
+    """
     check_level(level)
     rows = []
     for layout in layouts(records, track, metric, protocol):

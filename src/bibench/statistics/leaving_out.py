@@ -21,6 +21,15 @@ class LeaveOneOut:
 
     `tau` is Kendall's τ-b between the scores with and without it (1: the same order); `moved` are the operators
     with another position than with all tasks. `left_out` is empty in the row of all tasks.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        ranks: position of each operator, 1 the best.
+        note: what is missing or odd, in a sentence; empty where nothing is.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     track: str
@@ -42,7 +51,14 @@ class LeaveOneOut:
 def leave_one_out(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench"
 ) -> list[LeaveOneOut]:
-    """For every recipe the ranking of all tasks, then one without each."""
+    """For every recipe the ranking of all tasks, then one without each.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+    """
     return left_out_of(layouts(records, track, metric, protocol))
 
 

@@ -25,6 +25,19 @@ class Rank:
     better for sure, and n - the number that are worse for sure, after `correction` for all `comparisons`; they are
     None where nothing was compared. Operators that are not told apart (`ties`) share a letter of `groups`, and
     others do not. `value`, `low`, `high`: the score and its interval, in the track's unit.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        operator: name of the operator, with its options.
+        over: what varies in the bootstrap: ``seeds``, ``tasks``, or ``auto`` where both can be.
+        level: of confidence, in (0, 1).
+        cells: how many cells entered.
+        expected: how many cells there should be.
+        note: what is missing or odd, in a sentence; empty where nothing is.
+        source: the published set that the numbers are from; empty for runs.
     """
 
     track: str
@@ -79,7 +92,19 @@ def ranks(
     level: float = LEVEL,
     correction: str = CORRECTION,
 ) -> list[Rank]:
-    """Ranks of the operators under every recipe, best first. `over` auto: seeds where any cell has two, else tasks."""
+    """Ranks of the operators under every recipe, best first. `over` auto: seeds where any cell has two, else tasks.
+
+    Args:
+        records: the records it is computed from, such as `bibench.records.read` gives.
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
+        samples: number of bootstrap samples.
+        seed: of the random draws.
+        level: of confidence, in (0, 1).
+        correction: how p-values are corrected for many comparisons: ``holm`` or another of
+            `bibench.statistics.correcting`.
+    """
     made = layouts(records, track, metric, protocol)
     return ranks_of(made, over=over, samples=samples, seed=seed, level=level, correction=correction)
 

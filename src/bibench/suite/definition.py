@@ -16,6 +16,7 @@ from bibench.suite.cell import Cell
 from bibench.tasks import TASKS
 
 SUITES: Registry[Suite] = Registry("suite", "bibench.suites")
+"""The suites by name; `suite` enters one."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Suite:
         operators: names, or names by task; None, or a task that is absent, means every registered operator,
             a stranger's included.
         recipe: a recipe that all tasks have, or several, which are an axis: names, with options if need be.
+        name: as users write it.
+        description: what it is for, in a sentence.
+        seeds: the seeds of each cell.
+        tracks: names of the tracks that are scored from it.
     """
 
     name: str
@@ -55,7 +60,11 @@ class Suite:
 
 
 def suite(build: Callable[[], Suite]) -> Callable[[], Suite]:
-    """Decorator: enter the suite that a function returns into the catalogue."""
+    """Decorator: enter the suite that a function returns into the catalogue.
+
+    Args:
+        build: a function without arguments; it is called once, now.
+    """
     made = build()
     SUITES.register(made.name, made, where=inspect.unwrap(build))
     return build
@@ -68,6 +77,13 @@ class Filters:
     Operators and models may carry options (``recu[scale_init=weight]``) or be new to the suite. A recipe
     of a name that the suite has keeps those of the suite's that it does not contradict, and its further
     options are added to each; any other recipe takes the place of all of them.
+
+    Attributes:
+        tasks: names of tasks.
+        models: names of models.
+        operators: names of operators.
+        seeds: the seeds.
+        recipe: a recipe; None for all.
     """
 
     tasks: Sequence[str] = ()
@@ -77,7 +93,11 @@ class Filters:
     recipe: str | None = None
 
     def include(self, cell: Cell) -> bool:
-        """Whether they name a cell that exists: each with any further options, full precision under every operator."""
+        """Whether they name a cell that exists: each with any further options, full precision under every operator.
+
+        Args:
+            cell: of the suite.
+        """
         operators = () if cell.full_precision else self.operators
         recipes = (self.recipe,) if self.recipe else ()
         axes = (

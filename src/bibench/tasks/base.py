@@ -23,6 +23,7 @@ from bibench.recipes.distillation import soft_cross_entropy
 from bibench.recipes.recipe import Recipe
 
 TASKS: Registry[type[Task]] = Registry("task", "bibench.tasks")
+"""The tasks by name; `task` enters one."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -42,6 +43,7 @@ class Task:
     Args:
         data_root: the user's data root, or None.
         download: whether missing data may be downloaded.
+        workers: processes that read data beside the training; 0 for none.
 
     Class attributes:
         metric: name of the metric that scores are made of, a key of `Evaluation.metrics`, in [0, 1]
@@ -116,7 +118,14 @@ class Task:
         return [split for split in SPLITS if split != "validation" or self.has_validation()]
 
     def require_split(self, split: str) -> None:
-        """Raise `BiBenchError` for a split this task does not have."""
+        """Raise `BiBenchError` for a split this task does not have.
+
+        Args:
+            split: its name.
+
+        Raises:
+            BiBenchError: no such split; it names those that there are.
+        """
         if split not in self.splits():
             raise BiBenchError(f"task {self.name!r} has no split {split!r}; it has: {', '.join(self.splits())}")
 
@@ -125,7 +134,12 @@ class Task:
         return self
 
     def batches(self, split: str, *, batch_size: int, seed: int | None = None) -> Batches:
-        """Batches of a split: shuffled and augmented by `seed`, or as stored without one."""
+        """Batches of a split: shuffled and augmented by `seed`, or as stored without one.
+
+        Args:
+            split: ``train``, ``validation`` or ``test``.
+            batch_size: examples in a batch; the last may have fewer.
+        """
         raise NotImplementedError
 
     def checksum(self) -> str:
@@ -135,7 +149,12 @@ class Task:
     # -- models ------------------------------------------------------------------------------------
 
     def model(self, name: str, options: dict[str, Any]) -> nn.Module:
-        """The full-precision model for this task."""
+        """The full-precision model for this task.
+
+        Args:
+            name: see ``bibench list models``.
+            options: the architecture's own, by name.
+        """
         return create(name, **self.model_arguments(), **options)
 
     def model_arguments(self) -> dict[str, Any]:
@@ -149,28 +168,58 @@ class Task:
     # -- training and judging ----------------------------------------------------------------------
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """The model's outputs for a training batch."""
+        """The model's outputs for a training batch.
+
+        Args:
+            model: in training mode.
+            batch: of the training split, on the model's device.
+        """
         return model(*batch.inputs)
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
-        """The training loss of a batch (mean over its examples)."""
+        """The training loss of a batch (mean over its examples).
+
+        Args:
+            outputs: what `forward` gave.
+            batch: the batch that they are of.
+        """
         raise NotImplementedError
 
     def trial_loss(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Something to take gradients of, for timing a step on example `inputs`; its value means nothing."""
+        """Something to take gradients of, for timing a step on example `inputs`; its value means nothing.
+
+        Args:
+            model: in training mode.
+        """
         return model(*inputs).float().pow(2).mean()
 
     def distillation_loss(self, outputs: Any, taught: Any) -> Tensor:
-        """How far the outputs are from those of the full-precision teacher (recipes with distillation)."""
+        """How far the outputs are from those of the full-precision teacher (recipes with distillation).
+
+        Args:
+            outputs: of the model.
+            taught: of the teacher, on the same batch.
+        """
         return soft_cross_entropy(outputs, taught)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: Any) -> Evaluation:
-        """Judge `model` (in evaluation mode) on all of `batches`."""
+        """Judge `model` (in evaluation mode) on all of `batches`.
+
+        Args:
+            device: where it computes.
+        """
         raise NotImplementedError
 
     @classmethod
     def recipe(cls, name: str, model: str = "") -> Recipe:
-        """A recipe by name, the one of `model` if it has its own; an error lists the known ones."""
+        """A recipe by name, the one of `model` if it has its own; an error lists the known ones.
+
+        Args:
+            name: ``paper``, ``quick`` or another of its own.
+
+        Raises:
+            BiBenchError: no such recipe; it names the known ones.
+        """
         if name not in cls.recipes:
             raise BiBenchError(f"task {cls.name!r} has no recipe {name!r}; it has: {', '.join(cls.recipes) or 'none'}")
         return cls.model_recipes.get(model, {}).get(name, cls.recipes[name])
@@ -180,7 +229,11 @@ Class = TypeVar("Class", bound=type[Task])
 
 
 def task(name: str) -> Callable[[Class], Class]:
-    """Class decorator: enter a `Task` subclass into the catalogue as `name`."""
+    """Class decorator: enter a `Task` subclass into the catalogue as `name`.
+
+    Raises:
+        BiBenchError: the name is none, or what is decorated is no `Task` subclass.
+    """
     check_name("task", name)
 
     def enter(cls: Class) -> Class:

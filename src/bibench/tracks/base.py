@@ -21,6 +21,7 @@ from bibench.records.accuracies import is_score
 from bibench.records.record import Record, distinct, is_collapsed
 
 TRACKS: Registry[Track] = Registry("track", "bibench.tracks")
+"""The tracks by name, called with records; `track` enters one."""
 
 BIBENCH, PAPER = "bibench", "paper"
 PROTOCOLS = {
@@ -64,6 +65,13 @@ class Score:
     value, of which `collapsed` give a constant answer or score no better than one. `note` says what is missing or odd.
     `part` is set on rows that are no summary: what they are restricted to (a device), or how they are corrected.
     `source` is the published set that all numbers are from, empty for runs.
+
+    Attributes:
+        track: name of the track (``bibench list tracks``).
+        metric: name of the score, such as ``om``, the track's overall metric.
+        operator: name of the operator, with its options.
+        recipe: name of the recipe, with its options.
+        protocol: how scores are averaged: ``bibench`` or ``paper``.
     """
 
     track: str
@@ -138,6 +146,11 @@ def track(
     different recipes, or of runs and of the paper, are never averaged; what was measured twice counts once, the
     latest, and the scores say so. Records of comparators reach it only if it asks for `comparators`, so that
     they are in no rank, average or overall metric. `shown`: `unit` and `digits` of its scores.
+
+    Args:
+        name: as users write it.
+        title: in reports.
+        equation: of the overall metric, in LaTeX or words.
     """
 
     def enter(function: Callable[[Sequence[Record], str], list[Score]]) -> Any:

@@ -1,0 +1,130 @@
+"""The site builds without a warning, loads nothing from elsewhere, and its reference has all that is to be known."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import doc_gaps  # noqa: E402
+import docstrings  # noqa: E402
+import faces  # noqa: E402
+import mathml  # noqa: E402
+import outside  # noqa: E402
+
+LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+
+
+def test_every_public_name_has_a_docstring_with_its_parameters_and_errors() -> None:
+    assert list(doc_gaps.gaps()) == []
+
+
+def test_what_a_docstring_lacks_is_found() -> None:
+    from bibench.foundation.errors import StoreError
+
+    def told(path: str, level: int) -> None:
+        """Read `path`.
+
+        Args:
+            level: of detail.
+        """
+
+    def untold(path: str, level: int) -> None:
+        """Read a path of some level."""
+
+    globals()["StoreError"] = StoreError
+
+    def failing() -> None:
+        """Nothing."""
+        raise StoreError("x")
+
+    assert list(doc_gaps.of(told, told.__doc__ or "")) == []
+    assert list(doc_gaps.of(untold, untold.__doc__ or "")) == [
+        "parameter path is not named",
+        "parameter level is not named",
+    ]
+    assert list(doc_gaps.of(failing, failing.__doc__ or "")) == ["raises a BiBenchError, but has no Raises"]
+    assert list(doc_gaps.of(failing, "")) == ["no docstring"]
+
+
+def test_faces_that_share_a_name_tell_it_once() -> None:
+    found = faces.public()
+    assert [m.face for m in found["bibench.operators"] if m.name == "Operator"] == ["bibench"]
+    assert {m.name for m in found["bibench"]} >= {"binarize", "audit", "export", "Operator", "Surrogate"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("as `x` in ``y``", "as ``x`` in ``y``"),
+        ("**options of |x| and w_", r"\**options of \|x\| and w\_"),
+        ("see docs/records.md.", "see :doc:`docs/records.md </records>`."),
+    ],
+)
+def test_docstrings_are_read_as_they_are_meant(text: str, expected: str) -> None:
+    assert docstrings.restructured([text]) == [expected]
+
+
+def test_code_over_two_lines_is_one() -> None:
+    assert docstrings.restructured(["a `b", "  c` d", "e"]) == ["a ``b c`` d", "e"]
+
+
+def test_formulas_of_github_are_those_of_the_site_and_code_stays() -> None:
+    text = "a $`x_1`$ b\n```sh\necho $`x`$\n```\n$`y`$"
+    assert mathml.plain_dollars(text) == "a $x_1$ b\n```sh\necho $`x`$\n```\n$y$"
+
+
+@pytest.mark.parametrize(
+    ("link", "page", "at", "expected"),
+    [
+        ("../CONTRIBUTING.md#tests", "tutorial", "docs/tutorial.md", "site/contributing.md#tests"),
+        ("docs/data.md#x", "site/changelog", "CHANGELOG.md", "../data.md#x"),
+        ("../data.md", "tasks/README", "docs/tasks/README.md", "../data.md"),
+        ("../../docs/latency.md", "site/cpp", "examples/cpp/README.md", "../latency.md"),
+        ("../examples/tutorial.ipynb", "tutorial", "docs/tutorial.md", "../examples/tutorial.ipynb"),
+    ],
+)
+def test_links_to_files_beside_docs_lead_to_their_pages(link: str, page: str, at: str, expected: str) -> None:
+    assert outside.inside(f"[a]({link})", page, at) == f"[a]({expected})"
+
+
+class Resources(HTMLParser):
+    """What a page loads by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name == LOADED.get(tag) and value]
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_works_offline(tmp_path: Path) -> None:
+    for library in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
+        pytest.importorskip(library)
+    site = tmp_path / "site"
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", str(tmp_path / "trees")]
+    result = subprocess.run([*command, str(ROOT / "docs"), str(site)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 60
+    for page in pages:
+        resources = Resources()
+        resources.feed(page.read_text(encoding="utf-8"))
+        assert [loaded for loaded in resources.found if re.match(r"(https?:)?//", loaded)] == [], page
+    for style in site.rglob("*.css"):
+        assert not re.search(r"url\([\"']?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    titles = json.loads(index.removeprefix("Search.setIndex(").rstrip().removesuffix(")"))["docnames"]
+    assert {"tutorial", "operators/recu", "tasks/glue", "api/bibench", "tree", "site/contributing"} <= set(titles)
+    recu = (site / "operators" / "recu.html").read_text(encoding="utf-8")
+    assert "<math" in recu and "recu.svg" in recu and "$`" not in recu
+    reference = (site / "api" / "bibench.html").read_text(encoding="utf-8")
+    assert all(f'id="bibench.{name}"' in reference for name in ("binarize", "audit", "Operator", "OPERATORS"))
