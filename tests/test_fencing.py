@@ -17,7 +17,8 @@ from bibench.execution.runner import Runner
 from bibench.execution.worker import Result, record_failure, run_cell
 from bibench.foundation.errors import StoreError
 from bibench.foundation.files import save_checkpoint, write_atomically, write_text
-from bibench.records.record import read_file, store
+from bibench.records.record import read_file
+from bibench.suite import store
 from bibench.suite.store import CHECKPOINT, CURVE, DONE, LOCK, MODEL, RECORDS, Busy, CellDirectory, Lost
 from bibench.train.cell import Hooks, Settings
 

@@ -115,7 +115,9 @@ def test_what_is_masked_is_no_number(masked: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [np.ones(2), torch.ones(2), object(), float("nan"), {"a": 1}, (1, object()), b"x"], ids=str
+    "value",
+    [np.ones(2), torch.ones(2), object(), float("nan"), {"a": 1}, (1, object()), b"x"],
+    ids=lambda value: type(value).__name__,
 )
 def test_options_that_no_folder_can_be_called_by(value: object) -> None:
     with pytest.raises(BiBenchError, match=r"^m\[width=\.\.\.\]: expected a finite number, a string, .* got "):

@@ -24,14 +24,14 @@ from bibench.train.cell import (
     COLLAPSE,
     Hooks,
     Settings,
-    _flags,
-    _start_from_baseline,
     convert,
     float_model,
     load_trained,
     train_cell,
 )
 from bibench.train.code import code_of
+from bibench.train.networks import start_from_baseline
+from bibench.train.telling import flags_of
 from bibench.train.weights import digest, first_not_finite, load_full_precision
 
 from ..worlds import cell, tiny_world
@@ -194,7 +194,7 @@ class TestFairness:
         chosen, task = cell("bnn", "distilled"), TASKS["tiny"]()
         model = float_model(chosen, task)
         before = digest(model)
-        teacher, weights = _start_from_baseline(chosen, tmp_path, task, chosen.resolved_recipe(), model)
+        teacher, weights = start_from_baseline(chosen, tmp_path, task, chosen.resolved_recipe(), model)
         assert teacher is not None
         assert digest(teacher) == weights == done(tmp_path, cell("fp32", "distilled"))["weights"]
         assert not teacher.training
@@ -353,7 +353,7 @@ class TestRecords:
     )
     def test_flags(self, losses: tuple[float, ...], share: float | None, flags: list[str]) -> None:
         curve = [loop.Epoch(i, 0.1, loss, 1.0, 0.1, 64) for i, loss in enumerate(losses)]
-        assert _flags(loop.Position(curve=curve).diverged, Evaluation({"accuracy": 0.5}, 48, share)) == flags
+        assert flags_of(loop.Position(curve=curve).diverged, Evaluation({"accuracy": 0.5}, 48, share)) == flags
 
     def test_tensorboard_gets_the_curve(self, tmp_path: Path) -> None:
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
