@@ -131,7 +131,8 @@ def _of_one(
     one = one_example(arguments)
     if one is not arguments:
         try:
-            work = _forward(model, state, *fresh(one)).work
+            with torch.random.fork_rng(devices=[]):  # what follows draws as if there were one forward
+                work = _forward(model, state, *fresh(one)).work
         except Exception:  # the first axis is no batch for this model
             pass
         else:
