@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from bibench.data.sums import SUMS
+
 LARGE = 4 << 30
 """Files above this many bytes are hashed only when everything is to be read."""
 
@@ -77,7 +79,7 @@ def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Foun
 
 
 def tree_size(folder: Path, pattern: str = "*") -> tuple[int, int]:
-    """Number and bytes of the files below `folder` whose names match."""
+    """Number and bytes of the files below `folder` whose names match, but those that hold the cache's checksums."""
     sizes = [size for name, size in _files(folder) if fnmatchcase(name, pattern)]
     return len(sizes), sum(sizes)
 
@@ -118,5 +120,5 @@ def _files(folder: Path) -> Iterator[tuple[str, int]]:
         for entry in entries:
             if entry.is_dir(follow_symlinks=True):
                 yield from _files(Path(entry.path))
-            elif entry.is_file():
+            elif entry.is_file() and entry.name != SUMS:
                 yield entry.name, entry.stat().st_size
