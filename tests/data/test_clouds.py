@@ -204,7 +204,7 @@ def test_a_damaged_copy_is_told_with_the_fix(tmp_path: Path, name: str, damage: 
         load_clouds(tmp_path / "train")
 
 
-@pytest.mark.parametrize("name", ["index.npz", "points.f32", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["index.npz", "points.f32", ".SHA256SUMS"])
 def test_a_changed_bit_is_told_with_the_fix(tmp_path: Path, name: str) -> None:
     save_clouds(tmp_path / "train", [lambda: cloud(50)])
     whole = load_clouds(tmp_path / "train").checksum()
@@ -213,7 +213,7 @@ def test_a_changed_bit_is_told_with_the_fix(tmp_path: Path, name: str) -> None:
             load_clouds(tmp_path / "train")
             pytest.fail(f"byte {at}")
     assert load_clouds(tmp_path / "train").checksum() == whole
-    (tmp_path / "train" / "SHA256SUMS").unlink()  # as older versions left it
+    (tmp_path / "train" / ".SHA256SUMS").unlink()  # as older versions left it
     assert load_clouds(tmp_path / "train").checksum() == whole
 
 

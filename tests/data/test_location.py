@@ -246,7 +246,7 @@ def fill_deep(folder: Path) -> None:
     (folder / "labels").write_text("whole")
 
 
-@pytest.mark.parametrize("name", ["train/a/1", "labels", "SHA256SUMS"])
+@pytest.mark.parametrize("name", ["train/a/1", "labels", ".SHA256SUMS"])
 def test_what_changed_since_it_was_built_is_told_with_the_fix(cache: Path, name: str) -> None:
     folder = cached_folder("x", fill_deep)
     for at in flips(folder / name):
@@ -255,7 +255,7 @@ def test_what_changed_since_it_was_built_is_told_with_the_fix(cache: Path, name:
             pytest.fail(f"byte {at}")
     assert cached_folder("x", fill_deep) == folder
     (folder / name).unlink()
-    if name != "SHA256SUMS":  # a folder without is one of an older version
+    if name != ".SHA256SUMS":  # a folder without is one of an older version
         with pytest.raises(DataError, match=f"{name} is missing"):
             cached_folder("x", fill_deep)
 

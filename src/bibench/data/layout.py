@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from bibench.data.sums import SUMS
 from bibench.foundation.errors import DataError
 from bibench.foundation.finding import data_tree
 
@@ -87,8 +88,8 @@ def inspect(root: Path, expected: Expected, *, everything: bool = False) -> Foun
 
 
 def tree_size(folder: Path, pattern: str = "*") -> tuple[int, int]:
-    """Number and bytes of the files below `folder` whose names match."""
-    files = data_tree(folder, pattern).files
+    """Number and bytes of the files below `folder` whose names match, but those that hold the cache's checksums."""
+    files = [file for file in data_tree(folder, pattern).files if file.name != SUMS]
     return len(files), sum(file.stat().st_size for file in files)
 
 

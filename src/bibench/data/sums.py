@@ -1,7 +1,7 @@
 """Checksums of what lies in the cache: written beside the files once they are whole, compared before they are used.
 
-``SHA256SUMS`` in a folder has a line for each file below it, in the form of ``sha256sum``; a folder below that has such
-a file of its own is told by that. What was cached before there were checksums has none, and is believed.
+``.SHA256SUMS`` in a folder has a line for each file below it, in the form of ``sha256sum``; a folder below that has
+such a file of its own is told by that. What was cached before there were checksums has none, and is believed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from bibench.foundation.checksums import file_sha256
 from bibench.foundation.errors import DataError
 
-SUMS = "SHA256SUMS"
+SUMS = ".SHA256SUMS"
 
 SETTLED = 2 * 10**9
 """Nanoseconds after which another change shows in a file's time; the clocks of some file systems are that coarse."""
