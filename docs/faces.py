@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -119,7 +120,7 @@ def _link(face: str, member: Public) -> str:
 def _summary(text: str) -> str:
     """The first sentence, in a cell of a table."""
     paragraph = " ".join(text.strip().partition("\n\n")[0].split())
-    return paragraph.partition(". ")[0].rstrip(".").replace("|", "\\|")
+    return re.split(r"(?<!\bEq)\. ", paragraph)[0].rstrip(".").replace(r"\|", "|").replace("|", r"\|")
 
 
 def _directive(member: Public) -> list[str]:

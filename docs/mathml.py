@@ -9,6 +9,7 @@ from docutils import nodes
 from latex2mathml.converter import convert
 
 GITHUB_INLINE = re.compile(r"\$`([^`\n]+)`\$")
+BAR = re.compile(r"<mo((?: [^>]*)?>&#x0007C;</mo>)")
 FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)\s*?$", re.DOTALL | re.MULTILINE)
 
 
@@ -21,15 +22,20 @@ def plain_dollars(text: str) -> str:
     return "".join([*parts, GITHUB_INLINE.sub(r"$\1$", text[end:])])
 
 
+def mathml(latex: str, display: str) -> str:
+    """A formula, whose bars stand close to what is between them."""
+    return BAR.sub(r'<mo lspace="0" rspace="0"\1', convert(latex, display=display))
+
+
 def inline(writer: Any, node: nodes.math) -> None:
     """A formula within a line."""
-    writer.body.append(convert(node.astext()))
+    writer.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def display(writer: Any, node: nodes.math_block) -> None:
     """A formula of its own, which scrolls where the screen is narrower."""
-    writer.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="formula">{mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

@@ -28,7 +28,7 @@ def line_plot(x: Sequence[float], curves: Sequence[tuple[str, Sequence[float]]],
     ]
     for tick in range(round(left), round(right) + 1):
         parts.append(_line(px(tick), py(low), px(tick), py(high), "#ddd"))
-        parts.append(f'<text x="{px(tick):.1f}" y="{HEIGHT - 14}" text-anchor="middle">{tick}</text>')
+        parts.append(f'<text x="{px(tick):.1f}" y="{HEIGHT - 20}" text-anchor="middle">{tick}</text>')
     for tick in range(int(low), int(high) + 1):
         parts.append(_line(px(left), py(tick), px(right), py(tick), "#ddd"))
         parts.append(f'<text x="{MARGIN - 8}" y="{py(tick) + 4:.1f}" text-anchor="end">{tick}</text>')
@@ -38,7 +38,7 @@ def line_plot(x: Sequence[float], curves: Sequence[tuple[str, Sequence[float]]],
         dash = "" if number == 0 else ' stroke-dasharray="6 3"'
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         parts.append(f'<text x="{MARGIN + 6}" y="{MARGIN - 20 + 15 * number}" fill="{colour}">{name}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 1}" text-anchor="middle">{x_label}</text>')
+    parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 5}" text-anchor="middle">{x_label}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
