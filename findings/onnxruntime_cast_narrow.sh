@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # onnxruntime 1.32.0 (onnx 1.23.2): Cast from float to INT4, UINT4, INT2 and UINT2 rounds; to INT8 it truncates.
 #
-# guess: Cast from float to any integer type truncates towards zero, as to int8: 0.5, 0.9 and 1.7 become 0, 0, 1 (the
-#        ONNX text has one rule for integers: the fraction is dropped), and the same file means the same everywhere.
+# guess: Cast from float to any integer type drops the fraction, as to int8: 0.5, 0.9 and 1.7 become 0, 0 and 1, and the
+#        same file gives the same values in every runtime.
 # seen:  CPU, optimizations off: to INT8 [0, 0, 1], to INT4, UINT4 and UINT2 [1, 1, 2], to INT2 [1, 1, -2]: 1.7 is
-#        rounded to 2, which INT2 does not have, and comes out with the other sign. onnx's own reference evaluator
-#        truncates for all five types.
+#        rounded to 2, which INT2 (-2 to 1) does not have, and comes out with the other sign. onnx's own reference
+#        evaluator gives 0, 0, 1 for all five types.
 #
 # Who packs low-bit weights or activations with a Cast must round and clip before it (or use QuantizeLinear, which
 # saturates), and cannot rely on truncation to a sign or a level.
