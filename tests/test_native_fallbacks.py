@@ -87,11 +87,11 @@ main()
 class TestTheEnvironmentVariable:
     @pytest.mark.parametrize("isa", ["portable", native.NONE])
     def test_chooses(self, isa: str) -> None:
-        done = python("from bibench import native; print(native.isa())", BIBENCH_ISA=isa)
+        done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA=isa)
         assert done.stdout.strip() == isa, done.stderr
 
     def test_unknown_names_what_there_is(self) -> None:
-        done = python("from bibench import native; print(native.isa())", BIBENCH_ISA="mmx")
+        done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA="mmx")
         assert f"BIBENCH_ISA=mmx: this processor has {', '.join(ISAS)}" in done.stderr
 
 

@@ -56,10 +56,11 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks i
 
 
 def check(code: int, out: str, err: str, expected: int = 130) -> None:
-    assert code in (expected, 0), (code, out, err)
+    # What comes while Python itself shuts down ends it by the signal, which a shell tells as the same 143.
+    assert code in ((expected, 0, -signal.SIGTERM) if expected == 143 else (expected, 0)), (code, out, err)
     for noise in NOISE:
         assert noise not in out + err, out + err
-    if code and "stopping: saving checkpoints" not in out:
+    if code > 0 and "stopping: saving checkpoints" not in out:
         assert err.splitlines().count(signals.LINE) == 1
 
 
@@ -124,7 +125,7 @@ def test_ends_the_process_whatever_it_interrupts(scene: str, number: signal.Sign
         "import time\ntry: time.sleep(60)\nexcept BaseException: pass\ntime.sleep(60)"
     )
     code = (
-        "import sys, time\nfrom bibench import signals\nsignals.GRACE_SECONDS = 1.0\n"
+        "import sys, time\nfrom bibench.foundation import signals\nsignals.GRACE_SECONDS = 1.0\n"
         "def tell(): print('here', flush=True)\n"
         f"with signals.stoppable():\n    tell()\n    {SCENES[scene]}\n"
     )
