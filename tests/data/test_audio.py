@@ -87,7 +87,7 @@ def test_empty_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b\.wav is missing; restore"):
         read_wave(tmp_path / "b.wav")
     (tmp_path / "c.wav").mkdir()
-    with pytest.raises(DataError, match=r"c\.wav is no readable wave file"):
+    with pytest.raises(DataError, match=r"c\.wav cannot be read .*a folder is in its place"):
         read_wave(tmp_path / "c.wav")
 
 
