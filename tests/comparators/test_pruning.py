@@ -212,7 +212,7 @@ class TestResRep:
             assert torch.equal(torch.nn.functional.conv2d(x, weight, bias, padding=1).round(), expected.round())
 
     def test_the_weakest_rows_go_until_the_target(self) -> None:
-        full = sum(auditing.audit(create("resnet20", width=8), X).macs_by_bits().values())  # without the compactors' work
+        full = sum(auditing.audit(create("resnet20", width=8), X).macs_by_bits().values())  # no compactors
         model, method = self.prepared(reduction=0.4)
         with torch.no_grad():
             for number, compactor in enumerate(method._compactors(model)):

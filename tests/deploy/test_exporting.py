@@ -1,6 +1,7 @@
 """Whole models: every architecture, the manifest, task metrics, the command line, and bad input."""
 
 import json
+import platform
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle
@@ -176,6 +177,13 @@ class TestBadInput:
             bibench.export(vgg[0], tmp_path / "m.onnx", vgg[1], "onnxruntime_int8", calibration=[[vgg[1].numpy()]])
 
 
+def int8_tolerance() -> float:
+    """ONNX Runtime adds pairs of 8-bit products in 16 bits, which saturate, on x86 processors without VNNI."""
+    processor = Path("/proc/cpuinfo")
+    saturates = platform.machine() == "x86_64" and processor.exists() and "vnni" not in processor.read_text()
+    return 0.25 if saturates else 0.1
+
+
 def test_int8_is_close_to_full_precision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = bibench.models.create("resnet20", width=4, num_classes=4, input_shape=(3, 16, 16)).eval()
@@ -184,7 +192,7 @@ def test_int8_is_close_to_full_precision(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model(x).numpy()
     found = deploy.load(tmp_path / "m.onnx")(x)[0]
-    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    assert 0 < np.abs(found - expected).max() < int8_tolerance() * np.abs(expected).max()
 
 
 def optimized(path: Path) -> Counter[str]:
@@ -226,7 +234,7 @@ def test_int8_of_a_transformer_has_its_products_in_8_bits_and_nothing_else(tmp_p
     with torch.no_grad():
         expected = model(*x).numpy()
     found = deploy.load(tmp_path / "m.onnx")(*x)[0]
-    assert 0 < np.abs(found - expected).max() < 0.1 * np.abs(expected).max()
+    assert 0 < np.abs(found - expected).max() < int8_tolerance() * np.abs(expected).max()
 
 
 @pytest.fixture(scope="module")

@@ -87,10 +87,6 @@ class Whole:
     def __init__(self, model: nn.Module, example: Example) -> None:
         self.example = example
         self.expected = outputs(model, example)
-        if unfit := not_a_number(self.expected):
-            raise UnsupportedError(
-                f"the model's {unfit} holds NaN on the example inputs, which prove nothing: give others, or train again"
-            )
 
     def prove(self, frozen: nn.Module, layers: Mapping[nn.Module, nn.Module], trained: Trained) -> None:
         """Raise unless `frozen` gives the same.
@@ -141,13 +137,8 @@ class Whole:
             ) from error
 
 
-def not_a_number(given: Any) -> str:
-    """The first output that holds NaN, or ""."""
-    return next((_named(path) for path, v in tree_flatten_with_path(given)[0] if _has_nan(v)), "")
-
-
 def difference(expected: Any, given: Any) -> str:
-    """How the first output that differs does so, in words; "" if all agree to `ROUNDING`."""
+    """How the first output that differs does so, in words; "" if all agree to `ROUNDING`, NaN with NaN."""
     (ours, structure), (theirs, other) = tree_flatten_with_path(expected), tree_flatten_with_path(given)
     if structure != other:
         return f"outputs are {_outline(other)} in the place of {_outline(structure)}"
@@ -179,7 +170,8 @@ def _compare_tensors(name: str, mine: Tensor, yours: Any) -> str:
     exactly = not (mine.is_floating_point() or mine.is_complex())
     if exactly or not mine.numel():
         return "" if torch.equal(mine, yours) else f"{name} has other values"
-    off = torch.where(mine == yours, torch.zeros((), dtype=mine.dtype), mine - yours).abs()
+    same = (mine == yours) | (mine.isnan() & yours.isnan())
+    off = torch.where(same, torch.zeros((), dtype=mine.dtype), mine - yours).abs()
     finite = mine.abs()[mine.isfinite()]
     largest = float(finite.max()) if finite.numel() else 0.0
     most = float(off.max())
@@ -192,10 +184,6 @@ def _compare_objects(name: str, mine: Any, yours: Any) -> str:
     plain = mine is None or isinstance(mine, bool | int | float | str)
     near = isinstance(mine, float) and isinstance(yours, float) and abs(mine - yours) <= ROUNDING * abs(mine)
     return "" if not plain or mine == yours or near else f"{name} is {yours!r} in the place of {mine!r}"
-
-
-def _has_nan(value: Any) -> bool:
-    return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex()) and bool(value.isnan().any())
 
 
 def _named(path: Any) -> str:
