@@ -64,4 +64,6 @@ def test_nothing_of_training_is_left(operator: str) -> None:
     assert_inference_only(frozen)
     kept = dict(frozen.named_parameters())
     assert not [name for name in kept if name.startswith(("conv.", "depth."))]
-    assert {str(b.dtype) for n, b in frozen.named_buffers() if n in ("conv.weight", "depth.weight")} == {"torch.uint8"}
+    assert {
+        str(b.dtype) for n, b in frozen.named_buffers() if n in ("conv.operator.weight", "depth.operator.weight")
+    } == {"torch.uint8"}

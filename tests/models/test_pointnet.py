@@ -229,7 +229,7 @@ def test_the_scale_survives_a_checkpoint() -> None:
 def test_what_stays_full_precision(name: str, kept: list[str], lsr: bool) -> None:
     model, x = build(name, lsr=lsr)
     audit = bibench.binarize(model, "bnn", example_inputs=x)
-    names = [row.name.replace(".layer.layer", ".layer") for row in audit.rows if row.weight_bits == 32]
+    names = [row.name.replace(".layer.layer", ".layer") for row in audit.layers if row.weight_bits == 32]
     assert names == kept
 
 
