@@ -115,7 +115,7 @@ class Raises(bibench.Operator):
         (OtherThreshold, "inference_form_is_complete"),
         (DividesByZero, "degenerate_inputs_stay_finite"),
         (ChangesWeights, "latent_weights_survive_conversion"),
-        (Raises, "raised RuntimeError: boom"),
+        (Raises, "the model fails with binarized layers: RuntimeError: boom"),
     ],
 )
 def test_broken_operators_are_found(enter, broken: type[bibench.Operator], contract: str) -> None:
