@@ -49,7 +49,7 @@ def test_a_layer_of_the_model_itself_can_be_binarized_and_keeps_hooks_and_parame
     assert type(layer) is BinaryLinear
     assert isinstance(layer, nn.Linear)
     assert layer.weight is weight
-    assert len(seen) == 3  # the traced example, the proof and our call
+    assert len(seen) == 4  # the traced examples, one of them alone, the proof and our call
 
 
 def test_batch_axis_is_optional() -> None:

@@ -223,12 +223,7 @@ def speedup(full: Complexity, binarized: Complexity, convention: Convention = BI
 
 
 def overall(compression: float, speedup: float) -> float:
-    """OM_comp of Eq. 8 for one model: √(½(r_c² + r_s²)).
-
-    Args:
-        compression: r_c, a ratio.
-        speedup: r_s, a ratio.
-    """
+    """OM_comp of Eq. 8 for one model: √(½(r_c² + r_s²)) of the ratios `compression` r_c and `speedup` r_s."""
     return math.sqrt((compression**2 + speedup**2) / 2)
 
 
