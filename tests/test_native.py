@@ -532,7 +532,7 @@ def test_the_kernels_are_chosen_by_name() -> None:
 
 def test_the_stub_has_the_functions_of_the_module_and_their_arguments() -> None:
     core = importlib.import_module("bibench._core")
-    stub = ast.parse(Path(native.__file__).with_name("_core.pyi").read_text(encoding="utf-8"))
+    stub = ast.parse(Path(native.__file__).parents[1].joinpath("_core.pyi").read_text(encoding="utf-8"))
     stated = {f.name: [a.arg for a in f.args.args] for f in stub.body if isinstance(f, ast.FunctionDef)}
     signatures = {name: getattr(core, name).__doc__.splitlines()[0] for name in dir(core) if not name.startswith("_")}
     assert stated == {name: re.findall(r"(\w+): ", text) for name, text in signatures.items()}
