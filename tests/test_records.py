@@ -54,7 +54,7 @@ records = st.builds(
     seed=st.integers(0),
     seconds=st.none() | numbers,
     git_dirty=st.none() | st.booleans(),
-    threads=st.none() | st.integers(),
+    threads=st.none() | st.integers(-(2**64) + 1, 2**64 - 1),
 )
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | text,

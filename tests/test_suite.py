@@ -307,5 +307,5 @@ class TestCell:
             Cell.from_dict({**self.CELL.to_dict(), **change})
 
     def test_an_incomplete_description_is_no_cell(self) -> None:
-        with pytest.raises(BiBenchError, match=r"not the description of a cell: \{'task': 'x'\}"):
+        with pytest.raises(BiBenchError, match=r"not the description of a cell: cell.model is missing"):
             Cell.from_dict({"task": "x"})
