@@ -1,6 +1,7 @@
 """BiBench: the reference benchmark for network binarization (1-bit weights and activations)."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from bibench.foundation import moved
@@ -54,12 +55,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # What is asked for is imported then: the command line answers Ctrl-C before PyTorch is there.
-    if name == "models":
-        return import_module("bibench.models")
     for home, names in _HOMES.items():
         if name in names:
             value = globals()[name] = getattr(import_module(f"bibench.{home}"), name)
             return value
+    if find_spec(f"bibench.{name}"):  # a room, or a short name of a module: bibench.models, bibench.layers
+        return import_module(f"bibench.{name}")
     raise AttributeError(f"module 'bibench' has no attribute {name!r}")
 
 

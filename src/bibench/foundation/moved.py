@@ -1,7 +1,8 @@
-"""Modules by names that they had before the rooms, and by shorter ones that users know: `bibench.nn.layers`.
+"""Modules by names that they had before the rooms, and by shorter ones that users know, such as ``bibench.layers``.
 
 An import by such a name gives the very module, so that what is set on it is set everywhere. `bibench` installs the
-finder once; the names of `MOVED` are for one version, each with a word.
+finder once; the names of `MOVED` are for one version, each with a word. The abstract classes of `importlib.abc` are
+not imported for it: they cost more than all else that `import bibench` does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -50,7 +50,7 @@ MOVED = {
 """Where the modules went that lay flat in `bibench` up to 0.1."""
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Comes last: only what is found nowhere else was moved."""
 
     def find_spec(
@@ -58,10 +58,12 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         package, _, name = fullname.rpartition(".")
         place = (PUBLIC | MOVED).get(name) if package == "bibench" else None
-        return None if place is None else ModuleSpec(fullname, _Loader(f"bibench.{place}", told=name in MOVED))
+        if place is None:
+            return None
+        return ModuleSpec(fullname, _Loader(f"bibench.{place}", told=name in MOVED))  # type: ignore[arg-type]
 
 
-class _Loader(Loader):
+class _Loader:
     """Gives the module that has another name, as it is."""
 
     def __init__(self, place: str, *, told: bool) -> None:
@@ -82,4 +84,4 @@ class _Loader(Loader):
 def install() -> None:
     """Have the import system know the names."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.append(_Finder())  # type: ignore[arg-type]
