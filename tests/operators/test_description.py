@@ -3,6 +3,7 @@ computations which serve a description give the same numbers."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -19,8 +20,10 @@ from bibench.deploy.statement import statements
 from bibench.foundation.errors import BiBenchError
 from bibench.kernels.spec import LayerSpec
 from bibench.nn.computing import CANDIDATES, Case, compute
-from bibench.operators import OPERATORS, Description, Gate, Operator, Signs, operator
+from bibench.operators import Description, Gate, InferenceForm, Operator, Signs, operator
 from bibench.recipes.recipe import Recipe, make_optimizer
+
+from ..worlds import fresh_registries
 
 
 class Affine(Operator):
@@ -64,19 +67,37 @@ class Gated(Operator):
         return replace(super().describe(w), gate=Gate(self.down, self.up, self.spec))
 
 
+class Earlier(Operator):
+    """Written against the slots before there were descriptions: factors along the map and of the input."""
+
+    def __init__(self, spec: LayerSpec, *, profile: str = "default") -> None:
+        super().__init__(spec, profile=profile)
+        self.gain = nn.Parameter(torch.rand(spec.out_channels) + 0.5)
+
+    def output_gamma(self, sizes: tuple[int, ...]) -> Tensor:
+        return self.spec.per_output(self.gain).expand(-1, *sizes)
+
+    def output_pixels(self, x: Tensor) -> Tensor:
+        return x.detach().abs().mean(tuple(range(1, x.dim())), keepdim=True)
+
+    def inference_form(self, w: Tensor) -> InferenceForm:
+        signs = torch.where(w >= 0, 1.0, -1.0).to(w.dtype)
+        return InferenceForm(signs, channel_scale=self.gain.detach(), activation_scale="sample")
+
+
 OWN = {"affine": Affine, "heaviside": Heaviside, "centred": Centred, "gated": Gated}
+"""What leaves more than 1-bit nodes carry."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def registered() -> Iterator[None]:
-    for name, cls in OWN.items():
-        operator(name)(cls)
-    yield
-    for name in OWN:
-        del OPERATORS._entries[name]
+    with fresh_registries():
+        for name, cls in {**OWN, "earlier": Earlier}.items():
+            operator(name)(cls)
+        yield
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", [*OWN, "earlier"])
 def test_each_keeps_the_contracts(name: str) -> None:
     assert not [f for f in check("operator", name) if f.problem]
 
@@ -85,22 +106,12 @@ def test_each_keeps_the_contracts(name: str) -> None:
 def test_window_and_offset_are_two_values_of_the_weights(layer: str) -> None:
     holder, x = build("affine", layer)
     module = holder.layer
-    w = module.weight.detach()
-    rows = w.flatten(1)
-    shape = (-1, *(1,) * (w.dim() - 1))
-    values = rows.mean(1).reshape(shape) + rows.abs().mean(1).reshape(shape) * torch.where(w >= 0, 1.0, -1.0)
-    float_layer = LAYERS[layer][0].__class__.__new__(LAYERS[layer][0].__class__)
-    float_layer.__dict__ = dict(LAYERS[layer][0].__dict__)
-    bias = 1 if module.bias is None else 1 + module.bias.detach()
-    signs = torch.where(x >= 0, 1.0, -1.0)
-    plain = {**dict(float_layer.named_parameters()), "weight": values}
-    plain["bias"] = (torch.ones(len(w)) * bias).detach()
-    if float_layer.bias is None:
-        expected = torch.func.functional_call(float_layer, {"weight": values}, (signs,))
-        expected = expected + module.spec.per_output(plain["bias"])
-    else:
-        expected = torch.func.functional_call(float_layer, plain, (signs,))
-    torch.testing.assert_close(holder(x), expected, rtol=1e-5, atol=1e-5)
+    w, plain = module.weight.detach(), copy.deepcopy(LAYERS[layer][0])
+    rows, shape = w.flatten(1), (-1, *(1,) * (w.dim() - 1))
+    alpha, centre = rows.abs().mean(1).reshape(shape), rows.mean(1).reshape(shape)
+    plain.weight.data = centre + alpha * torch.where(w >= 0, 1.0, -1.0)
+    plain.bias = nn.Parameter(torch.ones(len(w)) + (0 if module.bias is None else module.bias.detach()))
+    torch.testing.assert_close(holder(x), plain(torch.where(x >= 0, 1.0, -1.0)), rtol=1e-5, atol=1e-5)
 
 
 def test_zero_and_one_are_signs_with_a_border_of_minus_one() -> None:
