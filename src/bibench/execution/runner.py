@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from bibench.execution.plan import PlanRow
 from bibench.execution.worker import Result, main, record_failure
 from bibench.foundation.errors import BiBenchError, StoreError, ending
-from bibench.foundation.signals import interrupts_held_back
+from bibench.foundation.signals import interrupts_held_back, say
 from bibench.suite.cell import Cell
 from bibench.suite.store import Busy, CellDirectory
 from bibench.train.cell import Settings
@@ -110,6 +110,7 @@ class Runner:
                 raise
             finally:
                 self._shut_down()
+            self._tell_of_signal()
         return self.outcome
 
     def _tidy(self) -> None:
@@ -304,6 +305,9 @@ class Runner:
         old = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except SystemExit:  # asked a second time, before or after the note on the first
+            say()
+            raise
         finally:
             for number, handler in old.items():
                 signal.signal(number, handler)

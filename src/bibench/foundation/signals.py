@@ -99,9 +99,14 @@ def _leave(number: int, line: str) -> None:
     with suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()
+    say(line)
+    os._exit(128 + number)
+
+
+def say(line: str = LINE) -> None:
+    """Write to the standard error what became of the command, past buffers that what was interrupted may hold."""
     with suppress(OSError):
         os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + f"{line}\n".encode() * bool(line))
-    os._exit(128 + number)
 
 
 @cache

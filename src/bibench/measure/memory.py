@@ -9,6 +9,7 @@ peak itself. Both count as one sum: what the model holds between steps, plus how
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +57,7 @@ def _added_on_cuda(work: Callable[[], None], device: torch.device) -> int:
 def _added_on_cpu(work: Callable[[], None], device: torch.device) -> int | None:
     from torch.profiler import ProfilerActivity, profile
 
+    gc.collect()  # what earlier work left behind must not be released meanwhile, as if the step had done it
     with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         work()
     results = getattr(profiler.profiler, "kineto_results", None)
