@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Whether two builds have the same machine code, function by function: what a change that only moves code must keep.
+"""Whether two builds have the same machine code, function by function: a change that only moves code keeps its loops.
 
     csrc/compare.py BEFORE AFTER    two build folders (-DCMAKE_BUILD_TYPE=Release), of one compiler and processor
 
 Functions of the object files are compared by their names and, where a name comes with several instruction sets, by
 theirs. Addresses do not count: a place in a function is the number of its instruction, a constant is its value, any
 other reference is what it refers to; nor does padding. Functions whose name alone is another are paired by their code.
-Prints what differs and exits with status 1 if anything does. $OBJDUMP reads other processors' object files.
+Tables in memory are no machine code and not compared. Prints what differs and exits with status 1 if anything does.
+$OBJDUMP reads other processors' object files.
 """
 
 from __future__ import annotations

@@ -24,8 +24,9 @@ inline constexpr int kMaxTerms = 20;
 // The words of one output: `count` stretches of `words` consecutive words, at these offsets from the
 // output's base pointer (one run for each row of a filter, or for each tap).
 //
-// Before them may come `triples` times three stretches of `triple_words` words (see convolution/triples.h), whose weights lie
-// [word][three]: the words of the third stretch are the parity of three words, of which the first two stretches have two.
+// Before them may come `triples` times three stretches of `triple_words` words (see convolution/triples.h), whose
+// weights lie [word][three]: the words of the third stretch are the parity of three words, of which the first two
+// stretches have two.
 struct Runs {
   const int32_t* offsets;
   int64_t count;

@@ -119,3 +119,46 @@ def test_moved_code_is_told_from_changed_code(root: Path, tmp_path: Path) -> Non
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no object files; build there first" in compare(empty).stderr
+
+
+SUM = """
+namespace {{
+[[gnu::noinline]] float {helper}(float x) {{ return x * {factor}f; }}
+}}
+float sum(const float* x, long n) {{
+  float total = 0;
+  for (long i = 0; i < n; ++i) total += {helper}(x[i]);
+  return total;
+}}
+{more}
+"""
+
+
+def built(folder: Path, helper: str = "scaled", factor: float = 3.5, more: str = "") -> Path:
+    folder.mkdir()
+    (folder / "sum.cpp").write_text(SUM.format(helper=helper, factor=factor, more=more), encoding="utf-8")
+    subprocess.run(["c++", "-O2", "-c", "sum.cpp", "-o", "sum.o"], cwd=folder, check=True, timeout=300)
+    return folder
+
+
+def compared(root: Path, before: Path, after: Path) -> tuple[int, str]:
+    command = [sys.executable, root / "csrc" / "compare.py", before, after]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not all(map(shutil.which, ("c++", "objdump", "c++filt"))),
+    reason="no compiler, or none of the tools that read object files",
+)
+def test_machine_code_is_compared(root: Path, tmp_path: Path) -> None:
+    """Code that has moved or has another name is the same; another constant in it is not."""
+    before = built(tmp_path / "before")
+    moved = built(tmp_path / "moved", more="long first(long a, long b) { return a * b; }")
+    status, said = compared(root, before, moved)
+    assert status == 1 and "first(long, long): none -> " in said and "2 functions are the same" in said
+    status, said = compared(root, before, built(tmp_path / "renamed", helper="multiplied"))
+    assert status == 0 and "scaled(float)" in said and "multiplied(float)" in said and "differs" not in said
+    status, said = compared(root, before, built(tmp_path / "changed", factor=4.5))
+    assert status == 1 and "scaled(float)" in said and "1 functions are the same; 1 before and 1 after" in said
