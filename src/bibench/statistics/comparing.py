@@ -12,9 +12,9 @@ import numpy as np
 
 from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, Floats, draw, replicates
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.correcting import check_correction, corrected
-from bibench.statistics.intervals import SAMPLES, Interval, check_level, mismatch, of_layout
+from bibench.statistics.intervals import SAMPLES, Interval, mismatch, of_layout
 from bibench.statistics.layout import Layout, layouts
 
 CORRECTION = "holm"

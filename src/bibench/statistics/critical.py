@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibench.records.record import Record
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.comparing import better
 from bibench.statistics.friedman import (
     ENOUGH_BLOCKS,
@@ -111,6 +111,7 @@ def critical_differences(
 
 def criticals_of(made: Iterable[Layout], level: float = LEVEL) -> list[CriticalDifference]:
     """`critical_differences` from layouts, for whoever needs these more than once."""
+    check_level(level)
     return [_of_layout(layout, level) for layout in made]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, draw
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.comparing import CORRECTION, Pair, better, pairs_of, what_varies
 from bibench.statistics.correcting import CORRECTIONS
-from bibench.statistics.intervals import SAMPLES, check_level, of_layout
+from bibench.statistics.intervals import SAMPLES, of_layout
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.letters import letters
 
