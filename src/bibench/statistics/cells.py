@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.foundation.errors import require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.records.accuracies import accuracies
 from bibench.records.record import Record
 
@@ -67,6 +67,7 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
         records: the records it is computed from, such as `bibench.records.read` gives.
         level: of confidence, in (0, 1).
     """
+    check_level(level)
     rows = []
     for a in accuracies(records):
         error = None if a.std is None else a.std / math.sqrt(a.seeds)
@@ -95,6 +96,12 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
             )
         )
     return rows
+
+
+def check_level(level: float) -> None:
+    """Raise `BiBenchError` for a confidence that is none."""
+    if not 0 < level < 1:
+        raise BiBenchError(f"level must lie between 0 and 1, such as 0.95; got {level}")
 
 
 def t_quantile(degrees: float, level: float) -> float:

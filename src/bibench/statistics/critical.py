@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibench.records.record import Record
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.comparing import better
 from bibench.statistics.friedman import (
     ENOUGH_BLOCKS,
@@ -111,6 +111,7 @@ def critical_differences(
 
 def criticals_of(made: Iterable[Layout], level: float = LEVEL) -> list[CriticalDifference]:
     """`critical_differences` from layouts, for whoever needs these more than once."""
+    check_level(level)
     return [_of_layout(layout, level) for layout in made]
 
 
@@ -124,9 +125,7 @@ def blocks_of(layout: Layout) -> list[str]:
 
     Blocks are taken for independent, which tasks of a group and categories that one network tells apart are not.
     """
-    if layout.track in CLUSTERS:
-        return [layout.places[place].group for place in layout.place]
-    return layout.clusters
+    return layout.groups if layout.track in CLUSTERS else layout.clusters
 
 
 def plural(noun: str, count: int) -> str:
@@ -137,7 +136,7 @@ def plural(noun: str, count: int) -> str:
 def _of_layout(layout: Layout, level: float) -> CriticalDifference:
     scored = [o for o, score in enumerate(layout.scores) if score.value is not None]
     names = np.array(blocks_of(layout), dtype=object)
-    there = sorted(set(names[(layout.weights > 0).any(1)]))
+    there = layout.present(blocks_of(layout))
     merits = np.array([_scores(layout, names == name)[scored] for name in there]).reshape(len(there), len(scored))
     complete = np.isfinite(merits).all(1)
     ranks = ranks_within(better(layout.metric) * merits[complete])

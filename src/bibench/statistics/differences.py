@@ -15,8 +15,7 @@ from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records.accuracies import is_score
 from bibench.records.record import Record, distinct
-from bibench.statistics.cells import LEVEL, t_quantile
-from bibench.statistics.intervals import check_level
+from bibench.statistics.cells import LEVEL, check_level, t_quantile
 from bibench.tracks.base import LARGEST
 
 Seeds = dict[int, float | None]

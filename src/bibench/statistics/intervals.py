@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.foundation.errors import BiBenchError
 from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, draw, replicates
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.layout import Layout, layouts
 
 SAMPLES = 1000
@@ -120,12 +119,6 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
             )
         )
     return rows
-
-
-def check_level(level: float) -> None:
-    """Raise `BiBenchError` for a confidence that is none."""
-    if not 0 < level < 1:
-        raise BiBenchError(f"level must lie between 0 and 1, such as 0.95; got {level}")
 
 
 def mismatch(value: float, own: float) -> str:

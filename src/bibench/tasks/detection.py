@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bibench.data.annotations import Annotations
 from bibench.data.batches import Batch, Batches, SampleBatches
 from bibench.data.detection import DetectionSamples, augmentation, collate
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError, UnsupportedError
 from bibench.models import create
 from bibench.tasks.average_precision import Boxes
@@ -100,7 +100,7 @@ class Detection(Task):
         )
 
     def checksum(self) -> str:
-        return checksum(*(DetectionSamples(self._splits[s]).checksum().encode() for s in self.splits()))
+        return sha256(*(DetectionSamples(self._splits[s]).checksum().encode() for s in self.splits()))
 
     # -- models ------------------------------------------------------------------------------------
 

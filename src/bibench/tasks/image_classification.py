@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.corruptions.official import Official
 from bibench.data.images import CropFlip, Normalize, check_labels
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import UnsupportedError
 from bibench.tasks.base import Evaluation, Task
 from bibench.tasks.classification import top1
@@ -104,4 +104,4 @@ class InMemoryImages(ImageClassification):
 
     def checksum(self) -> str:
         arrays = (t.numpy().tobytes() for pair in self._splits.values() for t in pair)
-        return checksum(*arrays)
+        return sha256(*arrays)

@@ -18,7 +18,7 @@ from bibench.data.clouds import (
     normalized_and_raw,
     normalized_with_normals,
 )
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.tasks.base import Evaluation, Task
 
@@ -64,7 +64,7 @@ class PointClouds(Task):
         )
 
     def checksum(self) -> str:
-        return checksum(*(clouds.checksum().encode() for clouds in self._splits.values()))
+        return sha256(*(clouds.checksum().encode() for clouds in self._splits.values()))
 
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, "input_shape": (self.channels, self.points)}

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench.data.batches import Batch, Batches
-from bibench.data.location import checksum
 from bibench.data.text import (
     BERT_FOLDER,
     Encoded,
@@ -24,6 +23,7 @@ from bibench.data.text import (
     published_tokenizer,
     trained_tokenizer,
 )
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.models import create
 from bibench.models.pretrained import checkpoint_folder
@@ -99,7 +99,7 @@ class TextClassification(Task):
 
     def checksum(self) -> str:
         vocabulary = sorted(self.tokenizer.get_vocab().items())
-        return checksum(*(digest_of(found).encode() for found in self._examples.values()), repr(vocabulary).encode())
+        return sha256(*(digest_of(found).encode() for found in self._examples.values()), repr(vocabulary).encode())
 
     # -- models ------------------------------------------------------------------------------------
 
