@@ -1,5 +1,6 @@
 """The site builds without a warning, loads nothing from elsewhere, and its reference has all that is to be known."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import bibench
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
@@ -16,6 +19,7 @@ import doc_gaps  # noqa: E402
 import docstrings  # noqa: E402
 import faces  # noqa: E402
 import mathml  # noqa: E402
+import operator_pages  # noqa: E402
 import outside  # noqa: E402
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
@@ -92,6 +96,12 @@ def test_formulas_of_github_are_those_of_the_site_and_code_stays() -> None:
 )
 def test_links_to_files_beside_docs_lead_to_their_pages(link: str, page: str, at: str, expected: str) -> None:
     assert outside.inside(f"[a]({link})", page, at) == f"[a]({expected})"
+
+
+def test_what_an_operator_may_leave_at_inference_has_words() -> None:
+    assert set(operator_pages.LEFT) == {field.name for field in dataclasses.fields(bibench.InferenceForm)}
+    assert "a scale computed from the input" in operator_pages.leftovers(bibench.OPERATORS["xnor"])
+    assert operator_pages.leftovers(bibench.OPERATORS["bnn"]) == "What is left: 1-bit weights."
 
 
 class Resources(HTMLParser):
