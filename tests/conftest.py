@@ -29,8 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     # xdist workers share the parent of their base folders, so the embedded data is composed once.
-    if sys.platform != "win32":  # csrc is built many times: compile_once.py
-        script, folder = Path(__file__).with_name("compile_once.py"), cache_dir() / "tests-compiled"
+    if sys.platform != "win32":  # csrc is built many times: kernels/compile_once.py
+        script, folder = Path(__file__).with_name("kernels") / "compile_once.py", cache_dir() / "tests-compiled"
         os.environ.setdefault(LAUNCHER, f"{sys.executable};-S;{script};{folder}")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

@@ -25,7 +25,7 @@ from bibench.statistics import cells, coverage, differences, intervals, ranks
 from bibench.tracks import TRACKS
 
 from .cli.test_cli import Call, call
-from .test_records import make
+from .records.test_records import make
 
 __all__ = ["call"]
 

@@ -59,6 +59,13 @@ def test_every_package_is_a_room_with_a_sentence() -> None:
         assert rooms.sentence(room).endswith("."), room
 
 
+def test_tests_lie_in_the_rooms_of_what_they_test() -> None:
+    folders = {
+        file.relative_to(Path(__file__).parent).parts[0] for file in Path(__file__).parent.glob("*/**/test_*.py")
+    }
+    assert folders <= set(rooms.ROOMS)
+
+
 def test_no_file_lies_flat_beside_the_rooms() -> None:
     assert {file.name for file in PACKAGE.glob("*.py")} == {"__init__.py"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from bibench.operators import PAPER_ORDER
 
-from ..test_records import make
+from ..records.test_records import make
 from .test_cli import Call, call
 
 __all__ = ["call"]

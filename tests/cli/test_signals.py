@@ -89,7 +89,7 @@ def test_at_any_time(verb: str, tmp_path: Path) -> None:
     arguments = verbs(tmp_path)[verb]
     check(*Victim(*arguments).after(0, signal.SIGINT))
     whole = min(40.0, max(3.0, 12 * (time.monotonic() - began)))
-    for _ in range(12):
+    for _ in range(5):
         check(*Victim(*arguments).after(random.uniform(0, whole), signal.SIGINT))
     assert not (tmp_path / "site").exists() or (tmp_path / "site" / "index.html").is_file()
     code, out, err = Victim(*arguments).after(0)
@@ -102,7 +102,7 @@ def test_at_any_time(verb: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_twice_and_by_sigterm(tmp_path: Path) -> None:
     for verb in ("score", "run"):
-        for seconds in (0.5, 4.0, 12.0):
+        for seconds in (0.5, 5.0):
             check(*Victim(*verbs(tmp_path)[verb]).after(seconds, signal.SIGINT, signal.SIGINT))
             check(*Victim(*verbs(tmp_path)[verb]).after(seconds, signal.SIGTERM), expected=143)
 

@@ -21,7 +21,7 @@ from bibench.foundation.choice import Choice
 from bibench.foundation.visible import visible
 from bibench.records.record import Record, read_file, write_file
 
-from ..test_records import make
+from ..records.test_records import make
 from ..worlds import bibench, bibench_here, cell, command
 
 NAMES = (

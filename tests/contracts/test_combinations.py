@@ -1,7 +1,8 @@
 """Every operator on every architecture, all layers binarized: conv1d, attention and the heads of detectors too.
 
 Each trains a step, computes the same on the compiled kernels and on PyTorch alone, and is restored from its
-state dict. The architectures are narrow; their full sizes are built on the meta device in tests/test_paper_grid.py.
+state dict. The architectures are narrow; their full sizes are built on the meta device in
+tests/suites/test_paper_grid.py.
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ import torch
 import bibench
 from bibench import deploy
 
-from ..native import needs_core
+from ..kernels.native import needs_core
 from ..test_docs import blocks
 from .models import binary
 

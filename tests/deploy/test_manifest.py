@@ -13,8 +13,8 @@ from bibench.deploy import manifest
 from bibench.deploy.manifest import Manifest, Tensor
 from bibench.foundation.errors import StoreError
 
+from ..foundation.test_files import names
 from ..killing import killed_at
-from ..test_files import names
 
 WHOLE = Manifest("onnxruntime", "m.onnx", (Tensor("x", ("batch", 3), "float32"),), (), layers={}, provenance={"a": 1})
 

@@ -11,7 +11,7 @@ from bibench import deploy
 from bibench.deploy import onnx_file, session
 from bibench.foundation.errors import BiBenchError, MissingLibraryError
 
-from ..native import needs_core
+from ..kernels.native import needs_core
 from .onnx_files import convolution
 
 

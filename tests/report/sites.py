@@ -11,7 +11,7 @@ from bibench.records.record import Record
 from bibench.report.build import build
 from bibench.report.material import Material
 
-from ..test_records import make
+from ..records.test_records import make
 
 HOSTILE = '<script>document.title="owned"</script>'
 OPERATOR = f"evil[name='{HOSTILE}']"

@@ -12,7 +12,7 @@ from bibench.records.record import Record
 from bibench.report.build import build
 from bibench.report.material import Material
 
-from ..test_records import make
+from ..records.test_records import make
 from .sites import Html
 
 OPERATORS = {FULL_PRECISION: 0.9, "bnn": 0.7, "reactnet": 0.8}

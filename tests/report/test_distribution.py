@@ -8,7 +8,7 @@ import pytest
 from bibench.foundation.errors import BiBenchError
 from bibench.report.distribution import distribution_svg, write_distribution
 
-from ..test_records import make
+from ..records.test_records import make
 from ..tracks.test_training_consumption import published, run, runs
 
 SVG = "{http://www.w3.org/2000/svg}"

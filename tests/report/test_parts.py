@@ -20,7 +20,7 @@ from bibench.report.standings import standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
 from bibench.report.tradeoffs import basis_of, sized
 
-from ..test_records import make
+from ..records.test_records import make
 from ..tracks.records import scored
 from .sites import Html
 

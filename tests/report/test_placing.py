@@ -6,8 +6,8 @@ import pytest
 
 from bibench.report import build, placing
 
+from ..foundation.test_files import names
 from ..killing import killed_at
-from ..test_files import names
 
 
 def site(folder: Path, text: str) -> Path:

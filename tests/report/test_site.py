@@ -16,7 +16,7 @@ from bibench.report import build as building
 from bibench.report.build import MARKER, build
 from bibench.report.material import Material
 
-from ..test_records import make
+from ..records.test_records import make
 from ..tracks.records import scored
 from ..worlds import cell, tiny_world
 from .sites import HOSTILE, Html, make_site, some_records

@@ -6,7 +6,7 @@ from bibench.statistics import Evidence, thin
 from bibench.statistics.evidence import evidence_of
 from bibench.statistics.layout import layouts
 
-from ..test_records import make
+from ..records.test_records import make
 from .worlds import B, X, cell, full, world
 
 SEED = "one seed does not tell how far another would move a score"

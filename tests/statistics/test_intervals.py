@@ -16,7 +16,7 @@ from bibench.statistics.bootstrap import degrees_of_freedom, draw
 from bibench.statistics.layout import layouts
 from bibench.tracks import TRACKS
 
-from ..test_records import make
+from ..records.test_records import make
 from ..tracks.records import scored
 from .worlds import FP, B, X, cell, full, world
 

@@ -2,7 +2,7 @@
 
 from bibench.records.record import Record
 
-from ..test_records import make
+from ..records.test_records import make
 
 
 def scored(table: dict[tuple[str, str, str, int], float | None], **more: object) -> list[Record]:

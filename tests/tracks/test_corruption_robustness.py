@@ -12,7 +12,7 @@ from bibench.records.record import Record
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.corruption_robustness import by_corruption, by_severity, mce, paper_ratio, ratio_of_sums
 
-from ..test_records import make
+from ..records.test_records import make
 
 RAW = files("bibench.published") / "raw"
 FP, B = "fp32", "bnn"

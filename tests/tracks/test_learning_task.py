@@ -8,7 +8,7 @@ from bibench.records.record import Record
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import is_collapsed
 
-from ..test_records import make
+from ..records.test_records import make
 from .records import scored
 
 FP, B, X = "fp32", "bnn", "xnor"

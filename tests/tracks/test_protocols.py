@@ -13,7 +13,7 @@ from bibench.records.record import Record
 from bibench.tracks import TRACKS
 from bibench.tracks.base import PROTOCOLS, Score, is_score
 
-from ..test_records import make
+from ..records.test_records import make
 from .records import scored
 
 FP, B = "fp32", "bnn"

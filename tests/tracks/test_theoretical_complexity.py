@@ -7,7 +7,7 @@ import pytest
 from bibench.records.record import Record
 from bibench.tracks import TRACKS, Score
 
-from ..test_records import make
+from ..records.test_records import make
 
 
 def counted(

@@ -11,7 +11,7 @@ from bibench.records.record import Record
 from bibench.tasks.sensitivity import RELEASE, SENSITIVITY, settings
 from bibench.tracks import TRACKS, Score
 
-from ..test_records import make
+from ..records.test_records import make
 
 FP, B, X = "fp32", "bnn", "xnor"
 

@@ -1,7 +1,7 @@
 """Twenty training steps with a fixed seed reproduce a stored loss curve, for every operator.
 
 In float64, so that the processor's instruction set does not decide. After a deliberate change of the
-mathematics: python -m tests.test_golden
+mathematics: python -m tests.operators.test_golden
 """
 
 import json

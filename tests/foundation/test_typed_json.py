@@ -33,9 +33,9 @@ from bibench.suite.store import (
     described_epochs,
 )
 
-from .changing import changed
-from .test_records import make
-from .worlds import cell
+from ..changing import changed
+from ..records.test_records import make
+from ..worlds import cell
 
 pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
@@ -290,7 +290,7 @@ def test_wrong_values_are_refused(kind: str, place: str, value: Any, tmp_path: P
     inner[keys[-1]] = value
     said = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.test_typed_json.tolerate", lambda reader, path: said.append(error_of(reader)))
+        patch.setattr("tests.foundation.test_typed_json.tolerate", lambda reader, path: said.append(error_of(reader)))
         read(whole)
     assert any(said), f"{place} = {value!r} was accepted"
 

@@ -20,9 +20,9 @@ from bibench.suite.cell import Cell
 from bibench.suite.store import CELL, DONE, FAILURE, MODEL, RECORDS, CellDirectory
 from bibench.train.cell import Hooks, Settings
 
-from .flips import flips
-from .test_records import make
-from .worlds import TINY, bibench_here, cell, tiny_world
+from ..flips import flips
+from ..records.test_records import make
+from ..worlds import TINY, bibench_here, cell, tiny_world
 
 FP, BNN = cell("fp32"), cell("bnn")
 

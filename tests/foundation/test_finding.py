@@ -16,8 +16,8 @@ from bibench.suite.cell import Cell
 from bibench.suite.definition import Filters
 from bibench.suite.store import CellDirectory, cells_below
 
-from .test_records import make
-from .worlds import cell
+from ..records.test_records import make
+from ..worlds import cell
 
 Close = Callable[[Path], None]
 

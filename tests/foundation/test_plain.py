@@ -15,8 +15,8 @@ from bibench.recipes.recipe import Recipe
 from bibench.records.record import COLUMNS, parse
 from bibench.suite.cell import Cell
 
-from .test_records import make
-from .worlds import cell
+from ..records.test_records import make
+from ..worlds import cell
 
 HALVES = {
     "float16": np.float16(0.5),

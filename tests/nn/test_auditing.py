@@ -13,7 +13,7 @@ import bibench
 import bibench.nn.attention
 from bibench.foundation.errors import BinarizationWarning
 
-from .deploy.models import CATALOGUE, binary
+from ..deploy.models import CATALOGUE, binary
 
 
 def test_counts_of_resnet18() -> None:

@@ -18,9 +18,9 @@ from bibench.foundation.files import write_json
 from bibench.suite import store
 from bibench.suite.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, RECORDS, Busy, CellDirectory, cells_below
 
-from .test_files import names
-from .test_records import make
-from .worlds import TINY, cell
+from ..foundation.test_files import names
+from ..records.test_records import make
+from ..worlds import TINY, cell
 
 pytestmark = pytest.mark.usefixtures("in_tiny_world")
 

@@ -26,7 +26,7 @@ from bibench.suite.cell import Cell
 from bibench.suite.store import CELL, CHECKPOINT, DONE, FAILURE, LOCK, CellDirectory
 from bibench.train.cell import Hooks, Settings
 
-from .worlds import TINY, bibench, bibench_here, cell, command, tiny_world
+from ..worlds import TINY, bibench, bibench_here, cell, command, tiny_world
 
 pytestmark = pytest.mark.slow
 

@@ -28,7 +28,7 @@ from bibench.tasks.base import task
 from bibench.train.cell import convert, identity_fields
 from bibench.train.code import code_of
 
-from .worlds import TINY, cell
+from ..worlds import TINY, cell
 
 FP, BNN, RECU = cell("fp32"), cell("bnn"), cell("recu")
 

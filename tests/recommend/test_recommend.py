@@ -13,8 +13,8 @@ from bibench.recommend import Advice, Wishes, dominates, recommend
 from bibench.recommend.shares import median_error
 from bibench.records.record import Record, read
 
-from .test_records import make
-from .tracks.records import scored
+from ..records.test_records import make
+from ..tracks.records import scored
 
 DEVICE = "Board 1"
 

@@ -22,11 +22,11 @@ from bibench.suite import store
 from bibench.suite.store import CHECKPOINT, CURVE, DONE, LOCK, MODEL, RECORDS, Busy, CellDirectory, Lost
 from bibench.train.cell import Hooks, Settings
 
-from .killing import killed_at
+from ..killing import killed_at
+from ..records.test_records import make
+from ..suite.test_store import another_process  # noqa: F401
+from ..worlds import TINY, cell
 from .test_files import names
-from .test_records import make
-from .test_store import another_process  # noqa: F401
-from .worlds import TINY, cell
 
 pytestmark = pytest.mark.usefixtures("in_tiny_world")
 

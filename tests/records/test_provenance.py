@@ -20,7 +20,7 @@ from bibench.records.provenance import code_fingerprint, environment, git_state,
 from bibench.train import code
 from bibench.train.code import code_of
 
-from .worlds import TINY, cell, fresh_registries, tiny_world
+from ..worlds import TINY, cell, fresh_registries, tiny_world
 
 BASE = """
 class Base:

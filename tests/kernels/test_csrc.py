@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import LAUNCHER
+from ..conftest import LAUNCHER
 
 TOOLS = {"sanitize": ("cmake", "c++"), "aarch64": ("cmake", "aarch64-linux-gnu-g++", "qemu-aarch64")}
 

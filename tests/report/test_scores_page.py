@@ -11,7 +11,7 @@ from bibench import published
 from bibench.cli import app
 from bibench.tracks import TRACKS
 
-from .test_docs import ROOT, blocks
+from ..test_docs import ROOT, blocks
 
 PAGE = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
 

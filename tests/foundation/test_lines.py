@@ -7,7 +7,7 @@ import pytest
 from bibench.foundation.lines import read_lines, split_lines
 from bibench.records.record import read_file, write_file
 
-from .test_records import make
+from ..records.test_records import make
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e"
 """What `str.splitlines` takes for ends of lines, but for newlines."""

@@ -17,7 +17,7 @@ from bibench.suite.cell import Cell
 from bibench.suite.store import CHECKPOINT, CellDirectory
 from bibench.train.cell import Settings
 
-from .worlds import TINY, cell, tiny_world
+from ..worlds import TINY, cell, tiny_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("runs 2")]
 

@@ -17,7 +17,7 @@ from bibench.tasks import TASKS
 from bibench.tracks import TRACKS
 from bibench.train.cell import identity_fields
 
-from .worlds import fresh_registries, tiny_world
+from ..worlds import fresh_registries, tiny_world
 
 IMAGES = Suite(
     name="images",
