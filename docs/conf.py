@@ -31,10 +31,11 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 napoleon_use_rtype = False
-napoleon_use_ivar = True
-napoleon_custom_sections = [("Class attributes", "params_style")]
+napoleon_custom_sections = [("Attributes", "params_style"), ("Class attributes", "params_style")]
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
+smartquotes = False  # an empty text, "", and options such as --rerun stay as they are written
 suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"

@@ -11,6 +11,10 @@ PAGE = re.compile(r"\bdocs/([\w/]+)\.md\b")
 LITERAL = re.compile(r"(``.+?``)")
 
 
+VALUES = ("attribute", "data", "property")
+"""What napoleon expects a type before the first colon of: those of BiBench have a sentence there."""
+
+
 def restructured(lines: list[str]) -> list[str]:
     """The same lines, in which reStructuredText reads what was meant: code as code, stars, bars and `_` as such."""
     return [_line(line) for line in _spaced(_joined(lines))]
@@ -53,7 +57,7 @@ def _spaced(lines: list[str]) -> list[str]:
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = restructured(lines)
+    lines[:] = [""] * (what in VALUES) + restructured(lines)
 
 
 def setup(app: Any) -> dict[str, Any]:

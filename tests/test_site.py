@@ -15,7 +15,6 @@ import bibench
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-import doc_gaps  # noqa: E402
 import docstrings  # noqa: E402
 import faces  # noqa: E402
 import mathml  # noqa: E402
@@ -23,38 +22,6 @@ import operator_pages  # noqa: E402
 import outside  # noqa: E402
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
-
-
-def test_every_public_name_has_a_docstring_with_its_parameters_and_errors() -> None:
-    assert list(doc_gaps.gaps()) == []
-
-
-def test_what_a_docstring_lacks_is_found() -> None:
-    from bibench.foundation.errors import StoreError
-
-    def told(path: str, level: int) -> None:
-        """Read `path`.
-
-        Args:
-            level: of detail.
-        """
-
-    def untold(path: str, level: int) -> None:
-        """Read a path of some level."""
-
-    globals()["StoreError"] = StoreError
-
-    def failing() -> None:
-        """Nothing."""
-        raise StoreError("x")
-
-    assert list(doc_gaps.of(told, told.__doc__ or "")) == []
-    assert list(doc_gaps.of(untold, untold.__doc__ or "")) == [
-        "parameter path is not named",
-        "parameter level is not named",
-    ]
-    assert list(doc_gaps.of(failing, failing.__doc__ or "")) == ["raises a BiBenchError, but has no Raises"]
-    assert list(doc_gaps.of(failing, "")) == ["no docstring"]
 
 
 def test_faces_that_share_a_name_tell_it_once() -> None:

@@ -43,6 +43,7 @@ class CriticalDifference:
         recipe: name of the recipe, with its options.
         protocol: how scores are averaged: ``bibench`` or ``paper``.
         average_ranks: in the order of `operators`.
+        difference: the critical difference of average ranks, in units of one rank.
         unit: what a block is: ``task``, or task × model.
         chi2: Friedman's χ²; None without a test.
         level: of confidence, in (0, 1).

@@ -34,9 +34,9 @@ class Difference:
     Attributes:
         recipe: name of the recipe, with its options.
         unit: what the numbers are in, or what is counted.
-        std_error: standard error of the mean (or value); None where nothing varies.
-        low: lower end of the interval; None without one.
-        high: upper end of the interval; None without one.
+        std_error: standard error of the mean, in `unit`; None where nothing varies.
+        low: lower end of the interval, in `unit`; None without one.
+        high: upper end of the interval, in `unit`; None without one.
         level: of confidence, in (0, 1).
         cells: how many cells the overall row is over.
         won: cells in which the mean is above 0.

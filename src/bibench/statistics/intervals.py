@@ -29,7 +29,9 @@ class Interval:
         operator: name of the operator, with its options.
         recipe: name of the recipe, with its options.
         protocol: how scores are averaged: ``bibench`` or ``paper``.
-        std_error: standard error of the mean (or value); None where nothing varies.
+        std_error: standard error of the value, in the track's unit; None where nothing varies.
+        low: lower end of the interval, in the track's unit.
+        high: upper end of the interval, in the track's unit.
         level: of confidence, in (0, 1).
         samples: number of bootstrap samples.
         cells: how many cells entered.
@@ -80,6 +82,9 @@ def intervals(
         samples: number of bootstrap samples.
         seed: of the random draws.
         level: of confidence, in (0, 1).
+
+    Raises:
+        BiBenchError: a `level` outside of (0, 1), fewer than 100 samples, or nothing of the kind to vary `over`.
     """
     check_level(level)
     rows = []
