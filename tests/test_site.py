@@ -104,4 +104,6 @@ def test_the_site_builds_without_a_warning_and_works_offline(tmp_path: Path) -> 
     recu = (site / "operators" / "recu.html").read_text(encoding="utf-8")
     assert "<math" in recu and "recu.svg" in recu and "$`" not in recu
     reference = (site / "api" / "bibench.html").read_text(encoding="utf-8")
+    assert "The rows of modules: neither single" in reference  # no type before a colon
+    assert "“" not in reference  # "" stays what it is
     assert all(f'id="bibench.{name}"' in reference for name in ("binarize", "audit", "Operator", "OPERATORS"))
