@@ -36,7 +36,7 @@ napoleon_custom_sections = [("Attributes", "params_style"), ("Class attributes",
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
-smartquotes = False  # an empty text, "", and options such as --rerun stay as they are written
+smartquotes_action = "D"  # dashes alone: "", an empty text, is to stay what it is
 suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
