@@ -68,7 +68,7 @@ def sourceless() -> Iterator[str]:
 
 
 def sourced() -> dict[str, str]:
-    """What has to name its source, with all that it says: operators, estimators, tracks, metrics and losses."""
+    """What has to name its source, with all that it says: operators, estimators, tracks, metrics, losses, estimates."""
     found = {f"operator {name}": f"{OPERATORS[name].paper} {OPERATORS[name].__doc__}" for name in OPERATORS}
     found |= {f"compressor {name}": f"{COMPRESSORS[name].paper} {COMPRESSORS[name].__doc__}" for name in COMPRESSORS}
     found |= {f"estimator {kind.__qualname__}": kind.__doc__ or "" for kind in _estimators(Surrogate)}
@@ -77,7 +77,14 @@ def sourced() -> dict[str, str]:
     for task in (TASKS[name] for name in TASKS):
         for function in (task.evaluate, task.loss, task.distillation_loss):
             found[f"{function.__module__}.{function.__qualname__}"] = function.__doc__ or ""
-    return found
+    functions = [m for members in faces.public().values() for m in members if m.kind == "function"]
+    return found | {f"{m.face}.{m.name}": m.text for m in functions if _estimates(m.value)}
+
+
+def _estimates(function: Callable[..., Any]) -> bool:
+    """Whether a function gives a number, or something of a confidence `level`: by some formula."""
+    parameters, returned = _signature(function)
+    return returned == "float" or "level" in parameters
 
 
 def _estimators(kind: type[Surrogate]) -> Iterator[type[Surrogate]]:

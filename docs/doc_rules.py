@@ -18,7 +18,7 @@ AXIS = re.compile(r"\.\.\.|\d+|[A-Z](_\w+)?(/\w+)?")
 SHAPE = re.compile(r"\b(shapes?|scalars?|elementwise|vectors?)\b")
 
 SOURCE = re.compile(
-    r"\bEqs?\. ?\d|\b[Ss]ection \d|\bTable \d|\barXiv:\d|https?://|\bet al\., (19|20)\d\d\b"
+    r"\bEqs?\. ?\d|\b[Ss]ection \d|\bTable \d|\barXiv:\d|https?://|\b(et al\.|[A-Z]\w+), (19|20)\d\d\b"
     r"|\b[A-Z]\w*[A-Z]\w* (19|20)\d\d\b|\bBiBench's own\b|\btorch\.nn\.functional\.\w"
 )
 """An equation, section or table of a paper; a paper; a function of PyTorch; or that there is none."""

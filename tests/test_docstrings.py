@@ -194,7 +194,8 @@ def test_errors_of_constructors_and_python_and_catalogues_are_found() -> None:
     "text",
     [
         *("Sign (Eq. 12).", "As in Section 3.2.", "Table 6.", "Liu et al., 2020.", "Bi-Real Net, ECCV 2018."),
-        *("arXiv:1602.02830", "https://arxiv.org/abs/1602.02830", "BiBench's own.", "`torch.nn.functional.mse_loss`"),
+        *("(Holm, 1979)", "arXiv:1602.02830", "https://arxiv.org/abs/1602.02830"),
+        *("BiBench's own.", "`torch.nn.functional.mse_loss`"),
     ],
 )
 def test_a_source_is_told(text: str) -> None:
@@ -212,6 +213,8 @@ def test_all_that_needs_a_source_is_asked_for_it(monkeypatch: pytest.MonkeyPatch
     named = set(doc_gaps.sourced())
     assert named >= {"operator bnn", "operator lsq", "compressor resrep", "estimator STE", "estimator Fourier"}
     assert named >= {"track learning_task", "distillation dmd", "bibench.tasks.detection.Detection.evaluate"}
+    assert named >= {"bibench.statistics.ranks", "bibench.complexity.overall"}
+    assert "bibench.audit" not in named
     monkeypatch.setattr(doc_gaps.OPERATORS["bnn"], "paper", "")
     monkeypatch.setattr(doc_gaps.OPERATORS["bnn"], "__doc__", "Signs.")
     assert list(doc_gaps.sourceless()) == ["operator bnn: names no source"]

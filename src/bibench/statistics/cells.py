@@ -64,7 +64,7 @@ class CellMean:
 def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
     """One row per task × model × operator × recipe: mean, s/√n, and mean ± t(n − 1)·s/√n.
 
-    The interval takes the seeds for independent and their scores for normal; with two seeds it is wide
+    The interval (Student, 1908) takes the seeds for independent and their scores for normal; with two seeds it is wide
     (t = 12.7 at 95 %), and that is what two seeds tell.
 
     Args:

@@ -98,7 +98,7 @@ class CriticalDifference:
 def critical_differences(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench", level: float = LEVEL
 ) -> list[CriticalDifference]:
-    """One per recipe: average ranks over tasks, or over task × model where the track averages those.
+    """One per recipe: average ranks over tasks, or over task × model where the track averages those (Demšar, 2006).
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.

@@ -77,7 +77,7 @@ def differences(records: Sequence[Record], *, against: str | None = None, level:
 
     Rows of a cell carry the t-interval of the mean difference over its pairs of seeds. The overall row is the
     mean over cells of those differences divided by full precision's score of the same seed; its variance is
-    Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom.
+    Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom (Welch, 1947).
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.

@@ -74,6 +74,8 @@ def intervals(
 ) -> list[Interval]:
     """Interval of `metric` for every recipe and operator of the records, in the track's order.
 
+    Percentiles of the bootstrap (Efron, 1979), widened for few replicates as docs/statistics.md says.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).
