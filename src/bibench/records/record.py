@@ -85,8 +85,10 @@ _of_timed, _of_others = attrgetter(*_IDENTITY, *_MACHINE), attrgetter(*_IDENTITY
 class Record:
     """One measured number (or the reason why there is none). See docs/records.md.
 
-    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's. Raises `StoreError`
-    naming the field that is of another type than its own, or not finite.
+    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's.
+
+    Raises:
+        StoreError: a field that is of another type than its own, or not finite; it is named.
     """
 
     schema: int = SCHEMA

@@ -138,6 +138,8 @@ def comparisons(
 ) -> list[Comparison]:
     """All pairs of the operators that have a score, under every recipe.
 
+    The resampled difference is referred to Student's t; `correction` by default is that of Holm, 1979.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).

@@ -43,6 +43,7 @@ class CriticalDifference:
         recipe: name of the recipe, with its options.
         protocol: how scores are averaged: ``bibench`` or ``paper``.
         average_ranks: in the order of `operators`.
+        difference: the critical difference of average ranks, in units of one rank.
         unit: what a block is: ``task``, or task × model.
         chi2: Friedman's χ²; None without a test.
         level: of confidence, in (0, 1).
@@ -97,7 +98,7 @@ class CriticalDifference:
 def critical_differences(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench", level: float = LEVEL
 ) -> list[CriticalDifference]:
-    """One per recipe: average ranks over tasks, or over task × model where the track averages those.
+    """One per recipe: average ranks over tasks, or over task × model where the track averages those (Demšar, 2006).
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.

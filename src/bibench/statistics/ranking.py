@@ -93,6 +93,8 @@ def ranks(
 ) -> list[Rank]:
     """Ranks of the operators under every recipe, best first. `over` auto: seeds where any cell has two, else tasks.
 
+    The best and worst rank are those of Mogstad et al., 2024, from the pairs that `comparisons` tells apart.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).

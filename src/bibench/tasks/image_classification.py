@@ -59,6 +59,7 @@ class ImageClassification(Task):
         return torch.zeros(2, *self.image_shape)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, classes), a scalar (`torch.nn.functional.cross_entropy`)."""
         return F.cross_entropy(outputs, batch.targets)
 
     def test_images(self) -> RawImages:
@@ -70,6 +71,7 @@ class ImageClassification(Task):
         raise NotImplementedError
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Top-1 accuracy (Eq. 33) and mean cross entropy."""
         return top1(model, batches, device, self.num_classes)
 
 
