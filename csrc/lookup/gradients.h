@@ -6,8 +6,8 @@
 // All tensors have their channels last: x (n, h, w, c), grad (n, out_h, out_w, co), weight (co, kh, kw, c); one group.
 #pragma once
 
-#include "../convolution.h"
-#include "../threads.h"
+#include "convolution/shape.h"
+#include "foundation/threads.h"
 #include "lookup.h"
 
 namespace bibench {

@@ -1,7 +1,7 @@
 // See gradients.h. The terms of a sum are filters: the tables are signed sums of four outputs' gradients at a pixel, the codes
 // the signs of four filters, and the sixteen lanes sixteen input channels.
 
-#include "../aligned.h"
+#include "foundation/aligned.h"
 #include "gradients.h"
 #include "scratch.h"
 

@@ -6,9 +6,9 @@
 //
 //   lookup_test [cases] [seed]
 
-#include "../dispatch.h"
-#include "../testing.h"
+#include "foundation/testing.h"
 #include "gradients.h"
+#include "isa/dispatch.h"
 
 #include <algorithm>
 #include <cmath>

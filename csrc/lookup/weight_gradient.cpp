@@ -2,7 +2,7 @@
 // pixel, the codes the signs of an input in the same four images, and the sixteen lanes sixteen input channels. All taps
 // share codes and tables.
 
-#include "../aligned.h"
+#include "foundation/aligned.h"
 #include "gradients.h"
 #include "scratch.h"
 

@@ -1,7 +1,7 @@
 // BinaryAttention: 1[sign(Q) sign(K)^T / sqrt(d) >= 0] & mask, times sign(V). All sums are integers, so exact.
 
-#include "../dispatch.h"
-#include "../matmul.h"
+#include "isa/dispatch.h"
+#include "matmul/matmul.h"
 #include "operator.h"
 
 #include <algorithm>

@@ -1,7 +1,8 @@
 // BinaryConv: convolutions of one and two spatial axes on packed weights (docs: the op domain, version 1).
 
-#include "../dispatch.h"
+#include "convolution/depthwise.h"
 #include "epilogue.h"
+#include "isa/dispatch.h"
 #include "operator.h"
 
 #include <memory>

@@ -1,7 +1,7 @@
 // BinaryLinear: (..., I) with packed weights (O, I). Rows are the images of a 1x1 convolution.
 
-#include "../dispatch.h"
 #include "epilogue.h"
+#include "isa/dispatch.h"
 #include "operator.h"
 
 namespace bibench::ort {

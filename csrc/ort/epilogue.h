@@ -1,7 +1,7 @@
 // Inputs and attributes that convolutions and linear layers share: what follows the dot products, and K.
 #pragma once
 
-#include "../convolution.h"
+#include "convolution/convolution.h"
 #include "node.h"
 
 namespace bibench::ort {

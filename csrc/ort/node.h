@@ -1,7 +1,7 @@
 // A node of the model while its kernel is made and run: attributes, inputs and outputs, each checked before use.
 #pragma once
 
-#include "../threads.h"
+#include "foundation/threads.h"
 #include "ort_api.h"
 
 #include <cstdint>

@@ -5,8 +5,8 @@
 //
 //   operators_test [cases] [seed]
 
-#include "../dispatch.h"
-#include "../testing.h"
+#include "foundation/testing.h"
+#include "isa/dispatch.h"
 #include "stand_in.h"
 
 #include <algorithm>

@@ -1,10 +1,10 @@
 // StemConv: a float convolution of few channels and, where asked for, the max pooling behind it (docs: the op domain,
 // version 1).
 
-#include "../dispatch.h"
-#include "../stem/stem.h"
 #include "epilogue.h"
+#include "isa/dispatch.h"
 #include "operator.h"
+#include "stem/stem.h"
 
 namespace bibench::ort {
 namespace {

@@ -1,9 +1,9 @@
 // What the functions of bibench._core share: the types of their arguments, and the checks that run before a kernel does.
 #pragma once
 
-#include "convolution.h"
-#include "dispatch.h"
-#include "threads.h"
+#include "convolution/convolution.h"
+#include "foundation/threads.h"
+#include "isa/dispatch.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

@@ -1,6 +1,6 @@
 // What has a value for each column of a matrix: learned scales and thresholds.
 
-#include "python/arguments.h"
+#include "arguments.h"
 
 #include <vector>
 

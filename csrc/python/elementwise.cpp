@@ -1,6 +1,6 @@
 // Signs, and the gradients of their estimators, value by value.
 
-#include "python/arguments.h"
+#include "arguments.h"
 
 #include <atomic>
 #include <utility>

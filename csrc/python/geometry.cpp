@@ -1,6 +1,6 @@
 // See geometry.h.
 
-#include "python/geometry.h"
+#include "geometry.h"
 
 namespace bibench::python {
 

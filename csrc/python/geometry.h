@@ -1,7 +1,7 @@
 // The geometry of a convolution, from its arguments.
 #pragma once
 
-#include "python/arguments.h"
+#include "arguments.h"
 
 #include <array>
 

@@ -1,7 +1,7 @@
 // Gradients of convolutions of signs, by table lookup.
 
+#include "geometry.h"
 #include "lookup/gradients.h"
-#include "python/geometry.h"
 
 namespace bibench::python {
 namespace {

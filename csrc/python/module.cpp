@@ -1,6 +1,6 @@
 // The Python module bibench._core. Checks every argument before a kernel runs, and releases the GIL.
 
-#include "python/arguments.h"
+#include "arguments.h"
 
 #include <string>
 #include <vector>

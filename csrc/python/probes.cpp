@@ -1,8 +1,8 @@
 // What the benchmarks compare with: the processor's limit, and the counting alone, without packing or layout.
 
-#include "python/arguments.h"
+#include "arguments.h"
 
-#include "aligned.h"
+#include "foundation/aligned.h"
 
 #include <algorithm>
 #include <vector>

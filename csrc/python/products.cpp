@@ -1,9 +1,10 @@
 // Products of signs: convolutions, matrix products; and the window means that go with them.
 
-#include "python/geometry.h"
-#include "box.h"
-#include "centred.h"
-#include "matmul.h"
+#include "convolution/box.h"
+#include "convolution/centred.h"
+#include "convolution/depthwise.h"
+#include "geometry.h"
+#include "matmul/matmul.h"
 
 #include <array>
 

@@ -1,6 +1,6 @@
 // Rows of a matrix, such as filters: their statistics, and what one factor for each row does.
 
-#include "python/arguments.h"
+#include "arguments.h"
 
 #include <atomic>
 #include <vector>

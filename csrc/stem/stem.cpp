@@ -2,6 +2,8 @@
 
 #include "stem.h"
 
+#include "foundation/division.h"
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -12,7 +14,6 @@ namespace {
 constexpr int64_t kLeastTiles = 4;       // rows of them in a band, where there is a choice
 constexpr size_t kKeptBytes = 16 << 20;  // what a thread keeps of its buffers
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
 
 // The transform of filters with `taps` taps at one of the points: sum of taps times powers of the point, divided by the

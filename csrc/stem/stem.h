@@ -6,10 +6,10 @@
 // stride 2 takes 16 products per output and channel instead of 49. Max pooling behind it happens in the cache.
 #pragma once
 
-#include "../aligned.h"
-#include "../finish.h"
-#include "../kernels.h"
-#include "../threads.h"
+#include "convolution/finish.h"
+#include "foundation/aligned.h"
+#include "foundation/threads.h"
+#include "isa/kernels.h"
 #include "winograd.h"
 
 #include <cstdint>

@@ -1,8 +1,10 @@
 """The kernels without Python: sanitized, and for 64-bit ARM under emulation (see csrc/check)."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,94 @@ def test_what_it_can_do_is_listed(root: Path) -> None:
     done = subprocess.run([root / "csrc" / "check", "nonsense"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert all(f"csrc/check {what}" in done.stderr for what in TOOLS)
+
+
+BEFORE = """
+static __attribute__((noinline)) float half(float x) { return x * 0.5f; }
+float twice(float x) { return x + half(x) * 3.0f; }
+int count(int n) { int sum = 0; for (int i = 0; i < n; ++i) sum += i ^ n; return sum; }
+"""
+MOVED = """
+int count(int n) { int sum = 0; for (int i = 0; i < n; ++i) sum += i ^ n; return sum; }
+static __attribute__((noinline)) float halved(float x) { return x * 0.5f; }
+float twice(float x) { return x + halved(x) * 3.0f; }
+"""
+
+
+@pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in ("c++", "objdump", "c++filt")) or sys.platform != "linux",
+    reason="no compiler, or none of its tools that read object files",
+)
+def test_moved_code_is_told_from_changed_code(root: Path, tmp_path: Path) -> None:
+    """csrc/compare.py: neither places nor names count; a constant, an instruction and what is called do."""
+
+    def build(name: str, text: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "some.cpp").write_text(text)
+        command = ["c++", "-O2", "-fPIC", "-c", folder / "some.cpp", "-o", folder / "some.o"]
+        subprocess.run(command, check=True, timeout=300)
+        return folder
+
+    def compare(after: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, root / "csrc" / "compare.py", before, after, "--lines", "20"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+    before = build("before", BEFORE)
+    moved = compare(build("moved", MOVED))
+    assert moved.returncode == 0, moved.stdout + moved.stderr
+    assert re.search(r"renamed: half\(float\)\n +to: halved\(float\)", moved.stdout)
+    for name, changed, function in (
+        ("constant", MOVED.replace("0.5f", "0.25f"), "halved(float)"),
+        ("instruction", MOVED.replace("i ^ n", "i | n"), "count(int)"),
+        ("call", MOVED.replace("halved(x) * 3.0f", "halved(halved(x)) * 3.0f"), "twice(float)"),
+    ):
+        done = compare(build(name, changed))
+        assert done.returncode == 1, name
+        assert f"differs: {function}" in done.stdout, done.stdout
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no object files; build there first" in compare(empty).stderr
+
+
+SUM = """
+namespace {{
+[[gnu::noinline]] float {helper}(float x) {{ return x * {factor}f; }}
+}}
+float sum(const float* x, long n) {{
+  float total = 0;
+  for (long i = 0; i < n; ++i) total += {helper}(x[i]);
+  return total;
+}}
+{more}
+"""
+
+
+def built(folder: Path, helper: str = "scaled", factor: float = 3.5, more: str = "") -> Path:
+    folder.mkdir()
+    (folder / "sum.cpp").write_text(SUM.format(helper=helper, factor=factor, more=more), encoding="utf-8")
+    subprocess.run(["c++", "-O2", "-c", "sum.cpp", "-o", "sum.o"], cwd=folder, check=True, timeout=300)
+    return folder
+
+
+def compared(root: Path, before: Path, after: Path) -> tuple[int, str]:
+    command = [sys.executable, root / "csrc" / "compare.py", before, after]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert not done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not all(map(shutil.which, ("c++", "objdump", "c++filt"))),
+    reason="no compiler, or none of the tools that read object files",
+)
+def test_machine_code_is_compared(root: Path, tmp_path: Path) -> None:
+    """Code that has moved or has another name is the same; another constant in it is not."""
+    before = built(tmp_path / "before")
+    moved = built(tmp_path / "moved", more="long first(long a, long b) { return a * b; }")
+    status, said = compared(root, before, moved)
+    assert status == 1 and "first(long, long): none -> " in said and "2 functions are the same" in said
+    status, said = compared(root, before, built(tmp_path / "renamed", helper="multiplied"))
+    assert status == 0 and "scaled(float)" in said and "multiplied(float)" in said and "differs" not in said
+    status, said = compared(root, before, built(tmp_path / "changed", factor=4.5))
+    assert status == 1 and "scaled(float)" in said and "1 functions are the same; 1 before and 1 after" in said

@@ -25,8 +25,9 @@ from bibench.kernels.surrogate import Surrogate, sign
 
 SINE_SHARE = 0.1
 """What multiplies sin x in the noise."""
-# Of csrc/elementwise.inl, which does the same operations: π in parts that have exact products with small integers, and
-# polynomials in r² for sin(r)/r and cos(r) on a quarter turn to either side, interpolated at Chebyshev nodes.
+# Of csrc/elementwise/waves.inl, which does the same operations: π in parts that have exact products with small
+# integers, and polynomials in r² for sin(r)/r and cos(r) on a quarter turn to either side, interpolated at Chebyshev
+# nodes.
 PI = (3.140625, 0.0009675025939941406, 1.5099580252808664e-07)
 SINE = (1.0, -0.16666658222675323, 0.008333049714565277, -0.00019809004152193666, 2.6050781798403477e-06)
 COSINE = (1.0, -0.5, 0.04166663438081741, -0.0013888359535485506, 2.4760092856013216e-05, -2.605036399927485e-07)
