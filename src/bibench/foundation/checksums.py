@@ -38,6 +38,11 @@ def file_sha256(path: Path) -> str:
     return file_digest(path, "sha256")
 
 
+def sums_line(digest: str, name: str) -> str:
+    """What ``sha256sum`` prints of a file, without the end of the line."""
+    return f"{digest}  {name}"
+
+
 class _Hashing:
     """A stream for ``torch.save``: what passes through is hashed on its way."""
 
