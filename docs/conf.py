@@ -30,11 +30,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+napoleon_numpy_docstring = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
-napoleon_custom_sections = [("Class attributes", "params_style")]
+napoleon_custom_sections = [("Attributes", "params_style"), ("Class attributes", "params_style")]
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 90
+smartquotes_action = "D"  # dashes alone: "", an empty text, is to stay what it is
 suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"

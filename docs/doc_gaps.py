@@ -1,6 +1,8 @@
-"""What the API reference lacks: public names without text, parameters that it does not name, errors that it leaves out.
+"""What the API reference lacks: parameters, shapes, units, errors and sources that the docstrings do not tell.
 
 python docs/doc_gaps.py     one line for each gap; exit 1 if there is one
+
+`doc_rules.py` has the rules, `doc_errors.py` finds what a function can raise.
 """
 
 from __future__ import annotations
@@ -15,9 +17,16 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+import doc_errors
+import doc_rules
 import faces
 
-from bibench.foundation.errors import BiBenchError
+from bibench.comparators.compressor import COMPRESSORS
+from bibench.kernels.surrogate import Surrogate
+from bibench.operators import OPERATORS
+from bibench.recipes.distillation import METHODS
+from bibench.tasks import TASKS
+from bibench.tracks import TRACKS
 
 
 def gaps() -> Iterator[str]:
@@ -32,30 +41,57 @@ def gaps() -> Iterator[str]:
             yield from (f"{whole}: {gap}" for gap in of(member.value, member.text))
             if member.kind == "class":
                 yield from _of_methods(whole, member.value)
+    yield from sourceless()
 
 
 def of(value: Any, text: str) -> Iterator[str]:
-    """Gaps in the `text` of one function, class or other value."""
+    """Gaps in the `text` of one function, class, property or other value."""
     if not text.strip():
         yield "no docstring"
         return
-    if not callable(value):
+    computed = value.fget if isinstance(value, property) else getattr(value, "func", value)
+    if not callable(computed):
         return
-    told = names_told(text) | (_told_by_fields(value) if inspect.isclass(value) else set())
-    for name in _parameters(value):
-        if name not in told:
-            yield f"parameter {name} is not named"
-    if inspect.isfunction(value) and raises(value) and not re.search(r"\b[Rr]aises\b", text):
-        yield "raises a BiBenchError, but has no Raises"
+    told = doc_rules.read(text + _page(text), _fields(value) if inspect.isclass(value) else {})
+    parameters, returned = _signature(computed)
+    name = "" if inspect.isclass(value) else computed.__name__
+    yield from doc_rules.unnamed(told, parameters)
+    yield from doc_rules.shapeless(told, parameters, returned)
+    yield from doc_rules.unitless(told, parameters, name, returned)
+    for function in _run(computed):
+        yield from doc_rules.unraised(told, doc_errors.raised(function))
 
 
-def names_told(text: str) -> set[str]:
-    """What a docstring names: words in backticks, entries of its sections, and of the table on the page it leads to."""
-    for page in re.findall(r"See docs/(\w+\.md)", text):
-        text += "\n".join(re.findall(r"^\| (`.*?) \|", (faces.DOCS / page).read_text(encoding="utf-8"), re.MULTILINE))
-    code = " ".join(re.findall(r"`+([^`]+)`+", text))
-    entries = re.findall(r"^ {4}\*{0,2}([\w, *]+):", text, re.MULTILINE)
-    return set(re.findall(r"\w+", " ".join([code, *entries])))
+def sourceless() -> Iterator[str]:
+    """What should name its source and does not."""
+    yield from (f"{name}: names no source" for name, text in sourced().items() if not doc_rules.has_source(text))
+
+
+def sourced() -> dict[str, str]:
+    """What has to name its source, with all that it says: operators, estimators, tracks, metrics, losses, estimates."""
+    found = {f"operator {name}": f"{OPERATORS[name].paper} {OPERATORS[name].__doc__}" for name in OPERATORS}
+    found |= {f"compressor {name}": f"{COMPRESSORS[name].paper} {COMPRESSORS[name].__doc__}" for name in COMPRESSORS}
+    found |= {f"estimator {kind.__qualname__}": kind.__doc__ or "" for kind in _estimators(Surrogate)}
+    found |= {f"track {name}": f"{TRACKS[name].equation} {TRACKS[name].score.__doc__}" for name in TRACKS}
+    found |= {f"distillation {name}": how.combine.__doc__ or "" for name, how in METHODS.items() if how}
+    for task in (TASKS[name] for name in TASKS):
+        for function in (task.evaluate, task.loss, task.distillation_loss):
+            found[f"{function.__module__}.{function.__qualname__}"] = function.__doc__ or ""
+    functions = [m for members in faces.public().values() for m in members if m.kind == "function"]
+    return found | {f"{m.face}.{m.name}": m.text for m in functions if _estimates(m.value)}
+
+
+def _estimates(function: Callable[..., Any]) -> bool:
+    """Whether a function gives a number, or something of a confidence `level`: by some formula."""
+    parameters, returned = _signature(function)
+    return returned == "float" or "level" in parameters
+
+
+def _estimators(kind: type[Surrogate]) -> Iterator[type[Surrogate]]:
+    for derived in kind.__subclasses__():
+        if derived.__module__.startswith("bibench."):
+            yield derived
+            yield from _estimators(derived)
 
 
 def _of_methods(whole: str, cls: type) -> Iterator[str]:
@@ -67,38 +103,45 @@ def _of_methods(whole: str, cls: type) -> Iterator[str]:
         yield from (f"{whole}.{name}: {gap}" for gap in of(method, inspect.getdoc(getattr(cls, name)) or ""))
 
 
-def _parameters(value: Callable[..., Any]) -> list[str]:
+def _run(value: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """The functions that a call runs: of a class those that make an object."""
+    if not inspect.isclass(value):
+        return [value] if inspect.isfunction(value) else []
+    return [vars(value)[name] for name in ("__init__", "__post_init__") if inspect.isfunction(vars(value).get(name))]
+
+
+def _signature(value: Callable[..., Any]) -> tuple[dict[str, str], str]:
+    """Parameters and what is returned, as annotations; not ``self``, nor what is passed on (``**options``)."""
     if inspect.isclass(value) and getattr(value.__init__, "__module__", "").startswith("torch."):
-        return []  # those of the float layer, which PyTorch explains
+        return {}, ""  # those of the float layer, which PyTorch explains
     try:
-        found = inspect.signature(value).parameters.values()
+        found = inspect.signature(value)
     except ValueError:
-        return []  # of errors, whose constructor is Python's
-    own = [p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return [name for name in own if name not in ("self", "cls")]
+        return {}, ""  # of errors, whose constructor is Python's
+    own = [p for p in found.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return {p.name: str(p.annotation) for p in own if p.name not in ("self", "cls")}, str(found.return_annotation)
 
 
-def _told_by_fields(cls: type) -> set[str]:
-    """Fields of a class with a string below them."""
+def _page(text: str) -> str:
+    """What the table of a page says that a docstring leads to, as entries."""
+    rows = [
+        row
+        for page in re.findall(r"See docs/(\w+\.md)", text)
+        for row in re.findall(r"^\| (`.*?`) \| (.*) \|$", (faces.DOCS / page).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    entries = ["    " + ", ".join(re.findall(r"`(\w+)`", names)) + f": {said}" for names, said in rows]
+    return "\n\nAttributes:\n" + "\n".join(entries) if entries else ""
+
+
+def _fields(cls: type) -> dict[str, str]:
+    """Fields of a class with the string below them."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
     return {
-        field.target.id
+        field.target.id: str(after.value.value)
         for field, after in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
     }
-
-
-def raises(function: Callable[..., Any]) -> bool:
-    """Whether a function's own code raises a `BiBenchError`."""
-    module = sys.modules[function.__module__]
-    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-            kind = getattr(module, raised.id, None) if isinstance(raised, ast.Name) else None
-            if inspect.isclass(kind) and issubclass(kind, BiBenchError):
-                return True
-    return False
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ CODE = re.compile(r"(?<![`:\\\w])`([^`\n]+)`(?![`_])")
 SPECIAL = re.compile(r"(?<![\\`\w])\*{1,2}(?=\w)|(?<!\\)\||(?<=\w)_(?=[\s,.;:)\]]|$)")
 PAGE = re.compile(r"\bdocs/([\w/]+)\.md\b")
 LITERAL = re.compile(r"(``.+?``)")
+VALUES = ("attribute", "data", "property")
+"""What napoleon takes the words before the first colon of for a type; an empty comment comes before them."""
 
 
 def restructured(lines: list[str]) -> list[str]:
@@ -53,7 +55,7 @@ def _spaced(lines: list[str]) -> list[str]:
 
 
 def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = restructured(lines)
+    lines[:] = [*(("..", "") if what in VALUES else ()), *restructured(lines)]
 
 
 def setup(app: Any) -> dict[str, Any]:

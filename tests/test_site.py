@@ -1,5 +1,6 @@
 """The site builds without a warning, loads nothing from elsewhere, and its reference has all that is to be known."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -9,48 +10,18 @@ from pathlib import Path
 
 import pytest
 
+import bibench
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-import doc_gaps  # noqa: E402
 import docstrings  # noqa: E402
 import faces  # noqa: E402
 import mathml  # noqa: E402
+import operator_pages  # noqa: E402
 import outside  # noqa: E402
 
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
-
-
-def test_every_public_name_has_a_docstring_with_its_parameters_and_errors() -> None:
-    assert list(doc_gaps.gaps()) == []
-
-
-def test_what_a_docstring_lacks_is_found() -> None:
-    from bibench.foundation.errors import StoreError
-
-    def told(path: str, level: int) -> None:
-        """Read `path`.
-
-        Args:
-            level: of detail.
-        """
-
-    def untold(path: str, level: int) -> None:
-        """Read a path of some level."""
-
-    globals()["StoreError"] = StoreError
-
-    def failing() -> None:
-        """Nothing."""
-        raise StoreError("x")
-
-    assert list(doc_gaps.of(told, told.__doc__ or "")) == []
-    assert list(doc_gaps.of(untold, untold.__doc__ or "")) == [
-        "parameter path is not named",
-        "parameter level is not named",
-    ]
-    assert list(doc_gaps.of(failing, failing.__doc__ or "")) == ["raises a BiBenchError, but has no Raises"]
-    assert list(doc_gaps.of(failing, "")) == ["no docstring"]
 
 
 def test_faces_that_share_a_name_tell_it_once() -> None:
@@ -94,6 +65,12 @@ def test_links_to_files_beside_docs_lead_to_their_pages(link: str, page: str, at
     assert outside.inside(f"[a]({link})", page, at) == f"[a]({expected})"
 
 
+def test_what_an_operator_may_leave_at_inference_has_words() -> None:
+    assert set(operator_pages.LEFT) == {field.name for field in dataclasses.fields(bibench.InferenceForm)}
+    assert "a scale computed from the input" in operator_pages.leftovers(bibench.OPERATORS["xnor"])
+    assert operator_pages.leftovers(bibench.OPERATORS["bnn"]) == "What is left: 1-bit weights."
+
+
 class Resources(HTMLParser):
     """What a page loads by itself."""
 
@@ -127,4 +104,6 @@ def test_the_site_builds_without_a_warning_and_works_offline(tmp_path: Path) -> 
     recu = (site / "operators" / "recu.html").read_text(encoding="utf-8")
     assert "<math" in recu and "recu.svg" in recu and "$`" not in recu
     reference = (site / "api" / "bibench.html").read_text(encoding="utf-8")
+    assert "The rows of modules: neither single" in reference  # no type before a colon
+    assert "“" not in reference  # "" stays what it is
     assert all(f'id="bibench.{name}"' in reference for name in ("binarize", "audit", "Operator", "OPERATORS"))

@@ -9,12 +9,12 @@ import pytest
 from bibench.data import location, parts
 from bibench.data.corruptions import CORRUPTIONS, apply, corrupt, sets
 from bibench.data.corruptions.sets import CHECKSUM, IMAGES, VERSION, CleanSet, Corrupted, generated
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 
 
 def clean(images: np.ndarray) -> CleanSet:
-    return CleanSet("tiny", images, checksum(images.tobytes()), np.arange(len(images)) % 3)
+    return CleanSet("tiny", images, sha256(images.tobytes()), np.arange(len(images)) % 3)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ class TestKept:
         for condition in made:
             found, digest = condition.read()
             np.testing.assert_array_equal(found, corrupt(images, "fog", condition.severity, seed=5))
-            assert digest == checksum(found.tobytes())
+            assert digest == sha256(found.tobytes())
 
     def test_nothing_is_made_before_it_is_read(self, images: np.ndarray, cache: Path) -> None:
         assert {m.known for m in generated(clean(images), "fog")} == {""}

@@ -1,6 +1,5 @@
 """Where data lives: the data root, the cache, and folders that are built once and whole."""
 
-import hashlib
 import os
 import stat
 import subprocess
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bibench.data import sums
-from bibench.data.location import CACHE, DATA_ROOT, cache_dir, cached_folder, checksum, data_root, file_md5
+from bibench.data.location import CACHE, DATA_ROOT, cache_dir, cached_folder, data_root
 from bibench.foundation.errors import DataError
 
 from ..flips import flips
@@ -275,12 +274,3 @@ def test_a_finished_folder_needs_no_writing(cache: Path) -> None:
         lock.unlink()
     assert cached_folder("x", fill) == folder
     assert not list(cache.glob("*.lock")), "asking for a finished folder must not write to a cache"
-
-
-# -- checksums ---------------------------------------------------------------------------------------------
-
-
-def test_checksums(tmp_path: Path) -> None:
-    assert checksum(b"ab", memoryview(b"c")) == checksum(b"abc") == hashlib.sha256(b"abc").hexdigest()
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert file_md5(tmp_path / "abc") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321

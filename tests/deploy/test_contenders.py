@@ -9,8 +9,9 @@ from torch import nn
 
 import bibench
 from bibench.deploy import export, manifest
-from bibench.deploy.contenders import contenders, digest
+from bibench.deploy.contenders import contenders
 from bibench.deploy.identity import identify
+from bibench.foundation.checksums import file_sha256
 from bibench.foundation.errors import BiBenchError, StoreError, UnknownNameError
 
 from ..worlds import cell, tiny_world
@@ -152,7 +153,7 @@ def test_weights_elsewhere_are_not_touched(tmp_path: Path, location: str) -> Non
 def test_digests_are_those_of_manifests(tmp_path: Path) -> None:
     file = exported(tmp_path / "a.onnx", "bnn")
     described = manifest.read(file)
-    assert described is not None and described.sha256 == digest(file)
+    assert described is not None and described.sha256 == file_sha256(file)
 
 
 def test_files_of_another_engine(tmp_path: Path) -> None:

@@ -125,29 +125,33 @@ class TestVerbs:
         assert "1 done, 1 failed" in out
         assert "damaged" in out
 
-    @pytest.mark.parametrize("name", [MODEL, RECORDS])
-    def test_a_damaged_baseline_blocks_until_it_is_made_again(self, runs: Path, name: str) -> None:
-        whole = CellDirectory(runs, FP).file(name).read_bytes()
-        weights = told(CellDirectory(runs, FP).path)["weights"]
-        file = damage(runs, FP, name)
-        changed = file.read_bytes()
-        words = ("run", "tiny", "--load", TINY, "--runs", runs, "--operators", "recu", "--threads", 1, "--workers", 1)
+    def test_damaged_baselines_block_until_they_are_made_again(self, runs: Path) -> None:
+        """Weights of one seed, records of another: in one run, whose worker takes seconds to start."""
+        damaged = {FP: MODEL, cell("fp32", seed=1): RECORDS}
+        run_cell(cell("fp32", seed=1), Settings(runs, device="cpu"), Hooks(), anew=False)
+        whole = CellDirectory(runs, FP).file(MODEL).read_bytes()
+        weights = {chosen: told(CellDirectory(runs, chosen).path)["weights"] for chosen in damaged}
+        files = {chosen: damage(runs, chosen, name) for chosen, name in damaged.items()}
+        changed = {chosen: file.read_bytes() for chosen, file in files.items()}
+        words = ("run", "tiny", "--load", TINY, "--runs", runs, "--operators", "recu", "--seeds", "0,1")
+        words += ("--threads", 1, "--workers", 1)
         out, _ = self.call(*words, expect=1)
-        reason = f"its full-precision baseline is not available (failed: {file} is damaged: it differs"
-        assert f"recu quick seed 0: failed: {reason}" in out
-        assert "0 trained, 2 failed" in out
-        failure = json.loads(CellDirectory(runs, cell("recu")).file(FAILURE).read_text())
-        assert failure["reason"].startswith(reason)
-        assert file.read_bytes() == changed
+        assert "0 trained, 4 failed" in out
+        for chosen, file in files.items():
+            reason = f"its full-precision baseline is not available (failed: {file} is damaged: it differs"
+            assert f"recu quick seed {chosen.seed}: failed: {reason}" in out
+            failure = json.loads(CellDirectory(runs, cell("recu", seed=chosen.seed)).file(FAILURE).read_text())
+            assert failure["reason"].startswith(reason)
+            assert file.read_bytes() == changed[chosen]
 
         out, _ = self.call(*words, "--rerun", "failed")
-        assert "2 trained in" in out
-        (kept,) = CellDirectory(runs, FP).file("superseded").iterdir()
-        assert (kept / name).read_bytes() == changed
-        assert told(CellDirectory(runs, FP).path)["weights"] == weights
+        assert "4 trained in" in out
+        for chosen, name in damaged.items():
+            (kept,) = CellDirectory(runs, chosen).file("superseded").iterdir()
+            assert (kept / name).read_bytes() == changed[chosen]
+            assert told(CellDirectory(runs, chosen).path)["weights"] == weights[chosen]
         assert plan(runs, FP, BNN)[BNN].state == "done"  # the same weights came out
-        if name == MODEL:
-            assert file.read_bytes() == whole
+        assert CellDirectory(runs, FP).file(MODEL).read_bytes() == whole
 
 
 class TestDoneJson:

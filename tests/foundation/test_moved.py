@@ -1,10 +1,12 @@
 """Modules by their old and their short names: the very module, and a word where the name goes."""
 
 import importlib
+import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +61,16 @@ def test_files_that_became_packages_give_what_they_gave() -> None:
     from bibench.suite import SUITES, suite
 
     assert (SCHEMA, Record.__name__, callable(read), callable(suite)) == (5, "Record", True, True) and "quick" in SUITES
+
+
+def test_no_text_has_an_old_name() -> None:
+    """Docs, docstrings and comments call modules by their present names."""
+    root = Path(__file__).parents[2]
+    old = re.compile(rf"\bbibench[./](?:{'|'.join(MOVED)})\b(?![\w/])")
+    assert old.search("see `bibench.registry`") and not old.search("src/bibench/kernels/noise.py")
+    folders = ("src", "docs", "csrc", "examples", "benchmarks")
+    files = [
+        file for folder in folders for kind in ("*.py", "*.md", "*.cpp", "*.h") for file in (root / folder).rglob(kind)
+    ]
+    found = [f"{file}: {m[0]}" for file in [*files, *root.glob("*.md")] if (m := old.search(file.read_text("utf-8")))]
+    assert len(files) > 400 and found == []

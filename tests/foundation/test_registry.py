@@ -3,6 +3,8 @@
 import importlib.metadata
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -148,3 +150,45 @@ def test_entry_points_register_and_broken_ones_are_named(monkeypatch: pytest.Mon
 
 def test_public_names_exist() -> None:
     assert all(hasattr(bibench, name) for name in bibench.__all__)
+
+
+PAGE = "# A page\n\n```python\n@decorator(\ndef one_line(\n```\n"
+
+
+@pytest.mark.parametrize("lines", range(6))
+def test_code_of_a_page_that_lies_elsewhere_has_no_file(
+    lines: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python finds lines for it, where a folder of `sys.path` has a page of that name; they are not Python."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a_page.md").write_text(PAGE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [str(tmp_path / "docs"), *sys.path])
+    assert source_of("\n" * lines, "a_page.md") == "__main__:0"
+
+
+def test_code_under_the_name_of_a_page_has_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a_page.md").write_text(PAGE)
+    assert source_of("\n" * 4, str(tmp_path / "a_page.md")) == f"{tmp_path / 'a_page.md'}:5"
+
+
+@pytest.mark.parametrize("text", ["def f(:", "\0", ""])
+def test_a_class_of_a_file_that_cannot_be_read_as_python_has_no_place(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("is_no_python")
+    module.__file__ = str(tmp_path / "is_no_python.txt")
+    (tmp_path / "is_no_python.txt").write_text(text)
+    monkeypatch.setitem(sys.modules, "is_no_python", module)
+    assert source_of("", "<string>", "is_no_python", "class one_line: pass") == "is_no_python:0"
+
+
+def source_of(
+    before: str, file: str, module: str = "__main__", code: str = "@staticmethod\ndef one_line(): pass"
+) -> str:
+    """The source of what is compiled as code of `file`."""
+    made: dict[str, Any] = {"__name__": module}
+    exec(compile(f"{before}{code}\none_line = getattr(one_line, '__func__', one_line)", file, "exec"), made)
+    registry: Registry[object] = Registry("gadget", "bibench.operators")
+    registry.register("gadget", made["one_line"])
+    return registry._sources["gadget"]

@@ -19,7 +19,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="ut
 def test_the_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with fresh_registries(PAGES):
-        exec(compile(code, "report.md.py", "exec"), {"__name__": "__main__"})
+        exec(compile(code, "report.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_command_works_and_the_pages_are_those_of_the_table(

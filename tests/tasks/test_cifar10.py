@@ -19,7 +19,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10 as Reader
 
-from bibench.data.location import file_md5
+from bibench.foundation.checksums import file_digest
 from bibench.foundation.errors import BiBenchError, DataError
 from bibench.tasks.cifar10 import CIFAR10
 
@@ -81,11 +81,11 @@ def write(folder: Path, largest_label: int = 9) -> dict[str, tuple[Pixels, list[
 
 def publish(monkeypatch: pytest.MonkeyPatch, folder: Path, archive: Path | None = None) -> None:
     """Make these the published files, as far as torchvision's checksums go."""
-    monkeypatch.setattr(Reader, "train_list", [[name, file_md5(folder / name)] for name in TRAIN])
-    monkeypatch.setattr(Reader, "test_list", [["test_batch", file_md5(folder / "test_batch")]])
-    monkeypatch.setattr(Reader, "meta", {**Reader.meta, "md5": file_md5(folder / "batches.meta")})
+    monkeypatch.setattr(Reader, "train_list", [[name, file_digest(folder / name, "md5")] for name in TRAIN])
+    monkeypatch.setattr(Reader, "test_list", [["test_batch", file_digest(folder / "test_batch", "md5")]])
+    monkeypatch.setattr(Reader, "meta", {**Reader.meta, "md5": file_digest(folder / "batches.meta", "md5")})
     if archive is not None:
-        monkeypatch.setattr(Reader, "tgz_md5", file_md5(archive))
+        monkeypatch.setattr(Reader, "tgz_md5", file_digest(archive, "md5"))
 
 
 def pack(archive: Path, folder: Path, extra: list[tarfile.TarInfo] | None = None) -> Path:
@@ -224,14 +224,15 @@ def test_a_missing_file_is_named(folder: Path, root: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_named(folder: Path, root: Path, name: str) -> None:
-    published = file_md5(folder / name)
+    published = file_digest(folder / name, "md5")
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
+    found = file_digest(folder / name, "md5")
     with pytest.raises(DataError) as caught:
         CIFAR10(root).batches("test", batch_size=4)
     assert str(caught.value) == (
-        f"{folder / name} is damaged or not the published file (MD5 {file_md5(folder / name)}, expected {published}); "
+        f"{folder / name} is damaged or not the published file (MD5 {found}, expected {published}); "
         f"unpack {ARCHIVE} again"
     )
 
@@ -279,7 +280,7 @@ def test_nor_one_from_an_archive(
     content, trace = malicious
     (elsewhere / name).write_bytes(content)
     pack(archive, elsewhere)
-    monkeypatch.setattr(Reader, "tgz_md5", file_md5(archive))
+    monkeypatch.setattr(Reader, "tgz_md5", file_digest(archive, "md5"))
     with pytest.raises(DataError, match=f"{name} is damaged or not the published file"):
         CIFAR10(archive.parent).arrays("train")
     assert not trace.exists()
@@ -314,10 +315,11 @@ def test_a_damaged_archive_is_not_unpacked(archive: Path, root: Path, damage: st
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1
     archive.write_bytes(content[: len(content) // 2] if damage == "truncated" else content)
+    found = file_digest(archive, "md5")
     with pytest.raises(DataError) as caught:
         CIFAR10(root).prepare()
     assert str(caught.value) == (
-        f"{archive} is damaged or not the published file (MD5 {file_md5(archive)}, expected {Reader.tgz_md5}); "
+        f"{archive} is damaged or not the published file (MD5 {found}, expected {Reader.tgz_md5}); "
         "delete it and fetch it again"
     )
     assert [path.name for path in root.iterdir()] == [ARCHIVE]
@@ -354,7 +356,7 @@ def test_a_failed_unpacking_leaves_nothing(
 ) -> None:
     """Even where the checksum of the archive says nothing of the damage."""
     archive.write_bytes(damage(archive.read_bytes()))
-    monkeypatch.setattr(Reader, "tgz_md5", file_md5(archive))
+    monkeypatch.setattr(Reader, "tgz_md5", file_digest(archive, "md5"))
     with pytest.raises(DataError, match=f"^{archive} cannot be unpacked to {root}: "):
         CIFAR10(root).prepare()
     assert [path.name for path in root.iterdir()] == [ARCHIVE]
@@ -389,7 +391,7 @@ def test_an_archive_cannot_write_elsewhere(
     outside = tmp_path / "outside"
     outside.mkdir()
     pack(archive, elsewhere, ESCAPES[escape](outside))
-    monkeypatch.setattr(Reader, "tgz_md5", file_md5(archive))
+    monkeypatch.setattr(Reader, "tgz_md5", file_digest(archive, "md5"))
     before = everything(tmp_path)
     with pytest.raises(DataError, match=f"^{archive} cannot be unpacked to {archive.parent}: (member )?'"):
         CIFAR10(archive.parent).prepare()

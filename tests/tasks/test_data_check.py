@@ -61,7 +61,7 @@ def test_every_state_is_told_in_a_sentence(tmp_path: Path, monkeypatch: pytest.M
         assert not found.good
         assert found.told() == sentence
         assert found.told("/data/it") == sentence.replace(piece.path, "/data/it", 1)
-    monkeypatch.setattr(layout, "hash_file", lambda *_: (_ for _ in ()).throw(OSError(13, "Permission denied")))
+    monkeypatch.setattr(layout, "file_digest", lambda *_: (_ for _ in ()).throw(OSError(13, "Permission denied")))
     unreadable = inspect(tmp_path, Expected("x/b.bin", checksum="md5:00"))
     assert unreadable.told() == "x/b.bin is unreadable: [Errno 13] Permission denied"
 

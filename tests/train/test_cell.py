@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import bibench
-from bibench.data.location import checksum
 from bibench.execution.worker import Result, run_cell
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import CheckpointError
 from bibench.foundation.files import load_checkpoint, save_checkpoint
 from bibench.kernels import native
@@ -316,7 +316,7 @@ class TestRecords:
     def test_the_order_is_the_fingerprint_of_all_epochs(self, runs: Path) -> None:
         batches = TASKS["tiny"]().batches("train", batch_size=16, seed=0)
         digests = "".join(batches.digest(epoch).hex()[:16] for epoch in range(2))
-        assert records(runs, cell())["accuracy", "test"].data_order == checksum(digests.encode())[:16]
+        assert records(runs, cell())["accuracy", "test"].data_order == sha256(digests.encode())[:16]
 
     def test_options_open_the_division_and_name_the_profile(self, runs: Path, tmp_path: Path) -> None:
         chosen = cell("bnn[profile=original]", "quick[epochs=1,init=scratch]")

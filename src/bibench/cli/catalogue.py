@@ -177,12 +177,12 @@ def env(json: Json = False) -> None:
     import torch
 
     from bibench.data.location import CACHE, DATA_ROOT, cache_dir, data_root
-    from bibench.kernels import native
+    from bibench.kernels import absence, native
     from bibench.records.provenance import environment
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = environment(device) | {
-        "kernels available": ", ".join(native.available()) or "none (installed without the compiled module)",
+        "kernels available": ", ".join(native.available()) or f"none, without the compiled core: {absence.reason()}",
         f"${DATA_ROOT}": str(data_root() or "not set"),
         f"${CACHE}": str(cache_dir()),
     }

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
-from bibench.cli.output import console, number, print_records, require_measured, table
+from bibench.cli.output import console, number, print_records, require_measured, table, tell_of_absent_core
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.record import Record, write_file
 
@@ -114,6 +114,8 @@ def measure(
     )
     storing.require_writable(output)
     news = console(stderr=True)
+    if DEVICES[device].transport == "local":
+        tell_of_absent_core(news)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)
     print_records(measured.records, format, lambda: _print_table(measured.records))

@@ -22,7 +22,7 @@ from bibench.cli.options import (
     positive_numbers,
     resolve_device,
 )
-from bibench.cli.output import console, print_records, require_measured, table
+from bibench.cli.output import console, print_records, require_measured, table, tell_of_absent_core
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import require
@@ -83,6 +83,7 @@ def training_cost(
         cell.validate()
     TASKS[task](root).prepare()
     news = console(stderr=True)
+    tell_of_absent_core(news)
     records: list[Record] = []
     for count in counted:
         request = Request(cells, count, batch_size, rounds, tolerance, device, root, loaded)

@@ -46,6 +46,14 @@ def console(stderr: bool = False) -> Console:
     return _Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
+def tell_of_absent_core(out: Console) -> None:
+    """One line before work that is slower without the compiled core, where that is not there."""
+    from bibench.kernels.absence import sentence
+
+    if said := sentence():
+        out.print(f"note: {said}")
+
+
 @contextmanager
 def notes() -> Iterator[None]:
     """What is warned of inside becomes notes on standard error, each once in the run of a command."""

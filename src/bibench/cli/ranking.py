@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ from bibench.foundation.errors import BiBenchError
 from bibench.records.record import Record
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
 from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, coverage
-from bibench.statistics.comparing import CORRECTION, comparisons_of
+from bibench.statistics.comparing import CORRECTION, Inference, comparisons_of
 from bibench.statistics.correcting import CORRECTIONS, check_correction
 from bibench.statistics.coverage import Coverage
 from bibench.statistics.critical import criticals_of
@@ -83,11 +83,9 @@ def rank(
     runs = records_of(runs)
     records = _records(runs, wanted)
     plan = plan_of(runs, suite, wanted, data_root)
-    asked: dict[str, Any] = {"metric": metric, "protocol": protocol}
-    drawn: dict[str, Any] = {"over": over, "samples": samples, "seed": random_seed, "level": level}
-    drawn["correction"] = correction
-    made = {name: layouts(records, name, **asked) for name in names}
-    ranked = {name: ranks_of(made[name], **drawn) for name in names}
+    how = Inference(over, samples, random_seed, level, correction)
+    made = {name: layouts(records, name, metric, protocol) for name in names}
+    ranked = {name: ranks_of(made[name], how) for name in names}
     if not any(ranked.values()):
         raise BiBenchError(f"no {', '.join(names)} in these records has the metric {metric!r}; see: bibench score")
     found = [
@@ -97,7 +95,7 @@ def rank(
     ]
     line = _evidence(layout for name in names for layout in made[name])
     if format == "json":
-        print_json([one.to_dict() | _more(made[one.track], drawn) for one in found])
+        print_json([one.to_dict() | _more(made[one.track], how) for one in found])
     elif format in DATA:
         said = [f"{one.track}: {covered.line}" for one in found for covered in one.covered]
         for text in filter(None, [line, *said]):  # not among the rows, and not lost where they are piped
@@ -113,9 +111,9 @@ def _evidence(made: Iterable[Layout]) -> str:
     return thin((TRACKS[layout.track].title, evidence_of(layout)) for layout in scored)
 
 
-def _more(made: Sequence[Layout], drawn: Mapping[str, Any]) -> dict[str, Any]:
+def _more(made: Sequence[Layout], how: Inference) -> dict[str, Any]:
     """What only JSON has room for: every pair of operators."""
-    return {"evidence": _evidence(made), "comparisons": [row.to_dict() for row in comparisons_of(made, **drawn)]}
+    return {"evidence": _evidence(made), "comparisons": [row.to_dict() for row in comparisons_of(made, how)]}
 
 
 @dataclass(frozen=True)

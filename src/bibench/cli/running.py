@@ -24,7 +24,7 @@ from bibench.cli.options import (
     filtered,
     load_files,
 )
-from bibench.cli.output import console, duration, notes, print_json
+from bibench.cli.output import console, duration, notes, print_json, tell_of_absent_core
 from bibench.cli.planning import counts, print_reasons
 from bibench.cli.scoring import print_scores, scores
 from bibench.data.location import data_root as find_data_root
@@ -84,6 +84,8 @@ def run(
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))
     todo = sum(row.todo for row in rows)
     count = min(workers or _default_workers(device), max(1, todo))
+    if todo:
+        tell_of_absent_core(out)
     out.print(f"Suite {suite}: {len(rows)} cells ({counts(rows)}); training {todo} with {count} worker(s) into {runs}")
     print_reasons(out, rows)
     with make_display(out, todo) as display:

@@ -53,7 +53,7 @@ class Convention:
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
     def share(self, weight_bits: int, activation_bits: int) -> float:
-        """The operations of one multiply-accumulate: 1/64 for W1A1, w·a/64 up to 1, and 1 with a 32-bit factor.
+        """The operations per multiply-accumulate: 1/64 for W1A1, w·a/64 up to 1, and 1 with a 32-bit factor.
 
         Args:
             weight_bits: bits of a weight.

@@ -269,6 +269,9 @@ class Comparison:
             operator: as `bibench.binarize` takes it, or the name of a compressor.
             keep: layers that stay in full precision, as there.
             pad_value: what convolutions see at the border after the sign, as there.
+
+        Raises:
+            BiBenchError: whatever `bibench.binarize` raises (such as `UnknownNameError`), or what a compressor refuses.
         """
         if isinstance(operator, str) and operator in COMPRESSORS:
             return self._outlined(operator, options)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bibench.data.batches import Batch, Order, generator
-from bibench.data.location import checksum
 from bibench.data.sums import compare, seal
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.foundation.files import unreadable
 
@@ -73,7 +73,7 @@ class Clouds:
     def checksum(self) -> str:
         """SHA-256 over everything."""
         tensors = (t for t in (self.points, self.offsets, self.labels, self.parts) if t is not None)
-        return checksum(*(t.contiguous().numpy().data.cast("B") for t in tensors))
+        return sha256(*(t.contiguous().numpy().data.cast("B") for t in tensors))
 
 
 Transform = Callable[[Tensor, torch.Generator | None], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 from bibench.data.annotations import AnnotatedImage, Annotations
 from bibench.data.batches import Batch
 from bibench.data.decoding import open_rgb
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import BiBenchError, DataError, require
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class DetectionSamples:
         for item in self._images:
             parts.append(f"{item.path.name} {item.path.stat().st_size}\n".encode())
             parts += [values.tobytes() for values in (item.boxes, item.labels, item.ignored)]
-        return checksum(*parts)
+        return sha256(*parts)
 
 
 def _open(item: AnnotatedImage) -> Image:

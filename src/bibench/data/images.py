@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bibench.data.decoding import open_rgb
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError, require
 from bibench.foundation.finding import data_tree, folders_in
 
@@ -103,7 +103,7 @@ class ImageFolder:
     def checksum(self) -> str:
         """Over the relative paths and sizes of all files (contents would take hours for ImageNet)."""
         sizes = (Path(path).stat().st_size for path, _ in self.samples)
-        return checksum("".join(f"{file} {size}\n" for file, size in zip(self.files, sizes, strict=True)).encode())
+        return sha256("".join(f"{file} {size}\n" for file, size in zip(self.files, sizes, strict=True)).encode())
 
 
 def _images(folder: Path) -> list[Path]:

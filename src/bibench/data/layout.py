@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from bibench.data.sums import SUMS
+from bibench.foundation.checksums import file_digest
 from bibench.foundation.errors import DataError
 from bibench.foundation.finding import data_tree
 
@@ -93,12 +93,6 @@ def tree_size(folder: Path, pattern: str = "*") -> tuple[int, int]:
     return len(files), sum(file.stat().st_size for file in files)
 
 
-def hash_file(path: Path, algorithm: str) -> str:
-    """Hexadecimal digest of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 def _folder(path: Path, expected: Expected) -> Found:
     files, size = tree_size(path, expected.pattern)
     state, detail = "found", ""
@@ -118,7 +112,7 @@ def _file(path: Path, expected: Expected, everything: bool) -> Found:
         detail = "checksum not computed (large file); --read computes it"
     elif expected.checksum:
         algorithm, _, published = expected.checksum.partition(":")
-        computed = f"{algorithm}:{hash_file(path, algorithm)}"
+        computed = f"{algorithm}:{file_digest(path, algorithm)}"
         if computed != expected.checksum:
             state, detail = "damaged", f"the published file has {algorithm} {published}"
     return Found(expected.path, expected.what, state, 1, size, computed, detail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -76,17 +75,3 @@ def cached_folder(name: str, build: Callable[[Path], None], *, checksums: bool =
             f"cannot build {name} in the cache {cache_dir()}: {error}; free space, or set ${CACHE} to another folder"
         ) from error
     return final
-
-
-def checksum(*parts: bytes | memoryview) -> str:
-    """SHA-256 over `parts`, hexadecimal."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def file_md5(path: Path) -> str:
-    """MD5 of a file, as the publishers of data sets state it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bibench.foundation.checksums import file_sha256
+from bibench.foundation.checksums import file_sha256, sums_line
 from bibench.foundation.errors import DataError
 
 SUMS = ".SHA256SUMS"
@@ -26,8 +26,8 @@ _compared: dict[Path, State] = {}
 
 def seal(folder: Path) -> None:
     """Write the checksums of the files below `folder` into it."""
-    lines = [f"{file_sha256(folder / name)}  {name}\n" for name in _files(folder)]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    lines = [sums_line(file_sha256(folder / name), name) for name in _files(folder)]
+    (folder / SUMS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def compare(folder: Path, remove: Path | None = None) -> None:

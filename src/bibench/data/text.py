@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from bibench.data.batches import Batch, Order, _digest
-from bibench.data.location import cached_folder, checksum
+from bibench.data.location import cached_folder
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError, require
 from bibench.foundation.files import unreadable
 from bibench.foundation.lines import read_lines
@@ -38,7 +39,7 @@ class Example(NamedTuple):
 
 def digest_of(examples: Sequence[Example]) -> str:
     """SHA-256 over texts and labels."""
-    return checksum("\n".join(f"{e.first}\t{e.second or ''}\t{e.label}" for e in examples).encode())
+    return sha256("\n".join(f"{e.first}\t{e.second or ''}\t{e.label}" for e in examples).encode())
 
 
 # -- tokenizers ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
@@ -23,7 +23,7 @@ from bibench.data.annotations import AnnotatedImage, Annotations, annotated, fil
 from bibench.foundation.errors import DataError
 from bibench.foundation.files import unreadable
 from bibench.foundation.lines import BLANK, read_lines
-from bibench.foundation.numbers import parse_number
+from bibench.foundation.numbers import Limits, parse_number
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -106,7 +106,7 @@ def _object(item: Element, classes: Sequence[str], file: Path) -> tuple[list[flo
     return [left - 1, top - 1, right, bottom], list(classes).index(name), difficult == 1, None
 
 
-def _number(item: Element, path: str, file: Path, **limits: Any) -> float:
+def _number(item: Element, path: str, file: Path, **limits: Unpack[Limits]) -> float:
     return parse_number(item.findtext(path), f"{file}: {path.replace('/', ' ')}", **limits)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -139,9 +138,3 @@ def external_weights(file: Path) -> list[str]:
 def _graphs(graph: Any) -> list[Any]:
     inner = [a.g for node in graph.node for a in node.attribute if a.HasField("g")]
     return [graph, *(deeper for one in inner for deeper in _graphs(one))]
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

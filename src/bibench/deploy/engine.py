@@ -136,11 +136,11 @@ class Engine:
         raise NotImplementedError
 
     def run(self, loaded: Any, inputs: Sequence[Array]) -> list[Array]:
-        """The outputs for one batch; inputs in the order of the manifest.
+        """The outputs for one batch, in the order and the shapes of the manifest.
 
         Args:
             loaded: what `load` gave.
-            inputs: arrays, the batch first.
+            inputs: arrays in the order and the shapes of the manifest, the batch first.
         """
         raise NotImplementedError
 
@@ -149,6 +149,7 @@ class Engine:
 
         Args:
             path: of the model file.
+            inputs: arrays in the order and the shapes of the manifest, the batch first.
         """
         return None
 

@@ -108,7 +108,11 @@ class Deployed:
     ``Deployed(path)(images)`` gives the list of outputs. `manifest` says what the model is.
 
     Args:
+        path: of the model file, with its manifest beside it.
         threads: number of threads that it computes with.
+
+    Raises:
+        BiBenchError: no manifest, an engine that is not known, or a file that it cannot load.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -139,6 +143,9 @@ def load(path: str | Path, threads: int = 1) -> Deployed:
     Args:
         path: of the model file, with its manifest beside it.
         threads: number of threads that it computes with.
+
+    Raises:
+        BiBenchError: no manifest, an engine that is not known, or a file that it cannot load.
     """
     return Deployed(path, threads)
 

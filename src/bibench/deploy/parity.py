@@ -41,7 +41,7 @@ class LayerParity:
         signs, flips: of its inputs; those that differ from the training graph's.
         origins: flips that do not follow from earlier ones: the training graph has the other sign even where it is
             given the deployed model's values in all layers before.
-        margin: largest distance from the threshold among the origins, in that training graph.
+        margin: largest distance from the threshold among the origins, in that training graph, in units of its input.
         input_scale: largest magnitude of its input.
         rounding: part of it within which a margin is explained (`Engine.rounding`).
         layer: its name in the model.
@@ -75,6 +75,7 @@ class Parity:
         engine: name of the engine (``bibench list engines``).
         layers: the same of each 1-bit layer.
         unflipped: number of examples in which no sign flipped.
+        followed_difference: relative to the largest output, as the others are.
     """
 
     engine: str
@@ -172,8 +173,8 @@ class Seen:
 
     Attributes:
         module: the layer.
-        inputs: what it was called with, the batch first.
-        mask: of an attention: which keys count, or None.
+        inputs: what it was called with, the batch first; of the shapes that the layer takes.
+        mask: of an attention: which keys count, in a shape that broadcasts over its scores; or None.
     """
 
     module: nn.Module

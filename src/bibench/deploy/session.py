@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bibench.deploy import manifest
 from bibench.foundation.errors import BiBenchError, MissingLibraryError, require
+from bibench.kernels import absence
 
 if TYPE_CHECKING:
     import onnxruntime  # type: ignore[import-untyped, unused-ignore]
@@ -84,8 +85,7 @@ def library() -> str:
         path = importlib.import_module("bibench._core").__file__
     except ImportError as error:
         raise MissingLibraryError(
-            f"the 1-bit operators need BiBench's compiled core, which is not there ({error}); install a wheel of "
-            "bibench, or build it from source with a C++20 compiler"
+            f"the 1-bit operators need BiBench's compiled core, which is not there. Why: {absence.reason()}"
         ) from error
     assert path is not None
     return path

@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any
 
 from bibench.deploy.bundle.turns import interval, quantile
-from bibench.deploy.contenders import digest
 from bibench.deploy.latency import Measured, Request
+from bibench.foundation.checksums import file_sha256
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.files import storing, write_json, write_text
 from bibench.foundation.locks import exclusive
@@ -86,7 +86,9 @@ def _session(measured: Measured, request: Request) -> dict[str, Any]:
             "title": one.title,
             "engine": one.engine,
             "baseline": one.baseline,
-            "files": {name: {"bytes": part.stat().st_size, "sha256": digest(part)} for name, part in one.parts.items()},
+            "files": {
+                name: {"bytes": part.stat().st_size, "sha256": file_sha256(part)} for name, part in one.parts.items()
+            },
         }
         for one in request.contenders
     ]

@@ -27,10 +27,20 @@ def sha256(*parts: bytes | memoryview) -> str:
     return digest.hexdigest()
 
 
+def file_digest(path: Path, algorithm: str) -> str:
+    """Of the bytes of a file, by an algorithm of `hashlib` such as ``md5``; hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """Of the bytes of a file; hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_digest(path, "sha256")
+
+
+def sums_line(digest: str, name: str) -> str:
+    """What ``sha256sum`` prints of a file, without the end of the line."""
+    return f"{digest}  {name}"
 
 
 class _Hashing:

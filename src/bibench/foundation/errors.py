@@ -77,7 +77,11 @@ def naming(place: object) -> Iterator[None]:
 
 
 def ending(code: int | None) -> str:
-    """How a process ended that should not have: ``exit code 3``; short memory ends processes by SIGKILL."""
+    """How a process ended that should not have: ``exit code 3``; short memory ends processes by SIGKILL.
+
+    Args:
+        code: its exit code, negative for a signal; None is told as it is.
+    """
     if code is None or code >= 0:
         return f"exit code {code}"
     return f"signal {signal.Signals(-code).name}" + ("; out of memory?" if code == -signal.SIGKILL else "")

@@ -10,7 +10,7 @@ import math
 import re
 import reprlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,55 +23,53 @@ LONGEST = 300
 _NUMBER = re.compile(r"[ \t\r\n]*[+-]?(?=\.?\d)\d*(?P<rest>(\.\d*)?([eE][+-]?\d+)?)[ \t\r\n]*", re.ASCII)
 
 
-def number(
-    value: Any,
-    where: str,
-    *,
-    whole: bool = False,
-    low: float = -math.inf,
-    high: float = math.inf,
-    expected: str = "",
-    fix: str = RESTORE,
-) -> float:
-    """`value`, if it is a finite number from `low` to `high`: a Python or numpy int or float, and no boolean.
+class Limits(TypedDict, total=False):
+    """What a number must be, besides finite.
+
+    Attributes:
+        whole: it must be whole; a float that is (3.0) passes, and becomes an int.
+        low: the smallest that passes.
+        high: the largest.
+        expected: in words; made from the bounds by default.
+        fix: what to do about another; by default that the file is to be restored.
+    """
+
+    whole: bool
+    low: float
+    high: float
+    expected: str
+    fix: str
+
+
+def number(value: Any, where: str, **limits: Unpack[Limits]) -> float:
+    """`value`, if it is a finite number within `limits`: a Python or numpy int or float, and no boolean.
 
     Args:
         where: file and line, row or field.
-        whole: it must be whole; a float that is (3.0) passes, and becomes an int.
-        expected: in words; made from the bounds by default.
 
     Raises:
         DataError: it is another thing; with all of this.
     """
     if isinstance(value, np.generic):
         value = value.item()
+    whole, low, high = limits.get("whole", False), limits.get("low", -math.inf), limits.get("high", math.inf)
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     try:
         good = plain and math.isfinite(float(value)) and low <= value <= high and (not whole or value == int(value))
     except OverflowError:  # an integer of hundreds of digits
         good = False
     if not good:
-        raise DataError(f"{where} is {reprlib.repr(value)}, expected {expected or _words(whole, low, high)}; {fix}")
+        raise _refused(value, where, limits)
     return int(value) if whole else value
 
 
-def parse_number(
-    text: Any,
-    where: str,
-    *,
-    whole: bool = False,
-    low: float = -math.inf,
-    high: float = math.inf,
-    expected: str = "",
-    fix: str = RESTORE,
-) -> float:
+def parse_number(text: Any, where: str, **limits: Unpack[Limits]) -> float:
     """The number that `text` spells in ASCII, as in -1.5e3, within the limits of `number`; a `DataError` otherwise."""
     match = _NUMBER.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise DataError(f"{where} is {reprlib.repr(text)}, expected {expected or _words(whole, low, high)}; {fix}")
-    integer = whole and match["rest"] == "" and len(text) < LONGEST
-    value = int(text) if integer else float(text)
-    return number(value, where, whole=whole, low=low, high=high, expected=expected, fix=fix)
+        raise _refused(text, where, limits)
+    integer = limits.get("whole") and match["rest"] == "" and len(text) < LONGEST
+    return number(int(text) if integer else float(text), where, **limits)
 
 
 def check_finite(values: NDArray[Any], where: Callable[[int], str], *, fix: str = RESTORE) -> None:
@@ -95,8 +93,14 @@ def check_kind(values: Any, kinds: str, where: str, expected: str, *, fix: str =
         raise DataError(f"{where} holds {found or type(values).__name__}, expected {expected}; {fix}")
 
 
-def _words(whole: bool, low: float, high: float) -> str:
-    kind = "a whole number" if whole else "a finite number"
+def _refused(value: Any, where: str, limits: Limits) -> DataError:
+    expected = limits.get("expected") or _words(limits)
+    return DataError(f"{where} is {reprlib.repr(value)}, expected {expected}; {limits.get('fix', RESTORE)}")
+
+
+def _words(limits: Limits) -> str:
+    kind = "a whole number" if limits.get("whole") else "a finite number"
+    low, high = limits.get("low", -math.inf), limits.get("high", math.inf)
     if math.isfinite(low) and math.isfinite(high):
         return f"{kind} from {low:g} to {high:g}"
     if math.isfinite(low):

@@ -144,10 +144,16 @@ def _fault(file: Path, error: BaseException) -> str:
 
 
 def _source(entry: object) -> str:
-    if not (inspect.isclass(entry) or inspect.isfunction(entry)):
-        entry = type(entry)
+    """``file:line`` of a class or function; ``module:0`` where no file has its code (a prompt, a block of a page).
+
+    The file has to be there: under the name of one that is not, `linecache` finds any of that name on `sys.path`,
+    such as the page that a block is from. And the code is not tokenized, which fails on what is no Python.
+    """
+    code = inspect.unwrap(entry if inspect.isclass(entry) or inspect.isfunction(entry) else type(entry))
     try:
-        file = inspect.getsourcefile(entry) or "?"
-        return f"{Path(file).resolve()}:{inspect.getsourcelines(entry)[1]}"
-    except (OSError, TypeError):
-        return f"{getattr(entry, '__module__', '?')}:0"
+        file = Path(inspect.getsourcefile(code) or "").resolve()
+        if file.is_file():
+            return f"{file}:{inspect.findsource(code)[1] + 1}"
+    except (OSError, TypeError, ValueError, SyntaxError):  # null bytes are a ValueError in early releases of 3.11
+        pass
+    return f"{getattr(code, '__module__', '?')}:0"

@@ -71,7 +71,7 @@ def problem(value: Any, kind: Any, at: str = "") -> str:
     if typing.is_typeddict(kind):
         return _of_fields(value, kind, at)
     base = origin or kind
-    if not _is(value, base):
+    if not fits(value, base):
         return _unlike(value, kind, at)
     if base is list and inner:
         return _first(problem(item, inner[0], f"{at}[{number}]") for number, item in enumerate(value))
@@ -80,7 +80,10 @@ def problem(value: Any, kind: Any, at: str = "") -> str:
     return ""
 
 
-def _is(value: Any, base: Any) -> bool:
+def fits(value: Any, base: Any) -> bool:
+    """Whether a plain `value` is of a type that says nothing of what is inside: bool, int, list, ..., or a union."""
+    if isinstance(base, types.UnionType):
+        return any(fits(value, one) for one in typing.get_args(base))
     if base is float and type(value) in (int, float):
         return bool(abs(value) <= sys.float_info.max)  # not for NaN and infinity
     if base is int:
@@ -152,7 +155,8 @@ def _words(kind: Any) -> str:
     return WORDS[type(None) if kind is None else _outer(kind)]
 
 
-def _refuse(constant: str) -> None:
+def refuse_constant(constant: str) -> None:
+    """For `json.JSONDecoder`, which reads NaN and infinity otherwise."""
     raise ValueError(f"{constant} is no number of JSON")
 
 
@@ -163,4 +167,4 @@ def _finite(text: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_float=_finite)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
 
+from bibench.kernels import absence
 from bibench.kernels.spec import LayerSpec
 
 _core: Any
@@ -66,7 +67,7 @@ def using(name: str) -> Iterator[None]:
     _enabled = name != NONE
     if _enabled:
         if _core is None:
-            raise ValueError(f"no kernels {name!r}: bibench was installed without its compiled module")
+            raise ValueError(f"no kernels {name!r}: the compiled core is not there. Why: {absence.reason()}")
         _core.use(name)
     try:
         yield

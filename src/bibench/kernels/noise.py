@@ -74,7 +74,7 @@ def _horner(coefficients: Sequence[float], square: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class WithSine(Surrogate):
-    """The gradient of sign(x) + `amount` · sin(x), that of the sign by `inner`."""
+    """The gradient of sign(x) + `amount` · sin(x), that of the sign by `inner` (FDA, Eq. 31)."""
 
     inner: Surrogate
     amount: float

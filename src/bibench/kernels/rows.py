@@ -182,7 +182,8 @@ def scale_backward(grad: Tensor, x: Tensor, stats: Tensor, how: Scaling, bound: 
 class BehindScaling(Surrogate):
     """`inner` at values that are scaled example by example before the sign (each token in linear layers).
 
-    Without centring, scaling moves no sign: it is done in the backward pass alone, and its own gradient with it.
+    Without centring, scaling moves no sign: it is done in the backward pass alone, and its own gradient with it. So
+    does ReCU's released code with activations (https://github.com/z-hXu/ReCU).
     """
 
     scaling: Scaling

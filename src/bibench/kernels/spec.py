@@ -107,7 +107,12 @@ class LayerSpec:
         return values.reshape(-1, *(1,) * self.spatial_axes)
 
     def pad(self, x: Tensor, value: float) -> Tensor:
-        """`x` with the layer's border: `value`, or the layer's own mode (reflect, replicate, circular)."""
+        """`x` with the layer's border: `value`, or the layer's own mode (reflect, replicate, circular).
+
+        Args:
+            x: (B, C_i, L), (B, C_i, H, W) or without batch axis; the result has its last axes longer by `padding`.
+            value: what the border holds where the mode is zeros.
+        """
         if not any(self.padding):
             return x
         if self.padding_mode == "zeros":
@@ -118,6 +123,9 @@ class LayerSpec:
         """`x` and the zero padding per axis that the convolution still has to add itself.
 
         Symmetric zero padding is left to the convolution; everything else is padded here.
+
+        Args:
+            x: as for `pad`, and the result has the shape of one of `pad`, or that of `x` itself.
         """
         low, high = self.padding[::2][::-1], self.padding[1::2][::-1]
         if self.padding_mode == "zeros" and self.pad_value == 0 and low == high:
@@ -125,7 +133,12 @@ class LayerSpec:
         return self.pad(x, self.pad_value), (0,) * self.spatial_axes
 
     def unpadded(self, padded: Tensor, like: Tensor) -> Tensor:
-        """The part of a tensor in the shape of `padded(like)` that belongs to `like`; constant borders only."""
+        """The part of a tensor in the shape of `padded(like)` that belongs to `like`; constant borders only.
+
+        Args:
+            padded: of the shape that `pad` gives.
+            like: of the shape of the layer's input, which the result has.
+        """
         if padded.shape == like.shape:
             return padded
         for axis in range(self.spatial_axes):  # padding counts the last axis first
@@ -186,7 +199,8 @@ def convolve(
     """The layer's convolution (or matrix product) with zero `padding` per axis, without bias.
 
     Args:
-        x: (B, C_i, L), (B, C_i, H, W) or (..., I).
+        x: (B, C_i, L), (B, C_i, H, W) or (..., I); the result has C_o or O in the place of C_i or I, and the output
+            map's sizes.
         weight: of the layer's shape.
         spec: the layer.
         groups: another number of groups than the layer's.
@@ -200,12 +214,20 @@ def convolve(
 
 
 def exact(x: Tensor) -> Tensor:
-    """`x`, in float32 if it has 16 bits: sums of ±1 are exact there up to 2^24 terms, and 16 bits hold few levels."""
+    """`x`, in float32 if it has 16 bits: sums of ±1 are exact there up to 2^24 terms, and 16 bits hold few levels.
+
+    Args:
+        x: the values, of any shape; the result has the same.
+    """
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """A context in which operations on the device of `x` keep their dtype; no device without autocast minds."""
+    """A context in which operations on the device of `x` keep their dtype; no device without autocast minds.
+
+    Args:
+        x: a tensor of any shape, which says the device.
+    """
     if x.is_cpu and not torch.is_autocast_enabled("cpu"):  # most often so, and asked often
         return nullcontext()
     kind = x.device.type

@@ -22,7 +22,7 @@ from bibench.kernels.spec import exact
 
 
 def sign(x: Tensor) -> Tensor:
-    """±1 in the dtype of `x`, with sign(0) = sign(-0) = +1 (NaN gives -1)."""
+    """±1 in shape and dtype of `x`, with sign(0) = sign(-0) = +1 (NaN gives -1); Eq. 11."""
     if native.serves(x) and native.same_memory(x):
         return native.sign(x)
     return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
@@ -75,7 +75,13 @@ class Surrogate:
         return -1.0
 
     def backward(self, grad: Tensor, x: Tensor, *, own: bool = False) -> Tensor:
-        """``grad · gradient(x)``, by the compiled kernel where it applies; `own`: `grad` may be overwritten."""
+        """``grad · gradient(x)``, by the compiled kernel where it applies.
+
+        Args:
+            grad: the upstream gradient, in the shape of `x`; the result has it too.
+            x: what was signed, of any shape.
+            own: whether `grad` may be overwritten.
+        """
         kernel = self.kernel()
         if kernel and native.serves(grad, x) and native.same_memory(grad, x) and not torch.is_grad_enabled():
             return native.gradient(kernel[0], grad, x, grad if own else torch.empty_like(grad), *kernel[1:])

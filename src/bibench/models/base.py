@@ -71,6 +71,9 @@ def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Cal
         family: ``cnn``, ``transformer`` or ``mlp``.
         paper: where it is from.
         answer: ``classes`` or ``boxes``, see `ModelEntry`.
+
+    Raises:
+        BiBenchError: the name is none.
     """
     check_name("model", name)
 

@@ -35,6 +35,7 @@ class AuditRow:
     `macs` are of one example, over all calls; None where no forward reached it or none was traced.
 
     Attributes:
+        macs: multiply-accumulates of one example.
         name: of the module, as in ``named_modules``.
         kind: ``conv1d``, ``conv2d``, ``linear``, another module's class, ``parameter``, ``buffer`` or
             ``products``.

@@ -46,7 +46,7 @@ class BinaryLayer(nn.Module):
         make_leaf(module)
 
     def forward(self, input: Tensor) -> Tensor:  # the name in the float layers: it may be given by name
-        """The layer's output, in the dtype of the input.
+        """The layer's output, (B, C_o, L_o), (B, C_o, H_o, W_o) or (..., O), in the dtype of the input.
 
         Args:
             input: (B, C_i, L), (B, C_i, H, W) or (..., I), as the float layer takes it; convolutions also
@@ -54,8 +54,8 @@ class BinaryLayer(nn.Module):
 
         Raises:
             ValueError: another number of input channels than the layer has.
+            UnsupportedError: a weight that is no parameter of the layer's own, as a parametrization makes it.
         """
-
         x, op, spec = input, self.operator, self.spec
         if op.full_precision:
             return super().forward(x)
@@ -121,6 +121,9 @@ def set_backward_precision(model: nn.Module, precision: str) -> None:
 
     Args:
         precision: ``float32``, ``lookup`` or ``bfloat16``.
+
+    Raises:
+        ValueError: any other precision.
     """
     if precision not in BACKWARD_PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(BACKWARD_PRECISIONS)}; got {precision!r}")
@@ -141,6 +144,9 @@ def progress(model: nn.Module, t: float, dt: float) -> None:
     Args:
         t: training done, in [0, 1): step / total steps, or epoch / epochs to move once an epoch.
         dt: how far `t` will have moved at the next change (1 / total steps, or 1 / epochs).
+
+    Raises:
+        ValueError: `t` or `dt` lies outside.
     """
     if not 0 <= t < 1 or not 0 <= dt <= 1:
         raise ValueError(f"progress expects t in [0, 1) and dt in [0, 1]; got t={t!r}, dt={dt!r}")

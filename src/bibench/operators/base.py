@@ -50,6 +50,10 @@ class Operator(Method, nn.Module):
             faithful to its peculiarities where it runs at all).
 
     Class attributes state what the operator is; the contract tests (``bibench check``) hold it to them.
+
+    Raises:
+        BiBenchError: a profile that it does not have.
+        UnsupportedError: groups or a dilation under the profile ``bibench``, whose release ignores them.
     """
 
     techniques: ClassVar[Techniques] = Techniques()
@@ -96,7 +100,7 @@ class Operator(Method, nn.Module):
         """The real values whose sign enters the product. w: the latent weight.
 
         Args:
-            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I); the result has the same.
         """
         return w
 
@@ -109,7 +113,12 @@ class Operator(Method, nn.Module):
         return None
 
     def output(self, y: Tensor, x: Tensor) -> Tensor:
-        """What happens to the scaled product `y` before the bias; `x` is the layer's input."""
+        """What happens to the scaled product before the bias.
+
+        Args:
+            y: the scaled product, (B, C_o, L_o), (B, C_o, H_o, W_o) or (..., O); the result has the same shape.
+            x: the layer's input, (B, C_i, L), (B, C_i, H, W) or (..., I).
+        """
         return y
 
     def progress(self, t: float, dt: float) -> None:
@@ -151,7 +160,11 @@ class Operator(Method, nn.Module):
         )
 
     def describe(self, w: Tensor) -> Description:
-        """What the layer computes with latent weight `w`; but for the scale, nothing is computed yet."""
+        """What the layer computes; but for the scale, nothing is computed yet.
+
+        Args:
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+        """
         return Description(
             activations=self.activation_signs(),
             weights=self.weight_signs(),
@@ -181,7 +194,7 @@ class Operator(Method, nn.Module):
         """±1 values of the weight, differentiable through `weight_estimator`.
 
         Args:
-            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I).
+            w: the latent weight, (C_o, C_i/g, k_h, k_w), (C_o, C_i/g, k) or (O, I); the result has the same.
         """
         signs = self.weight_signs()
         return signs.plain(w) if self._has("quantize_weight") else signs(w)

@@ -9,7 +9,7 @@ from bibench.operators.method import Techniques
 
 @operator("fp32")
 class FP32(Operator):
-    """No binarization at all: layers compute exactly what they computed before conversion."""
+    """No binarization at all: layers compute exactly what they computed before conversion; BiBench's own baseline."""
 
     title = "Full precision"
     formula = r"o = a * w"

@@ -23,7 +23,10 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def logits(loss: Tensor, soft: Tensor, student: Observed, teacher: Observed) -> Tensor:
-    """soft + 0.5 · loss: the task's difference from the teacher's outputs, and its own loss."""
+    """soft + 0.5 · loss: the task's difference from the teacher's outputs, and its own loss.
+
+    As the official release of BiBench trains BERT (https://github.com/htqin/BiBench).
+    """
     return soft + 0.5 * loss
 
 

@@ -18,9 +18,13 @@ class Wishes:
     """What is asked for: `max_ms` per input on `device`, `max_mb` of 10⁶ bytes, `min_accuracy` in percent.
 
     Attributes:
+        max_ms: the longest latency of one input, in ms.
         task: name of the task.
         threads: the number that latencies were measured with; None for any.
         engine: the engine that latencies were measured with; empty for any.
+
+    Raises:
+        BiBenchError: a limit that is no positive number, or a wish for a latency without a device.
     """
 
     task: str
@@ -57,11 +61,12 @@ class Candidate:
         recipe: name of the recipe, with its options.
         engine: name of the engine (``bibench list engines``).
         threads: number of threads; None for any.
-        accuracy_error: standard error of `accuracy`.
-        accuracy_low: lower end of its interval.
-        accuracy_high: upper end of its interval.
+        accuracy_error: standard error of `accuracy`, in percent.
+        accuracy_low: lower end of its interval, in percent.
+        accuracy_high: upper end of its interval, in percent.
         latency_low: lower quartile, in ms.
         latency_high: upper quartile, in ms.
+        latency_ms: median latency of one input, in ms.
         latency_samples: number of timings.
         megabytes: size of the packed model, in 10⁶ bytes.
         verdict: the list that it is in.

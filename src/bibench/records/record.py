@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import json
 import reprlib
-import sys
-import types
 import typing
 import warnings
 from collections import Counter
@@ -30,7 +28,7 @@ from bibench.foundation.finding import results
 from bibench.foundation.lines import BLANK, read_lines
 from bibench.foundation.plain import plain, shown
 from bibench.foundation.registry import Registry, check_name
-from bibench.foundation.typed_json import LARGEST_INT
+from bibench.foundation.typed_json import LARGEST_INT, fits, refuse_constant
 from bibench.records.sealed import DONE, FIX, compare, compare_beside, write_beside
 
 SCHEMA = 5
@@ -87,8 +85,10 @@ _of_timed, _of_others = attrgetter(*_IDENTITY, *_MACHINE), attrgetter(*_IDENTITY
 class Record:
     """One measured number (or the reason why there is none). See docs/records.md.
 
-    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's. Raises `StoreError`
-    naming the field that is of another type than its own, or not finite.
+    Numbers of NumPy and PyTorch (scalars, or arrays and tensors of one element) become Python's.
+
+    Raises:
+        StoreError: a field that is of another type than its own, or not finite; it is named.
     """
 
     schema: int = SCHEMA
@@ -175,7 +175,7 @@ class Record:
 
     def _accepted(self, name: str, value: Any) -> Any:
         """`value` if the field `name` takes it; a `StoreError` naming record and field else."""
-        if _fits(value, _TYPES[name]):
+        if fits(value, _TYPES[name]):
             return value
         where = f"record {self.metric!r} of {self.cell}"
         if isinstance(value, int) and int in _EXACT[name] and not isinstance(value, bool):
@@ -226,7 +226,7 @@ def parse(line: str, where: str) -> Record:
         if name not in _TYPES:
             raise StoreError(f"{where}: unknown field {name!r}")
         usual = type(value) in _EXACT[name] and (type(value) not in _NUMBERS or -LARGEST_INT < value < LARGEST_INT)
-        if not usual and not _fits(value, _TYPES[name]):
+        if not usual and not fits(value, _TYPES[name]):
             raise StoreError(f"{where}: field {name!r} is {reprlib.repr(value)}, expected {COLUMNS[name].__name__}")
     if missing := [name for name in _REQUIRED if name not in data]:
         raise StoreError(f"{where}: field {missing[0]!r} is missing")
@@ -245,21 +245,7 @@ def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_fields)
-
-
-def _fits(value: Any, annotation: Any) -> bool:
-    if isinstance(annotation, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(annotation))
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST_INT
-    return isinstance(value, annotation)
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant, object_pairs_hook=_fields)
 
 
 def read_file(path: Path) -> list[Record]:

@@ -8,11 +8,12 @@ beside it, as ``records.jsonl.sha256`` in the form of ``sha256sum``. Nothing tha
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bibench.foundation.checksums import file_sha256, sha256
+from bibench.foundation.checksums import file_sha256, sha256, sums_line
 from bibench.foundation.errors import DamagedError, StoreError
 from bibench.foundation.files import read_json, unreadable, write_text
 
@@ -97,8 +98,8 @@ def beside(file: Path) -> Path:
 
 def write_beside(file: Path, text: str) -> None:
     """Write a text file with its checksum beside it; killed in between, the old file or the new one is whole."""
-    line = f"{sha256(text.encode())}  {file.name}\n"
-    older = f"{file_sha256(file)}  {file.name}\n" if file.exists() else ""
+    line = sums_line(sha256(text.encode()), file.name) + "\n"
+    older = sums_line(file_sha256(file), file.name) + "\n" if file.exists() else ""
     write_text(beside(file), line + older)
     write_text(file, text)
     write_text(beside(file), line)
@@ -107,7 +108,7 @@ def write_beside(file: Path, text: str) -> None:
 def compare_beside(file: Path) -> None:
     """`DamagedError` unless a file has the checksum beside it, if any; `StoreError` where one may not be read."""
     lines = _lines(beside(file))
-    while lines and f"{_readable_sha256(file)}  {file.name}" not in lines:
+    while lines and _line_of(file) not in lines:
         before, lines = lines, _lines(beside(file))
         if lines == before:  # else it is being written anew
             raise DamagedError(
@@ -117,16 +118,19 @@ def compare_beside(file: Path) -> None:
 
 
 def _lines(file: Path) -> list[str]:
-    try:
+    with _reading(file), suppress(FileNotFoundError):
         return file.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(unreadable(file, error) or f"{file} cannot be read ({error})") from error
+    return []
 
 
-def _readable_sha256(file: Path) -> str:
+def _line_of(file: Path) -> str:
+    with _reading(file):
+        return sums_line(file_sha256(file), file.name)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
     try:
-        return file_sha256(file)
+        yield
     except OSError as error:
         raise StoreError(unreadable(file, error) or f"{file} cannot be read ({error})") from error

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.foundation.errors import require
+from bibench.foundation.errors import BiBenchError, require
 from bibench.records.accuracies import accuracies
 from bibench.records.record import Record
 
@@ -29,7 +29,11 @@ class CellMean:
         model: name of the model, with its options.
         operator: name of the operator, with its options.
         recipe: name of the recipe, with its options.
-        metric: name of the score, such as ``om``, the track's overall metric.
+        metric: name of the task's metric.
+        mean: of the scores, in percent.
+        std_error: standard error of the mean, in percent.
+        low: lower end of the interval, in percent.
+        high: upper end of the interval, in percent.
         level: of confidence, in (0, 1).
         seeds: how many seeds have a score.
         source: the published set that the numbers are from; empty for runs.
@@ -60,13 +64,14 @@ class CellMean:
 def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
     """One row per task × model × operator × recipe: mean, s/√n, and mean ± t(n − 1)·s/√n.
 
-    The interval takes the seeds for independent and their scores for normal; with two seeds it is wide
+    The interval (Student, 1908) takes the seeds for independent and their scores for normal; with two seeds it is wide
     (t = 12.7 at 95 %), and that is what two seeds tell.
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         level: of confidence, in (0, 1).
     """
+    check_level(level)
     rows = []
     for a in accuracies(records):
         error = None if a.std is None else a.std / math.sqrt(a.seeds)
@@ -95,6 +100,12 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
             )
         )
     return rows
+
+
+def check_level(level: float) -> None:
+    """Raise `BiBenchError` for a confidence that is none."""
+    if not 0 < level < 1:
+        raise BiBenchError(f"level must lie between 0 and 1, such as 0.95; got {level}")
 
 
 def t_quantile(degrees: float, level: float) -> float:

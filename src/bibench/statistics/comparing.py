@@ -12,15 +12,45 @@ import numpy as np
 
 from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, Floats, draw, replicates
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.correcting import check_correction, corrected
-from bibench.statistics.intervals import SAMPLES, Interval, check_level, mismatch, of_layout
+from bibench.statistics.intervals import SAMPLES, Interval, mismatch, of_layout
 from bibench.statistics.layout import Layout, layouts
 
 CORRECTION = "holm"
 
 LESS_IS_BETTER = ("mce", "relative_mce")
 """Metrics of tracks of which the smallest value is the first."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How intervals are drawn, and when operators are told apart.
+
+    Attributes:
+        over: what varies in the bootstrap: ``seeds``, ``tasks``, or ``auto``: seeds if any cell has two.
+        samples: number of bootstrap samples.
+        seed: of the random draws.
+        level: of confidence, in (0, 1).
+        correction: how p-values are corrected for many comparisons: ``holm`` or another of
+            `bibench.statistics.correcting`.
+    """
+
+    over: str = "auto"
+    samples: int = SAMPLES
+    seed: int = 0
+    level: float = LEVEL
+    correction: str = CORRECTION
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    def draw(self, layout: Layout) -> Draws:
+        """The bootstrap of a layout."""
+        return draw(layout, what_varies(layout) if self.over == "auto" else self.over, self.samples, self.seed)
+
+
+USUAL = Inference()
 
 
 @dataclass(frozen=True)
@@ -108,6 +138,8 @@ def comparisons(
 ) -> list[Comparison]:
     """All pairs of the operators that have a score, under every recipe.
 
+    The resampled difference is referred to Student's t; `correction` by default is that of Holm, 1979.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).
@@ -120,37 +152,26 @@ def comparisons(
         correction: how p-values are corrected for many comparisons: ``holm`` or another of
             `bibench.statistics.correcting`.
     """
-    made = layouts(records, track, metric, protocol)
-    return comparisons_of(made, over=over, samples=samples, seed=seed, level=level, correction=correction)
+    how = Inference(over, samples, seed, level, correction)
+    return comparisons_of(layouts(records, track, metric, protocol), how)
 
 
-def comparisons_of(
-    made: Iterable[Layout],
-    *,
-    over: str = "auto",
-    samples: int = SAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-    correction: str = CORRECTION,
-) -> list[Comparison]:
+def comparisons_of(made: Iterable[Layout], how: Inference = USUAL) -> list[Comparison]:
     """`comparisons` from layouts, for whoever needs these more than once."""
-    check_level(level)
     rows = []
     for layout in made:
-        drawn = draw(layout, what_varies(layout) if over == "auto" else over, samples, seed)
-        pairs = pairs_of(layout, drawn, of_layout(layout, drawn, level), level, correction, seed)
-        rows += [_row(layout, drawn, pair, level, correction, len(pairs)) for pair in pairs]
+        drawn = how.draw(layout)
+        pairs = pairs_of(layout, drawn, of_layout(layout, drawn, how.level), how)
+        rows += [_row(layout, drawn, pair, how, len(pairs)) for pair in pairs]
     return rows
 
 
-def pairs_of(
-    layout: Layout, drawn: Draws, rows: Sequence[Interval], level: float, correction: str, seed: int
-) -> list[Pair]:
-    """Every two operators with a score, told apart at `level` after `correction`; pairs without a test count as well.
+def pairs_of(layout: Layout, drawn: Draws, rows: Sequence[Interval], how: Inference) -> list[Pair]:
+    """Every two operators with a score, told apart at a level after correction; pairs without a test count as well.
 
     Operators that lack cells are compared on the cells that both have, weighed alike.
     """
-    check_correction(correction)
+    check_correction(how.correction)
     there = layout.weights > 0
     whole = drawn, layout.overall(layout.means())
     # of a score that is not made up of the cells that are resampled, these tell nothing
@@ -163,16 +184,15 @@ def pairs_of(
             key = both.tobytes()
             if key not in common:
                 shared = layout.shared_by(both)
-                again = draw(shared, drawn.over, len(drawn.samples), seed)
+                again = draw(shared, drawn.over, len(drawn.samples), how.seed)
                 common[key] = again, shared.overall(shared.means())
             use, point = common[key]
         values = float(point[one]), float(point[other])
         p = use.p_of_difference(one, other, values) if described[one] and described[other] else None
         found.append((one, other, values[0] - values[1], int(both.sum()), p))
-    adjusted = corrected(np.array([1.0 if p is None else p for *_, p in found]), correction)
-    return [
-        _pair(rows, row, float(after), level, better(layout.metric)) for row, after in zip(found, adjusted, strict=True)
-    ]
+    adjusted = corrected(np.array([1.0 if p is None else p for *_, p in found]), how.correction)
+    sign = better(layout.metric)
+    return [_pair(rows, row, float(after), how.level, sign) for row, after in zip(found, adjusted, strict=True)]
 
 
 def _pair(
@@ -186,7 +206,7 @@ def _pair(
     return Pair(one, other, difference, cells, p, adjusted, verdict, sure and not agree)
 
 
-def _row(layout: Layout, drawn: Draws, pair: Pair, level: float, correction: str, count: int) -> Comparison:
+def _row(layout: Layout, drawn: Draws, pair: Pair, how: Inference, count: int) -> Comparison:
     names = layout.operators[pair.one], layout.operators[pair.other]
     ahead = names[(pair.difference * better(layout.metric)) < 0]
     note = "" if pair.p is not None else f"no test: over {drawn.over} nothing was repeated, or no cell is shared"
@@ -205,8 +225,8 @@ def _row(layout: Layout, drawn: Draws, pair: Pair, level: float, correction: str
         better={1: names[0], -1: names[1]}.get(pair.verdict, ""),
         cells=pair.cells,
         over=drawn.over,
-        level=level,
-        correction=correction,
+        level=how.level,
+        correction=how.correction,
         comparisons=count,
         note=note,
         source=layout.source,

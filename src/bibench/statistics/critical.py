@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bibench.records.record import Record
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.comparing import better
 from bibench.statistics.friedman import (
     ENOUGH_BLOCKS,
@@ -43,6 +43,7 @@ class CriticalDifference:
         recipe: name of the recipe, with its options.
         protocol: how scores are averaged: ``bibench`` or ``paper``.
         average_ranks: in the order of `operators`.
+        difference: the critical difference of average ranks, in units of one rank.
         unit: what a block is: ``task``, or task × model.
         chi2: Friedman's χ²; None without a test.
         level: of confidence, in (0, 1).
@@ -97,7 +98,7 @@ class CriticalDifference:
 def critical_differences(
     records: Sequence[Record], track: str, *, metric: str = "om", protocol: str = "bibench", level: float = LEVEL
 ) -> list[CriticalDifference]:
-    """One per recipe: average ranks over tasks, or over task × model where the track averages those.
+    """One per recipe: average ranks over tasks, or over task × model where the track averages those (Demšar, 2006).
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
@@ -111,6 +112,7 @@ def critical_differences(
 
 def criticals_of(made: Iterable[Layout], level: float = LEVEL) -> list[CriticalDifference]:
     """`critical_differences` from layouts, for whoever needs these more than once."""
+    check_level(level)
     return [_of_layout(layout, level) for layout in made]
 
 
@@ -124,9 +126,7 @@ def blocks_of(layout: Layout) -> list[str]:
 
     Blocks are taken for independent, which tasks of a group and categories that one network tells apart are not.
     """
-    if layout.track in CLUSTERS:
-        return [layout.places[place].group for place in layout.place]
-    return layout.clusters
+    return layout.groups if layout.track in CLUSTERS else layout.clusters
 
 
 def plural(noun: str, count: int) -> str:
@@ -137,7 +137,7 @@ def plural(noun: str, count: int) -> str:
 def _of_layout(layout: Layout, level: float) -> CriticalDifference:
     scored = [o for o, score in enumerate(layout.scores) if score.value is not None]
     names = np.array(blocks_of(layout), dtype=object)
-    there = sorted(set(names[(layout.weights > 0).any(1)]))
+    there = layout.present(blocks_of(layout))
     merits = np.array([_scores(layout, names == name)[scored] for name in there]).reshape(len(there), len(scored))
     complete = np.isfinite(merits).all(1)
     ranks = ranks_within(better(layout.metric) * merits[complete])

@@ -15,8 +15,7 @@ from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records.accuracies import is_score
 from bibench.records.record import Record, distinct
-from bibench.statistics.cells import LEVEL, t_quantile
-from bibench.statistics.intervals import check_level
+from bibench.statistics.cells import LEVEL, check_level, t_quantile
 from bibench.tracks.base import LARGEST
 
 Seeds = dict[int, float | None]
@@ -34,9 +33,9 @@ class Difference:
     Attributes:
         recipe: name of the recipe, with its options.
         unit: what the numbers are in, or what is counted.
-        std_error: standard error of the mean (or value); None where nothing varies.
-        low: lower end of the interval; None without one.
-        high: upper end of the interval; None without one.
+        std_error: standard error of the mean, in `unit`; None where nothing varies.
+        low: lower end of the interval, in `unit`; None without one.
+        high: upper end of the interval, in `unit`; None without one.
         level: of confidence, in (0, 1).
         cells: how many cells the overall row is over.
         won: cells in which the mean is above 0.
@@ -77,7 +76,7 @@ def differences(records: Sequence[Record], *, against: str | None = None, level:
 
     Rows of a cell carry the t-interval of the mean difference over its pairs of seeds. The overall row is the
     mean over cells of those differences divided by full precision's score of the same seed; its variance is
-    Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom.
+    Σ s²/n over cells divided by their squared number, with Welch-Satterthwaite degrees of freedom (Welch, 1947).
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.

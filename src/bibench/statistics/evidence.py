@@ -50,9 +50,7 @@ def evidence_of(layout: Layout) -> Evidence:
         count[cell] = np.isfinite(spread.accuracies[..., 1:]).any(0).sum(0)
     trained = bool(TRAINED & set(KINDS.get(layout.track, tuple(TRAINED)))) and bool(count[used].any())
     seeds = (int(count[used].min()), int(count[used].max())) if trained else None
-    there = [bool(row.any()) for row in layout.weights > 0]
-    tasks = {name for name, has in zip(blocks_of(layout), there, strict=True) if has}
-    return Evidence(seeds, len(tasks), unit_of(layout))
+    return Evidence(seeds, len(layout.present(blocks_of(layout))), unit_of(layout))
 
 
 def thin(found: Iterable[tuple[str, Evidence]]) -> str:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.foundation.errors import BiBenchError
 from bibench.records.record import Record
 from bibench.statistics.bootstrap import Draws, draw, replicates
-from bibench.statistics.cells import LEVEL
+from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.layout import Layout, layouts
 
 SAMPLES = 1000
@@ -29,7 +28,9 @@ class Interval:
         operator: name of the operator, with its options.
         recipe: name of the recipe, with its options.
         protocol: how scores are averaged: ``bibench`` or ``paper``.
-        std_error: standard error of the mean (or value); None where nothing varies.
+        std_error: standard error of the value, in the track's unit; None where nothing varies.
+        low: lower end of the interval, in the track's unit.
+        high: upper end of the interval, in the track's unit.
         level: of confidence, in (0, 1).
         samples: number of bootstrap samples.
         cells: how many cells entered.
@@ -72,6 +73,8 @@ def intervals(
 ) -> list[Interval]:
     """Interval of `metric` for every recipe and operator of the records, in the track's order.
 
+    Percentiles of the bootstrap (Efron, 1979), widened for few replicates as docs/statistics.md says.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).
@@ -80,6 +83,9 @@ def intervals(
         samples: number of bootstrap samples.
         seed: of the random draws.
         level: of confidence, in (0, 1).
+
+    Raises:
+        BiBenchError: a `level` outside of (0, 1), fewer than 100 samples, or nothing of the kind to vary `over`.
     """
     check_level(level)
     rows = []
@@ -120,12 +126,6 @@ def of_layout(layout: Layout, draws: Draws, level: float = LEVEL) -> list[Interv
             )
         )
     return rows
-
-
-def check_level(level: float) -> None:
-    """Raise `BiBenchError` for a confidence that is none."""
-    if not 0 < level < 1:
-        raise BiBenchError(f"level must lie between 0 and 1, such as 0.95; got {level}")
 
 
 def mismatch(value: float, own: float) -> str:

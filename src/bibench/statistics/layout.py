@@ -123,6 +123,11 @@ class Layout:
         return [of(self.places[place]) for place in self.place]
 
     @property
+    def groups(self) -> list[str]:
+        """(C,) the task that each cell counts as: a group such as GLUE is one."""
+        return [self.places[place].group for place in self.place]
+
+    @property
     def strata(self) -> list[str]:
         """(C,) within which tasks are resampled: families of architectures are no sample of anything."""
         by_family = self.track == "neural_architecture"
@@ -173,6 +178,10 @@ class Layout:
         """(..., P) how often each part was drawn, from the multiplicity of its cells, all alike."""
         first = np.array([np.argmax(self.part == p) for p in range(len(self.parts))])
         return multiplicity[..., first]
+
+    def present(self, names: Sequence[str]) -> list[str]:
+        """Those of the `names` (C,) of cells that some operator has, each once, sorted."""
+        return sorted({name for name, row in zip(names, self.weights > 0, strict=True) if row.any()})
 
     def only(self, cells: npt.NDArray[np.bool_]) -> Layout:
         """The same without the other cells."""

@@ -68,16 +68,16 @@ def left_out_of(made: Iterable[Layout]) -> list[LeaveOneOut]:
 
 
 def _of_layout(layout: Layout) -> list[LeaveOneOut]:
-    group = np.array([layout.places[p].group for p in layout.place], dtype=object)
+    group = np.array(layout.groups, dtype=object)
     full = [score.value for score in layout.scores]
     rows = [_row(layout, "", full, full)]
-    names = list(dict.fromkeys(sorted(group[(layout.weights > 0).any(1)])))
+    names = layout.present(layout.groups)
     if len(names) < 2:
         return rows
     for name in names:
         values = layout.only(group != name).point()
         scored = [v if f is not None else None for v, f in zip(values, full, strict=True)]
-        rows.append(_row(layout, str(name), scored, full))
+        rows.append(_row(layout, name, scored, full))
     return rows
 
 

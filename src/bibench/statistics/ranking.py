@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bibench.records.record import Record
-from bibench.statistics.bootstrap import Draws, draw
 from bibench.statistics.cells import LEVEL
-from bibench.statistics.comparing import CORRECTION, Pair, better, pairs_of, what_varies
+from bibench.statistics.comparing import CORRECTION, USUAL, Inference, Pair, better, pairs_of
 from bibench.statistics.correcting import CORRECTIONS
-from bibench.statistics.intervals import SAMPLES, check_level, of_layout
+from bibench.statistics.intervals import SAMPLES, of_layout
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.letters import letters
 
@@ -94,6 +93,8 @@ def ranks(
 ) -> list[Rank]:
     """Ranks of the operators under every recipe, best first. `over` auto: seeds where any cell has two, else tasks.
 
+    The best and worst rank are those of Mogstad et al., 2024, from the pairs that `comparisons` tells apart.
+
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         track: name of the track (``bibench list tracks``).
@@ -105,26 +106,13 @@ def ranks(
         correction: how p-values are corrected for many comparisons: ``holm`` or another of
             `bibench.statistics.correcting`.
     """
-    made = layouts(records, track, metric, protocol)
-    return ranks_of(made, over=over, samples=samples, seed=seed, level=level, correction=correction)
+    how = Inference(over, samples, seed, level, correction)
+    return ranks_of(layouts(records, track, metric, protocol), how)
 
 
-def ranks_of(
-    made: Iterable[Layout],
-    *,
-    over: str = "auto",
-    samples: int = SAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-    correction: str = CORRECTION,
-) -> list[Rank]:
+def ranks_of(made: Iterable[Layout], how: Inference = USUAL) -> list[Rank]:
     """`ranks` from layouts, for whoever needs these more than once."""
-    check_level(level)
-    rows = []
-    for layout in made:
-        drawn = draw(layout, what_varies(layout) if over == "auto" else over, samples, seed)
-        rows += _ranked(layout, drawn, level, correction, seed)
-    return rows
+    return [row for layout in made for row in _ranked(layout, how)]
 
 
 def positions(values: Sequence[float | None], sign: int = 1) -> list[int | None]:
@@ -151,9 +139,10 @@ def compared(rows: Sequence[Rank]) -> str:
     return f"rank intervals and letters {how} for {first.comparisons} comparisons at {level}"
 
 
-def _ranked(layout: Layout, drawn: Draws, level: float, correction: str, seed: int) -> list[Rank]:
-    rows, sign = of_layout(layout, drawn, level), better(layout.metric)
-    pairs = pairs_of(layout, drawn, rows, level, correction, seed)
+def _ranked(layout: Layout, how: Inference) -> list[Rank]:
+    drawn = how.draw(layout)
+    rows, sign = of_layout(layout, drawn, how.level), better(layout.metric)
+    pairs = pairs_of(layout, drawn, rows, how)
     scored = [o for o, row in enumerate(rows) if row.value is not None]
     place = positions([row.value for row in rows], sign)
     compared = any(pair.p is not None for pair in pairs) or len(scored) == 1
@@ -180,13 +169,13 @@ def _ranked(layout: Layout, drawn: Draws, level: float, correction: str, seed: i
             low=row.low,
             high=row.high,
             over=drawn.over,
-            level=level,
+            level=how.level,
             cells=row.cells,
             expected=row.expected,
             note="; ".join(filter(None, (row.note, _contrary(layout, o, pairs)))),
             source=layout.source,
             shared=place[o] is not None and place.count(place[o]) > 1,
-            correction=correction,
+            correction=how.correction,
             comparisons=len(pairs),
         )
         for o, row in enumerate(rows)

@@ -45,7 +45,11 @@ class Suite:
     tracks: tuple[str, ...] = ("learning_task", "neural_architecture")
 
     def models_of(self, task: str) -> tuple[str, ...]:
-        """Models trained on `task`."""
+        """Models trained on `task`.
+
+        Raises:
+            UnknownNameError: no such task.
+        """
         return (self.models or {}).get(task, TASKS[task].models)
 
     def operators_of(self, task: str) -> Sequence[str]:
@@ -97,6 +101,9 @@ class Filters:
 
         Args:
             cell: of the suite.
+
+        Raises:
+            BiBenchError: a name that cannot be read as one with options.
         """
         operators = () if cell.full_precision else self.operators
         recipes = (self.recipe,) if self.recipe else ()

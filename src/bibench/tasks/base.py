@@ -177,7 +177,7 @@ class Task:
         return model(*batch.inputs)
 
     def loss(self, outputs: Any, batch: Batch) -> Tensor:
-        """The training loss of a batch (mean over its examples).
+        """The training loss of a batch (mean over its examples), a scalar.
 
         Args:
             outputs: what `forward` gave.
@@ -186,15 +186,19 @@ class Task:
         raise NotImplementedError
 
     def trial_loss(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """Something to take gradients of, for timing a step on example `inputs`; its value means nothing.
+        """Something to take gradients of, for timing a step on example `inputs`; its value, a scalar, means nothing.
 
         Args:
             model: in training mode.
+            inputs: what the model is called with, in the shapes of `example_inputs` but for the batch.
         """
         return model(*inputs).float().pow(2).mean()
 
     def distillation_loss(self, outputs: Any, taught: Any) -> Tensor:
-        """How far the outputs are from those of the full-precision teacher (recipes with distillation).
+        """How far the outputs are from those of the full-precision teacher (recipes with distillation), a scalar.
+
+        Here the soft cross entropy mean(-p_T · log p_S), as the official release of BiBench trains BERT
+        (https://github.com/htqin/BiBench).
 
         Args:
             outputs: of the model.

@@ -20,7 +20,8 @@ from torch import Tensor
 from bibench.data.corruptions.official import CIFAR_10_C
 from bibench.data.images import Normalize
 from bibench.data.layout import Expected
-from bibench.data.location import DATA_ROOT, file_md5
+from bibench.data.location import DATA_ROOT
+from bibench.foundation.checksums import file_digest
 from bibench.foundation.errors import DataError, require
 from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
@@ -125,9 +126,9 @@ def _check_files(folder: Path, reader: Any) -> None:
         file = folder / name
         if not file.is_file():
             raise DataError(f"{file} is missing; unpack {reader.filename} again")
-        if file_md5(file) != md5:
+        if (found := file_digest(file, "md5")) != md5:
             raise DataError(
-                f"{file} is damaged or not the published file (MD5 {file_md5(file)}, expected {md5}); "
+                f"{file} is damaged or not the published file (MD5 {found}, expected {md5}); "
                 f"unpack {reader.filename} again"
             )
 
@@ -144,9 +145,9 @@ def _download(reader: Any, root: Path) -> None:
 
 
 def _unpack(archive: Path, md5: str, folder: Path) -> None:
-    if file_md5(archive) != md5:
+    if (found := file_digest(archive, "md5")) != md5:
         raise DataError(
-            f"{archive} is damaged or not the published file (MD5 {file_md5(archive)}, expected {md5}); "
+            f"{archive} is damaged or not the published file (MD5 {found}, expected {md5}); "
             "delete it and fetch it again"
         )
     try:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bibench.data.annotations import Annotations
 from bibench.data.batches import Batch, Batches, SampleBatches
 from bibench.data.detection import DetectionSamples, augmentation, collate
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError, UnsupportedError
 from bibench.models import create
 from bibench.tasks.average_precision import Boxes
@@ -100,7 +100,7 @@ class Detection(Task):
         )
 
     def checksum(self) -> str:
-        return checksum(*(DetectionSamples(self._splits[s]).checksum().encode() for s in self.splits()))
+        return sha256(*(DetectionSamples(self._splits[s]).checksum().encode() for s in self.splits()))
 
     # -- models ------------------------------------------------------------------------------------
 
@@ -129,6 +129,7 @@ class Detection(Task):
         return model(*batch.inputs, batch.targets)
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Sum of the losses that the detector gives in training, a scalar (Ren et al., 2015; Liu et al., 2016)."""
         return torch.stack(list(outputs.values())).sum()
 
     def trial_loss(self, model: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -140,6 +141,7 @@ class Detection(Task):
         return self.loss(self.forward(model, batch), batch)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Mean average precision (Eq. 34-37), in [0, 1]; of VOC at overlap 0.5, of COCO over ten overlaps as well."""
         detections: list[dict[str, Tensor]] = []
         truths: list[dict[str, Tensor]] = []
         for batch in batches.epoch(0):

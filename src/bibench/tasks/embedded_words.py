@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from bibench.data.batches import Batches, TensorBatches
-from bibench.data.location import cached_folder, checksum
+from bibench.data.location import cached_folder
 from bibench.data.noisy_words import Samples, Window, spectrograms
 from bibench.data.speech_commands import KEYWORDS
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.foundation.files import unreadable
 from bibench.recipes.recipe import Recipe
@@ -74,7 +75,7 @@ class EmbeddedWords(SpeechClassification):
         return TensorBatches(decibels, labels, batch_size=batch_size, transform=window, seed=seed)
 
     def checksum(self) -> str:
-        return checksum(*(t.numpy().tobytes() for pair in self._splits.values() for t in pair))
+        return sha256(*(t.numpy().tobytes() for pair in self._splits.values() for t in pair))
 
     @cached_property
     def _splits(self) -> dict[str, tuple[Tensor, Tensor]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from bibench.data import furniture
 from bibench.data.clouds import Clouds, load_clouds, save_clouds
 from bibench.data.layout import Expected
-from bibench.data.location import DATA_ROOT, cached_folder, checksum
+from bibench.data.location import DATA_ROOT, cached_folder
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import SPLITS, task
@@ -71,4 +72,4 @@ class Furniture(PointClassification):
                     raise DataError(f"task {self.name!r}: no model in {', '.join(map(str, files))} is for {split}")
                 save_clouds(folder / split, readers)
 
-        return cached_folder(f"furniture-v1-{checksum(repr(states).encode())[:16]}", build)
+        return cached_folder(f"furniture-v1-{sha256(repr(states).encode())[:16]}", build)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from bibench.data.batches import Batch, Batches, TensorBatches
 from bibench.data.corruptions.official import Official
 from bibench.data.images import CropFlip, Normalize, check_labels
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import UnsupportedError
 from bibench.tasks.base import Evaluation, Task
 from bibench.tasks.classification import top1
@@ -59,6 +59,7 @@ class ImageClassification(Task):
         return torch.zeros(2, *self.image_shape)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, classes), a scalar (`torch.nn.functional.cross_entropy`)."""
         return F.cross_entropy(outputs, batch.targets)
 
     def test_images(self) -> RawImages:
@@ -70,6 +71,7 @@ class ImageClassification(Task):
         raise NotImplementedError
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Top-1 accuracy (Eq. 33) and mean cross entropy."""
         return top1(model, batches, device, self.num_classes)
 
 
@@ -104,4 +106,4 @@ class InMemoryImages(ImageClassification):
 
     def checksum(self) -> str:
         arrays = (t.numpy().tobytes() for pair in self._splits.values() for t in pair)
-        return checksum(*arrays)
+        return sha256(*arrays)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bibench.data.batches import Batches, SampleBatches
 from bibench.data.images import FolderBytes, ImageFolder, Normalize
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import require
 from bibench.tasks.image_classification import ImageClassification, RawImages
 
@@ -37,7 +37,7 @@ class FolderImages(ImageClassification):
     def checksum(self) -> str:
         self.prepare()
         folders = (ImageFolder(self.folder(s), self._transform(False), self.num_classes) for s in self.splits())
-        return checksum(*(folder.checksum().encode() for folder in folders))
+        return sha256(*(folder.checksum().encode() for folder in folders))
 
     def test_images(self) -> RawImages:
         self.prepare()

@@ -12,7 +12,8 @@ from pathlib import Path
 from bibench.data import modelnet
 from bibench.data.clouds import Clouds, load_clouds, save_clouds
 from bibench.data.layout import Expected
-from bibench.data.location import DATA_ROOT, cached_folder, checksum
+from bibench.data.location import DATA_ROOT, cached_folder
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
@@ -123,7 +124,7 @@ class ModelNet40(PointClassification):
         assert found is not None and self.data_root is not None
         root = self.data_root / found.folder
         files = modelnet.fingerprint(root, ("*.txt", "*.h5", "*/*.txt", "*/*/*.off"))
-        key = checksum(repr([str(root), modelnet.MESH_POINTS, *files]).encode())[:16]
+        key = sha256(repr([str(root), modelnet.MESH_POINTS, *files]).encode())[:16]
 
         def build(folder: Path) -> None:
             for split, readers in modelnet.splits(found, root).items():

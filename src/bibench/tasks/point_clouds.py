@@ -18,7 +18,7 @@ from bibench.data.clouds import (
     normalized_and_raw,
     normalized_with_normals,
 )
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.tasks.base import Evaluation, Task
 
@@ -64,7 +64,7 @@ class PointClouds(Task):
         )
 
     def checksum(self) -> str:
-        return checksum(*(clouds.checksum().encode() for clouds in self._splits.values()))
+        return sha256(*(clouds.checksum().encode() for clouds in self._splits.values()))
 
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": self.num_classes, "input_shape": (self.channels, self.points)}
@@ -80,9 +80,11 @@ class PointClassification(PointClouds):
         return normalized_and_raw
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, classes), a scalar (`torch.nn.functional.cross_entropy`)."""
         return F.cross_entropy(outputs, batch.targets)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Accuracy (Eq. 33), and its mean over classes, in [0, 1]."""
         confusion = torch.zeros(self.num_classes, self.num_classes, dtype=torch.int64, device=device)
         total_loss = torch.zeros((), device=device)
         for batch in batches.epoch(0):
@@ -124,9 +126,11 @@ class PartSegmentation(PointClouds):
         return normalized_with_normals
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, parts, points), a scalar (`torch.nn.functional.cross_entropy`)."""
         return F.cross_entropy(outputs, batch.targets, ignore_index=IGNORED)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Mean IoU by shape and by category (Yi et al., 2016; Qi et al., 2017), and accuracy, in [0, 1]."""
         membership = self.membership().to(device)
         category_of_part = membership.int().argmax(0)
         iou_sums = torch.zeros(len(membership), device=device)

@@ -15,8 +15,9 @@ from typing import ClassVar
 from bibench.data import shapenet
 from bibench.data.clouds import Clouds, RotateJitter, Transform, load_clouds, save_clouds
 from bibench.data.layout import Expected
-from bibench.data.location import DATA_ROOT, cached_folder, checksum
+from bibench.data.location import DATA_ROOT, cached_folder
 from bibench.data.modelnet import fingerprint
+from bibench.foundation.checksums import sha256
 from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
 from bibench.tasks.point_clouds import PartSegmentation
@@ -93,7 +94,7 @@ class ShapeNetParts(PartSegmentation):
         assert self.data_root is not None
         root = self.data_root / shapenet.FOLDER
         files = fingerprint(root, (f"{shapenet.CATEGORIES[category].synset}/*.txt", "train_test_split/*.json"))
-        key = checksum(repr([str(root), *files]).encode())[:16]
+        key = sha256(repr([str(root), *files]).encode())[:16]
 
         def build(folder: Path) -> None:
             for split, readers in shapenet.shapes_of(root, category).items():

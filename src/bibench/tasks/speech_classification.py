@@ -35,7 +35,9 @@ class SpeechClassification(Task):
         return torch.zeros(2, *self.input_shape)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, classes), a scalar (`torch.nn.functional.cross_entropy`)."""
         return F.cross_entropy(outputs, batch.targets)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Top-1 accuracy (Eq. 33) and mean cross entropy."""
         return top1(model, batches, device, len(self.classes))

@@ -21,7 +21,7 @@ from torch import Tensor
 from bibench.data.audio import SAMPLE_RATE, Augmentation, LogMel, fit_length, read_wave
 from bibench.data.batches import Batch, Batches, SampleBatches
 from bibench.data.layout import Expected
-from bibench.data.location import DATA_ROOT, checksum
+from bibench.data.location import DATA_ROOT
 from bibench.data.speech_commands import (
     CLASSES,
     LISTS,
@@ -32,6 +32,7 @@ from bibench.data.speech_commands import (
     find_folder,
     index,
 )
+from bibench.foundation.checksums import sha256
 from bibench.foundation.finding import listed
 from bibench.recipes.recipe import Recipe
 from bibench.tasks.base import task
@@ -184,7 +185,7 @@ class SpeechCommandsTask(SpeechClassification):
             for split, clips in self._clips.items()
             for clip in clips
         )
-        return checksum("".join(lines).encode())
+        return sha256("".join(lines).encode())
 
 
 @task("speech_commands")

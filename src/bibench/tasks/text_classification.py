@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bibench.data.batches import Batch, Batches
-from bibench.data.location import checksum
 from bibench.data.text import (
     BERT_FOLDER,
     Encoded,
@@ -24,6 +23,7 @@ from bibench.data.text import (
     published_tokenizer,
     trained_tokenizer,
 )
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.models import create
 from bibench.models.pretrained import checkpoint_folder
@@ -99,7 +99,7 @@ class TextClassification(Task):
 
     def checksum(self) -> str:
         vocabulary = sorted(self.tokenizer.get_vocab().items())
-        return checksum(*(digest_of(found).encode() for found in self._examples.values()), repr(vocabulary).encode())
+        return sha256(*(digest_of(found).encode() for found in self._examples.values()), repr(vocabulary).encode())
 
     # -- models ------------------------------------------------------------------------------------
 
@@ -125,14 +125,23 @@ class TextClassification(Task):
     # -- training and judging ----------------------------------------------------------------------
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Cross entropy of logits (B, classes), or the squared error of answers (B, 1); a scalar.
+
+        `torch.nn.functional.cross_entropy` and `torch.nn.functional.mse_loss`.
+        """
         if self.num_classes:
             return F.cross_entropy(outputs, batch.targets)
         return F.mse_loss(outputs.squeeze(-1), batch.targets)
 
     def distillation_loss(self, outputs: Tensor, taught: Tensor) -> Tensor:
+        """Soft cross entropy, or the squared error of regressions, which the official release lacks; a scalar.
+
+        See `Task.distillation_loss`; `torch.nn.functional.mse_loss` is BiBench's own choice there.
+        """
         return soft_cross_entropy(outputs, taught) if self.num_classes else F.mse_loss(outputs, taught)
 
     def evaluate(self, model: nn.Module, batches: Batches, device: torch.device) -> Evaluation:
+        """Accuracy (Eq. 33), Matthews' correlation (Eq. 38) and F1; of regressions Pearson and Spearman (Eq. 39)."""
         outputs, targets = [], []
         for batch in batches.epoch(0):
             outputs.append(model(*(x.to(device) for x in batch.inputs)).detach().float())

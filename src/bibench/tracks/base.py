@@ -61,9 +61,10 @@ def check_protocol(name: str) -> str:
 class Score:
     """One score of one operator under one recipe; `value` in its track's unit, None when nothing can be said.
 
-    `std_error` is over the seeds that have all cells (None for fewer than two); `cells` of `expected` entered the
-    value, of which `collapsed` give a constant answer or score no better than one. `note` says what is missing or odd.
-    `part` is set on rows that are no summary: what they are restricted to (a device), or how they are corrected.
+    `std_error`, in the same unit, is over the seeds that have all cells (None for fewer than two); `cells` of
+    `expected` entered the value, of which `collapsed` give a constant answer or score no better than one. `note` says
+    what is missing or odd. `part` is set on rows that are no summary: what they are restricted to (a device), or how
+    they are corrected.
     `source` is the published set that all numbers are from, empty for runs.
 
     Attributes:
@@ -151,6 +152,9 @@ def track(
         name: as users write it.
         title: in reports.
         equation: of the overall metric, in LaTeX or words.
+
+    Raises:
+        UnknownNameError: no such protocol; raised by what it becomes.
     """
 
     def enter(function: Callable[[Sequence[Record], str], list[Score]]) -> Any:

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from bibench.comparators.compressor import Compressor
 from bibench.data.batches import Batch, Batches
-from bibench.data.location import checksum
-from bibench.foundation.checksums import carries
+from bibench.foundation.checksums import carries, sha256
 from bibench.foundation.errors import CheckpointError, TrainingError
 from bibench.foundation.files import load_checkpoint, save_checkpoint, write_text
 from bibench.nn.layers import constrain_
@@ -79,7 +78,7 @@ def digest_of(batches: Batches, epoch: int) -> str:
 
 def order_of(digests: Sequence[str]) -> str:
     """A fingerprint of a whole training's data and its order, from those of the epochs."""
-    return checksum("".join(digests).encode())[:16]
+    return sha256("".join(digests).encode())[:16]
 
 
 def last_progress(recipe: Recipe) -> tuple[float, float]:

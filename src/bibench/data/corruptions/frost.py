@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bibench.data.corruptions.random import Float
 from bibench.data.decoding import open_rgb
-from bibench.data.location import checksum
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 
 Textures = tuple[NDArray[np.uint8], ...]
@@ -71,7 +71,7 @@ def source_of(folder: Path | None) -> str:
     """A fingerprint of the textures in use."""
     if folder is None:
         return "drawn"
-    return checksum(*(picture.tobytes() for picture in _photographs(folder)))[:16]
+    return sha256(*(picture.tobytes() for picture in _photographs(folder)))[:16]
 
 
 @cache

@@ -12,8 +12,8 @@ import numpy as np
 from bibench.data.corruptions.apply import CORRUPTIONS, EXTRA, SEVERITIES, check_name
 from bibench.data.corruptions.sets import CleanSet, Corrupted, open_array
 from bibench.data.images import ImageFolder
-from bibench.data.location import checksum
 from bibench.data.parts import Bytes, parts, passing
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.foundation.finding import listed
 
@@ -87,7 +87,7 @@ def arrays(folder: Path, corruption: str, test: CleanSet, threads: int | None = 
     found = []
     for severity in SEVERITIES:
         images = stored[(severity - 1) * count : severity * count]
-        digest = checksum(images.data)
+        digest = sha256(images.data)
         found.append(Corrupted(corruption, severity, (), digest, lambda i=images, d=digest: (i, d)))  # type: ignore[misc]
     return found
 

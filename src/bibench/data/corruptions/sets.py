@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from bibench.data.corruptions.apply import SEVERITIES, check_name, corrupt
 from bibench.data.corruptions.constants import constants_for
 from bibench.data.corruptions.frost import frost_from, source_of
-from bibench.data.location import cache_dir, cached_folder, checksum
+from bibench.data.location import cache_dir, cached_folder
 from bibench.data.parts import Bytes, Shape, parts, passing, write
+from bibench.foundation.checksums import sha256
 from bibench.foundation.errors import DataError
 from bibench.foundation.files import storing, unreadable, write_text
 
@@ -77,7 +78,7 @@ def generated(
     check_name(corruption)
     texture = source_of(frost) if corruption == "frost" else ""
     constants = constants_for(*test.images.shape[1:3])[corruption]
-    key = checksum(test.checksum.encode(), repr((test.images.shape, seed, constants)).encode())[:16]
+    key = sha256(test.checksum.encode(), repr((test.images.shape, seed, constants)).encode())[:16]
     folder = f"{VERSION}/{test.name}-{key}/{corruption}" + (f"-{texture}" if texture else "")
     flags = ("generated", "drawn_frost") if texture == "drawn" else ("generated",)
     keep = _kept if test.images.nbytes <= SMALL else _made
@@ -118,7 +119,7 @@ def _kept(name: str, shape: Shape, make: Callable[[], Iterator[Bytes]]) -> tuple
     folder = cached_folder(name, build, checksums=False)
     again = f"delete {folder} to have it made again"
     stored = open_array(folder / IMAGES, shape, again)
-    if (expected := _known(folder / CHECKSUM)) != checksum(stored.data):
+    if (expected := _known(folder / CHECKSUM)) != sha256(stored.data):
         raise DataError(f"{folder / IMAGES} is damaged (its checksum is not the one it was made with); {again}")
     return stored, expected
 
