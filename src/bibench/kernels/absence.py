@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 NOTE = "bibench/_core_absent.txt"
 """What the build backend leaves in a package without the core (``installation/core_or_none.py``)."""
@@ -33,7 +34,7 @@ def sentence() -> str:
 def _noted() -> str:
     """What the build said, of an installed bibench or of one that leads to its sources."""
     try:
-        return metadata.distribution("bibench").locate_file(NOTE).read_text(encoding="utf-8").strip()  # type: ignore[union-attr]
+        return Path(str(metadata.distribution("bibench").locate_file(NOTE))).read_text(encoding="utf-8").strip()
     except (metadata.PackageNotFoundError, OSError):
         return ""
 
