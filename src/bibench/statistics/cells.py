@@ -70,6 +70,9 @@ def cells(records: Iterable[Record], *, level: float = LEVEL) -> list[CellMean]:
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
         level: of confidence, in (0, 1).
+
+    Raises:
+        BiBenchError: `level` is not between 0 and 1.
     """
     check_level(level)
     rows = []
