@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 NOTE = "bibench/_core_absent.txt"
@@ -12,13 +11,12 @@ NOTE = "bibench/_core_absent.txt"
 AGAIN = "then install bibench again (pip install --force-reinstall --no-deps --no-cache-dir)"
 
 
-@cache
 def reason() -> str:
     """Why `bibench._core` cannot be imported, in one line with what to do; empty where it can."""
     import torch  # noqa: F401  whose OpenMP library the core then finds
 
     try:
-        from bibench import _core  # noqa: F401
+        import_module("bibench._core")
     except ImportError as error:
         return f"{_noted() or _unloadable(error)}; {AGAIN}"
     return ""
@@ -40,6 +38,6 @@ def _noted() -> str:
 
 
 def _unloadable(error: ImportError) -> str:
-    if "cannot import name" in str(error):
+    if isinstance(error, ModuleNotFoundError):
         return "it was never built: install a C++20 compiler"
     return f"it was built, but this system does not load it ({error}): install what is missing"
