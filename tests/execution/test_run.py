@@ -38,7 +38,7 @@ def _world() -> Iterator[None]:
 
 
 def arguments(runs: Path, operators: str, *more: object) -> list[object]:
-    return ["run", "tiny", "--load", TINY, "--runs", runs, "--operators", operators, "--threads", 1, *more]
+    return ["run", "tiny", "--load", TINY, "--runs", runs, "--operators", operators, "--threads", 1, "--force", *more]
 
 
 def run(runs: Path, operators: str, *more: object, expect: int = 0, **options: object) -> str:

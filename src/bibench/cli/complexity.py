@@ -25,9 +25,11 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
+from bibench.cli.vouching import Force, vouch, warn
 from bibench.comparators.compressor import method
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
+from bibench.contracts.loaded import used
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.models import MODELS, create
@@ -57,7 +59,7 @@ def complexity(
     format: Format = "table",
 ) -> None:
     """Parameters, storage, operations, compression and speed-up of a model under every operator (Eq. 7-8)."""
-    load_files(load)
+    loaded = load_files(load)
     check_format(format)
     chosen = find_convention(convention)
     if operations_per_word is not None:
@@ -65,6 +67,8 @@ def complexity(
     names = [choice(o) for o in flat(operators) or known_operators()]
     for name in names:
         method(name.name).check_options(name.options)
+    MODELS[choice(model).name]
+    warn(used(names, [choice(model)]), loaded)
     asked, comparison = _comparison(choice(model), task, input_shape, classes, chosen)
     counted: dict[str, Complexity | str] = {FULL_PRECISION: comparison.full}
     for name in names:
@@ -226,15 +230,17 @@ def measure(
     recipe: RecipeName = None,
     runs: Runs = RUNS,
     load: Load = None,
+    force: Force = False,
     format: Format = "table",
 ) -> None:
     """Write sizes, operations, compression and speed-up of every model and operator into the run folder."""
     from bibench.measure.complexity import measure_complexity
 
     check_format(format)
-    load_files(load)
+    loaded = load_files(load)
     wanted = filters(tasks, models, operators, None, recipe)
     found = list(dict.fromkeys(cell for text in what for cell in _cells(text, wanted)))
+    vouch(used((c.operator for c in found), (c.model for c in found)), loaded, force=force)
     news = console(stderr=True)
     records = measure_complexity(found, runs, lambda text: news.print(text, markup=False))
     print_records(records, format, lambda: _print_measured(records))

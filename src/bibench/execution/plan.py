@@ -23,6 +23,7 @@ from bibench.foundation.errors import (
     BiBenchError,
     CheckpointError,
     ConversionError,
+    DefinitionError,
     ExampleInputsError,
     UnsupportedError,
 )
@@ -215,6 +216,8 @@ class _Traced:
         try:
             with torch.device("meta"):
                 compressor_of(operator).check(self.model, self.calls)
+        except DefinitionError:  # as below
+            pass
         except BiBenchError as error:
             return _by_nature(error, operator)
         except Exception:  # of a stranger's operator; training will tell

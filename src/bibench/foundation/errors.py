@@ -29,6 +29,10 @@ class ProofError(BiBenchError):
     """A model whose 1-bit layers are not what computes."""
 
 
+class DefinitionError(BiBenchError):
+    """An operator, model or task whose own code is at fault; the message has the line and the fix."""
+
+
 class ExampleInputsError(BiBenchError):
     """A model that cannot be called with the example inputs."""
 
@@ -59,6 +63,10 @@ class MissingLibraryError(BiBenchError, ImportError):
 
 class BinarizationWarning(UserWarning):
     """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
+
+
+class DefinitionWarning(UserWarning):
+    """Code of a user's own that runs, but not as it was meant: a misspelled name, or nothing overridden."""
 
 
 @contextmanager
