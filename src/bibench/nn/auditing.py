@@ -23,8 +23,6 @@ BETWEEN = "(between layers)"
 """Name of the row of products that no listed layer or weight has a part in."""
 WITHOUT_WEIGHTS = "products between activations, without weights"
 PARAMETER = "parameter"
-BINARIZABLE = ("conv1d", "conv2d", "linear")
-"""Kinds of layers, in lower case, that `bibench.binarize` may be told to keep."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,9 @@ class Audit:
     @property
     def keep(self) -> tuple[str, ...]:
         """What `bibench.binarize` takes as `keep` so that these stay in float, beside what is float now."""
-        kept = [row for row in self.layers if row.slow or (row.weight_bits == 32 and row.kind.lower() in BINARIZABLE)]
+        kept = [
+            row for row in self.layers if row.slow or (row.weight_bits == 32 and row.kind.lower() in gains.BINARIZABLE)
+        ]
         return gains.keep_patterns([r.name for r in kept], [r.name for r in self.binarized if not r.slow])
 
     @property

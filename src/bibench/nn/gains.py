@@ -11,6 +11,8 @@ from fnmatch import fnmatchcase
 
 from bibench.kernels.spec import LayerSpec
 
+BINARIZABLE = ("conv1d", "conv2d", "linear")
+"""Kinds of layers, in lower case, that `bibench.binarize` may be told to keep."""
 WORD = 32
 """Bits of a word of our kernels (``csrc/isa/kernels.h``); those of other engines are no smaller. Where all products of
 an output fit into one, taking signs and writing the output cost more than the products of a float layer."""
