@@ -25,7 +25,7 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
-from bibench.cli.vouching import Force, vouch, warn
+from bibench.cli.vouching import Force, vouch
 from bibench.comparators.compressor import method
 from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
 from bibench.complexity import convention as find_convention
@@ -59,7 +59,7 @@ def complexity(
     format: Format = "table",
 ) -> None:
     """Parameters, storage, operations, compression and speed-up of a model under every operator (Eq. 7-8)."""
-    loaded = load_files(load)
+    load_files(load)
     check_format(format)
     chosen = find_convention(convention)
     if operations_per_word is not None:
@@ -67,8 +67,6 @@ def complexity(
     names = [choice(o) for o in flat(operators) or known_operators()]
     for name in names:
         method(name.name).check_options(name.options)
-    MODELS[choice(model).name]
-    warn(used(names, [choice(model)]), loaded)
     asked, comparison = _comparison(choice(model), task, input_shape, classes, chosen)
     counted: dict[str, Complexity | str] = {FULL_PRECISION: comparison.full}
     for name in names:

@@ -10,7 +10,7 @@ import typer
 
 from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
-from bibench.cli.vouching import Force, vouch
+from bibench.cli.vouching import warn
 from bibench.contracts.loaded import used
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, UnknownNameError
@@ -32,7 +32,6 @@ def structures(
     keep_first: Annotated[bool, typer.Option("--keep-first", help="The first unit stays full precision.")] = False,
     by_size: Annotated[bool, typer.Option("--by-size", help="Every size instead of the mean.")] = False,
     load: Load = None,
-    force: Force = False,
     format: Format = "table",
 ) -> None:
     """Relative error of binarizing a bottleneck, self-attention and an MLP with random weights (Eq. 41)."""
@@ -49,7 +48,7 @@ def structures(
     chosen = [o for o in chosen if not OPERATORS[o.name].full_precision]
     if not chosen:
         raise BiBenchError("--operators: name at least one operator that binarizes")
-    vouch(used(chosen), loaded, force=force)
+    warn(used(chosen), loaded)
     news = console(stderr=True)
     rows: list[StructureError] = []
     for name in names:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bibench.comparators.compressor import compressor_of
+from bibench.foundation import blame
 from bibench.foundation.choice import Choice
 from bibench.foundation.errors import (
     BiBenchError,
@@ -351,7 +352,7 @@ def _probed(cell: Cell) -> tuple[float | None, str]:
     try:
         return _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
     except Exception as error:  # of a stranger's operator or model; the plan shows all the others
-        return None, f"the probe failed: {type(error).__name__}: {error}"
+        return None, f"the probe failed: {blame.told(error)}"
 
 
 def _probe(cell: Cell) -> float:
