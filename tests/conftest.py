@@ -22,6 +22,9 @@ hypothesis.settings.load_profile("any machine")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: a test of a minute that begins last would leave the other workers nothing to do."""
+    for item in items:
+        if (mark := item.get_closest_marker("slow_but")) and item.callspec.id not in mark.args:  # type: ignore[attr-defined]
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # stable: what shares a fixture stays together
 

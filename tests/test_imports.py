@@ -41,6 +41,7 @@ def test_import_loads_torch_and_little_else() -> None:
         ("status smoke", "torchvision"),
     ],
 )
+@pytest.mark.slow_but("list operators-")
 def test_light_verbs_do_not_import_the_training_libraries(verb: str, needs: str, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.argv = ['bibench', *{verb.split()!r}]\n"

@@ -416,6 +416,7 @@ class TestMissingLibraries:
         )
 
     @pytest.mark.parametrize("name", ["lightning_fabric", "torchmetrics", "filelock"])
+    @pytest.mark.slow_but("filelock")
     def test_run_names_the_line_that_installs_them(self, tmp_path: Path, name: str) -> None:
         ended = self.without(name, "run", "quick", "--runs", tmp_path / "runs")
         assert ended.returncode == 2, ended.stderr
@@ -439,6 +440,7 @@ class TestMissingLibraries:
 
 
 class TestPipes:
+    @pytest.mark.slow
     def test_no_colour_and_no_cut_columns(self, tmp_path: Path) -> None:
         long = "bnn[profile=original,clip_latent_weights=True],recu[profile=bibench,scale_init=weight]"
         options = (
@@ -464,6 +466,7 @@ class TestPipes:
         assert sum("recu[profile=bibench,scale_init=weight]" in row for row in rows) == 2
 
     @pytest.mark.parametrize("arguments", [("list", "operators"), ("list", "operators", "--json"), ("plan", "paper")])
+    @pytest.mark.slow_but("arguments0")
     def test_a_reader_that_goes_away_is_no_error(self, arguments: tuple[str, ...]) -> None:
         process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -473,6 +476,7 @@ class TestPipes:
         assert process.wait(60) in (0, 1)
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+    @pytest.mark.slow_but("ascii")
     def test_a_locale_without_our_signs_loses_no_output(self, encoding: str) -> None:
         ended = subprocess.run(
             command("score", "published", "--tasks", "cifar10", "--operators", "bnn"),
@@ -483,6 +487,7 @@ class TestPipes:
         assert (ended.returncode, ended.stderr) == (0, b"")
         assert "Learning task track" in ended.stdout.decode(encoding)
 
+    @pytest.mark.slow
     def test_a_narrow_terminal_folds_but_cuts_nothing(self) -> None:
         pty = pytest.importorskip("pty")
         ours, theirs = pty.openpty()

@@ -34,6 +34,7 @@ def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:
     assert "1 thread(s), batch 2: base fp32 (onnxruntime): warming up" in ended.err
 
 
+@pytest.mark.slow
 def test_json_and_csv_are_the_records(call: Call, tmp_path: Path) -> None:
     net, file = convolution(tmp_path / "net.onnx"), tmp_path / "mine.jsonl"
     ended = call("latency", net, "--threads", "1", "-o", file, "--format", "json", *SOON)

@@ -68,6 +68,7 @@ def arguments(call: Any, batch: int) -> Any:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow_but("bibench-by name")
 def test_arguments_and_outputs(call: Any, engine: str, tmp_path: Path) -> None:
     model = net(arguments(call, 3))
     path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
@@ -240,6 +241,7 @@ class Several(Net):
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("by_name", [False, True], ids=["by position", "by name"])
+@pytest.mark.slow_but("by position-bibench")
 def test_any_number_of_arguments_and_calls(engine: str, by_name: bool, tmp_path: Path) -> None:
     def given(batch: int) -> Any:
         named = {"y": values(batch)["y"], "x": values(batch)["x"]}

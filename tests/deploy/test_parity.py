@@ -98,6 +98,7 @@ def test_a_file_without_1_bit_layers_is_no_export_of_a_model_that_has_some(
         verify(tmp_path / "float.onnx", model, x)
 
 
+@pytest.mark.slow
 def test_a_model_whose_layers_run_otherwise_without_hooks_proves_nothing(tmp_path: Path) -> None:
     """Hooks keep the fused path off, so that layer by layer all would be equal."""
     torch.manual_seed(0)
@@ -152,6 +153,7 @@ def _infinite(model: Mean) -> None:
 
 
 @pytest.mark.parametrize("change", [_tripled, _not_a_number, _infinite])
+@pytest.mark.slow_but("_not_a_number")
 def test_outputs_without_a_batch_are_compared(change: Callable[[Mean], None], tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Mean().eval(), torch.randn(4, 8)

@@ -51,6 +51,7 @@ X = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
 class TestFolded:
     @pytest.mark.parametrize("operator", ["bnn", "dorefa", "xnor", "xnorpp", "reactnet"])
+    @pytest.mark.slow_but("bnn")
     def test_batch_norm(self, operator: str) -> None:
         graph = folded(Around(nn.Conv2d(4, 5, 3, padding=1), nn.BatchNorm2d(5)), X, operator)
         assert kinds(graph) == ["BinaryConv"]
@@ -71,6 +72,7 @@ class TestFolded:
         ],
         ids=str,
     )
+    @pytest.mark.slow_but("ReLU6()")
     def test_activations(self, then: nn.Module) -> None:
         graph = folded(Around(nn.Conv2d(4, 5, 3), then), X)
         assert kinds(graph) == ["BinaryConv"]

@@ -138,6 +138,7 @@ class TestPass:
         ],
         ids=str,
     )
+    @pytest.mark.slow_but("()")
     def test_takes_what_follows(self, then: tuple[nn.Module, ...], tmp_path: Path) -> None:
         model, x = net(nn.Conv2d(3, 32, **CONV), *then)
         assert folded(model, x) == ["StemConv", "BinaryConv"]

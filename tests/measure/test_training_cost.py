@@ -150,6 +150,7 @@ class TestFailures:
 
 
 class TestIsolation:
+    @pytest.mark.slow
     def test_one_that_kills_the_process_is_a_row(self) -> None:
         news: list[str] = []
         result = run_isolated(request("dies", "bnn"), news.append)
@@ -197,6 +198,7 @@ def _threads_file(folder: Path) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_records_go_to_the_run_folder_and_add_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_cost, "run_isolated", lambda asked, note: run_session(asked, lambda *_: None))
     asked = request("bnn")

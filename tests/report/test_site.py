@@ -32,6 +32,7 @@ def pages(site: Path) -> dict[Path, Html]:
     return {path: Html(path) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_a_file_and_an_anchor(site: Path, pages: dict[Path, Html]) -> None:
     followed = 0
     for path, page in pages.items():

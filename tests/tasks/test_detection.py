@@ -111,6 +111,7 @@ def test_splits_share_neither_digits_nor_photographs() -> None:
     assert all(len(scans[a] & scans[b]) <= 2 for a in SPLITS for b in SPLITS if a < b)
 
 
+@pytest.mark.slow
 def test_everyone_composes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [task().checksum() for task in EMBEDDED]
     monkeypatch.setenv(CACHE, str(tmp_path))
@@ -118,6 +119,7 @@ def test_everyone_composes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / VERSION / "VOCdevkit" / "VOC2007" / "Annotations").is_dir()
 
 
+@pytest.mark.slow
 def test_both_forms_serve_the_same_scenes() -> None:
     for split in SPLITS:
         voc, coco = (DetectionSamples(task()._splits[split]) for task in (DigitScenesVOC, DigitScenesCOCO))

@@ -23,6 +23,7 @@ task_of_words = pytest.mark.parametrize("task", [FormantWords, pytest.param(Spok
 
 
 @task_of_words
+@pytest.mark.slow
 def test_what_is_declared_is_what_is_served(task: type[EmbeddedWords]) -> None:
     made = task()
     assert task.embedded and task.stands_in_for == TASKS["speech_commands"].title and "embedded" in task.title
