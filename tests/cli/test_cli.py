@@ -432,6 +432,7 @@ class TestMissingLibraries:
         assert ended.stderr == f"error: {app.INSTALL}\n"
         assert "pip install 'bibench[bench]'" in app.INSTALL
 
+    @pytest.mark.slow
     def test_looking_needs_no_library_of_training(self, runs: Path) -> None:
         heavy = "lightning_fabric,torchmetrics,filelock,sklearn,skimage,tensorboard"
         ended = self.without(heavy, "plan", "quick", "--operators", "bnn", "--runs", runs)

@@ -291,6 +291,7 @@ class Attending(nn.Module):
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("heads", [True, False], ids=["heads", "no heads"])
+@pytest.mark.slow
 def test_attention_with_and_without_heads(engine: str, heads: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Attending(heads), torch.randn(4, 6, 8)

@@ -81,7 +81,7 @@ def bank(operator: str, **options: object) -> Bank:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.slow_but("bnn")
+@pytest.mark.slow
 def test_integer_products_equal_the_training_graph(operator: str, tmp_path: Path) -> None:
     model, x = bank(operator), examples()
     for engine in HERE:

@@ -164,11 +164,13 @@ class TestPass:
         ],
         ids=str,
     )
+    @pytest.mark.slow
     def test_leaves_others_alone(self, conv: nn.Conv2d) -> None:
         model, x = net(conv, width=conv.out_channels, size=(conv.in_channels, 64, 64))
         assert folded(model, x)[0] == "Conv"
 
     @pytest.mark.parametrize(("kernel", "stride", "width"), [(5, 2, 32), (8, 2, 33), (3, 1, 128), (4, 1, 130)])
+    @pytest.mark.slow
     def test_other_sizes(self, kernel: int, stride: int, width: int) -> None:
         model, x = net(nn.Conv2d(4, width, kernel, stride, kernel // 2), width=width, size=(4, 64, 64))
         assert folded(model, x) == ["StemConv", "BinaryConv"]

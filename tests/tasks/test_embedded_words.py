@@ -19,11 +19,12 @@ from bibench.tasks.formant_words import FormantWords
 from bibench.tasks.spoken_words import SpokenWords, deal, family
 
 needs_espeak = pytest.mark.skipif(bool(espeak.need()), reason="espeakng-loader is not installed")
-task_of_words = pytest.mark.parametrize("task", [FormantWords, pytest.param(SpokenWords, marks=needs_espeak)])
+task_of_words = pytest.mark.parametrize(
+    "task", [FormantWords, pytest.param(SpokenWords, marks=[needs_espeak, pytest.mark.slow])]
+)
 
 
 @task_of_words
-@pytest.mark.slow
 def test_what_is_declared_is_what_is_served(task: type[EmbeddedWords]) -> None:
     made = task()
     assert task.embedded and task.stands_in_for == TASKS["speech_commands"].title and "embedded" in task.title
