@@ -19,6 +19,7 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_import_loads_torch_and_little_else() -> None:
     loaded = run(
         "import torch, sys; a = set(sys.modules); import bibench; print(*sorted(set(sys.modules) - a))"

@@ -20,6 +20,7 @@ SOON = ("--max-seconds", "1.5", "--no-memory")
 pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
+@pytest.mark.slow
 def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:
     net, base = convolution(tmp_path / "net.onnx"), convolution(tmp_path / "base.onnx", 32)
     ended = call("latency", net, "--baseline", base, "--threads", "1", "--batch", "1,2", "-o", tmp_path / "runs", *SOON)

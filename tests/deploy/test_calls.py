@@ -102,6 +102,7 @@ class Changing(Net):
 
 
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow
 def test_changes_in_place_and_wrapped_models(engine: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Changing(), values(4)["x"]
@@ -153,6 +154,7 @@ def test_what_a_deployed_model_is_called_with(exported: tuple[Net, Path]) -> Non
             deployed(wrong)
 
 
+@pytest.mark.slow
 def test_file_names(exported: tuple[Net, Path], tmp_path: Path) -> None:
     model, x = exported[0], values(2)["x"]
     with pytest.raises(BiBenchError, match=r"engine 'torch' writes \.pt2 files; name the model file m\.pt2"):
@@ -261,6 +263,7 @@ def test_any_number_of_arguments_and_calls(engine: str, by_name: bool, tmp_path:
 
 
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow
 def test_a_batch_that_the_forward_fixes(engine: str, tmp_path: Path) -> None:
     class Fixed(Net):
         def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:

@@ -86,6 +86,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, torch.Tens
     return model, x, path
 
 
+@pytest.mark.slow
 class TestManifest:
     def test_says_what_the_model_is(self, vgg: Deployed) -> None:
         data = json.loads(vgg[2].with_suffix(".json").read_text())
@@ -185,6 +186,7 @@ def int8_tolerance() -> float:
     return 0.25 if saturates else 0.1
 
 
+@pytest.mark.slow
 def test_int8_is_close_to_full_precision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = bibench.models.create("resnet20", width=4, num_classes=4, input_shape=(3, 16, 16)).eval()

@@ -117,6 +117,7 @@ class TestFolded:
         assert kinds(graph) == ["BinaryLinear"]
 
 
+@pytest.mark.slow
 class TestNotFolded:
     def test_a_value_that_is_used_elsewhere(self) -> None:
         class Twice(Around):

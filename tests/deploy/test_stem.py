@@ -124,6 +124,7 @@ def folded(model: nn.Module, x: Tensor) -> list[str]:
 CONV: dict[str, Any] = {"kernel_size": 7, "stride": 2, "padding": 3}
 
 
+@pytest.mark.slow
 class TestPass:
     @pytest.mark.parametrize(
         "then",

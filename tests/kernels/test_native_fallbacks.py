@@ -62,6 +62,7 @@ def test_without_the_module_training_is_the_same() -> None:
     assert losses == json.loads(here.stdout)[2]
 
 
+@pytest.mark.slow
 def test_without_the_module_the_environment_says_so_and_asking_for_kernels_is_an_error() -> None:
     code = """
 from bibench.kernels import native
