@@ -144,6 +144,7 @@ class TestPlan:
         new = call("plan", "tiny", "--runs", runs.parent / "none", "--load", TINY)
         assert "To do: 3 cells, about 0 s of one worker, without 3 cells that nothing tells about." in new.out
 
+    @pytest.mark.slow
     def test_rerun_and_probe(self, call: Call, runs: Path) -> None:
         rows = call("plan", "tiny", "--runs", runs, *SELECTED, "--rerun", "failed", "--json").json
         assert {row["operator"] for row in rows if row["todo"]} == {"raises"}
@@ -416,7 +417,7 @@ class TestMissingLibraries:
         )
 
     @pytest.mark.parametrize("name", ["lightning_fabric", "torchmetrics", "filelock"])
-    @pytest.mark.slow_but("filelock")
+    @pytest.mark.slow
     def test_run_names_the_line_that_installs_them(self, tmp_path: Path, name: str) -> None:
         ended = self.without(name, "run", "quick", "--runs", tmp_path / "runs")
         assert ended.returncode == 2, ended.stderr
@@ -440,6 +441,7 @@ class TestMissingLibraries:
         assert "12 cells: 12 missing." in ended.stdout
 
 
+@pytest.mark.slow
 class TestPipes:
     @pytest.mark.slow
     def test_no_colour_and_no_cut_columns(self, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_json_and_csv_are_the_records(call: Call, tmp_path: Path) -> None:
     assert [float(r["value"]) for r in csv.DictReader(io.StringIO(ended.out))] == [r.value for r in read([file])[2:]]
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_a_row_and_a_status(call: Call, tmp_path: Path) -> None:
     free = convolution(tmp_path / "free.onnx", size="S")
     ended = call("latency", free, "--threads", "1", "-o", tmp_path / "runs", *SOON)

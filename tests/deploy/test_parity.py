@@ -113,6 +113,7 @@ def test_a_model_whose_layers_run_otherwise_without_hooks_proves_nothing(tmp_pat
         verify(path, model, x)
 
 
+@pytest.mark.slow
 def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
     model, x, _ = exported
     bibench.export(model, tmp_path / "model_torch.pt2", x, "torch")
@@ -120,6 +121,7 @@ def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], t
     assert said.startswith("the same model: 2 1-bit layers, not told one by one by this engine")
 
 
+@pytest.mark.slow
 def test_engines_that_round_are_not_said_to_be_broken(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(8, 8)

@@ -77,6 +77,7 @@ class TestFolded:
         graph = folded(Around(nn.Conv2d(4, 5, 3), then), X)
         assert kinds(graph) == ["BinaryConv"]
 
+    @pytest.mark.slow
     def test_residual_and_then_an_activation(self) -> None:
         class Block(Around):
             def forward(self, x: Tensor) -> Tensor:
@@ -99,6 +100,7 @@ class TestFolded:
             np.testing.assert_allclose(run(graph, X), model(X).numpy(), rtol=1e-6)
 
     @pytest.mark.parametrize("shifted", [torch.add, torch.sub])
+    @pytest.mark.slow
     def test_a_shift_before_the_sign(self, shifted: Callable[[Tensor, Tensor], Tensor]) -> None:
         class Shifted(WithConstant):
             def forward(self, x: Tensor) -> Tensor:

@@ -204,6 +204,7 @@ class TestPass:
 
 
 @pytest.mark.parametrize(("engine", "winograd"), [("bibench", True), ("bibench", False), ("onnxruntime", True)])
+@pytest.mark.slow
 def test_who_gets_it(engine: str, winograd: bool, tmp_path: Path) -> None:
     model, x = net(nn.Conv2d(3, 32, **CONV))
     made = bibench.export(model, tmp_path / "a.onnx", x, engine=engine, winograd=winograd)

@@ -93,6 +93,7 @@ class TestTheEnvironmentVariable:
         done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA=isa)
         assert done.stdout.strip() == isa, done.stderr
 
+    @pytest.mark.slow
     def test_unknown_names_what_there_is(self) -> None:
         done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA="mmx")
         assert f"BIBENCH_ISA=mmx: this processor has {', '.join(ISAS)}" in done.stderr
