@@ -11,7 +11,10 @@ from torch import nn
 
 import bibench
 import bibench.nn.attention
-from bibench.foundation.errors import BinarizationWarning
+from bibench.foundation.errors import BinarizationWarning, SpeedWarning
+from bibench.kernels.spec import of_layer
+from bibench.kernels.surrogate import STE
+from bibench.nn.gains import keep_patterns, no_gain
 
 from ..deploy.models import CATALOGUE, binary
 
@@ -161,13 +164,47 @@ class TestOneSign:
         assert bibench.audit(model).warnings == []  # nothing was traced
 
     @pytest.mark.parametrize(
-        ("activation", "operator"), [(nn.Hardtanh(), "bnn"), (nn.PReLU(), "dorefa"), (nn.ReLU(), "reactnet")]
+        ("activation", "operator"), [(nn.Hardtanh(), "bnn"), (nn.PReLU(), "dorefa"), (nn.ReLU(), "fp32")]
     )
-    def test_not_where_signs_differ_or_thresholds_are_learned(self, activation: nn.Module, operator: str) -> None:
+    def test_not_where_signs_differ_or_nothing_is_signed(self, activation: nn.Module, operator: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             audit = bibench.binarize(self.model(activation), operator, example_inputs=torch.zeros(1, 3, 8, 8))
         assert audit.warnings == [] and "negative" not in audit.summary()
+
+    @pytest.mark.parametrize("operator", ["bnn", "xnor", "dorefa", "bireal", "xnorpp", "reactnet", "recu", "fda"])
+    def test_behind_a_relu_all_signs_of_every_operator_are_plus_one_as_it_says(self, operator: str) -> None:
+        model, seen = self.model(nn.ReLU()), []
+        with pytest.warns(BinarizationWarning) as told:
+            bibench.binarize(model, operator, example_inputs=torch.randn(2, 3, 8, 8))
+        model[3].register_forward_pre_hook(lambda layer, x: seen.append(layer.operator.eval().activation_signs()(*x)))
+        model.eval()(torch.randn(2, 3, 8, 8))
+        assert (seen[0] == 1).all()
+        learned = "thresholds, which are learned, lie between the inputs. Training begins" in str(told[0].message)
+        moved = [p for n, p in model[3].operator.named_parameters() if n == "shift"]
+        assert learned == bool(moved) == (operator == "reactnet")
+
+    def test_thresholds_that_were_moved_are_no_fault_and_those_that_nothing_moves_are(self) -> None:
+        model, x = self.model(nn.ReLU()), torch.randn(2, 3, 8, 8)
+        with pytest.warns(BinarizationWarning, match="which are learned"):
+            bibench.binarize(model, "reactnet", example_inputs=x)
+        with torch.no_grad():
+            model[3].operator.shift.fill_(-0.3)
+        assert bibench.audit(model, x).warnings == []
+        linear = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
+        with pytest.warns(BinarizationWarning, match=r"all are \+1\. Nothing is learned"):
+            bibench.binarize(linear, "reactnet[profile=bibench]", example_inputs=torch.randn(8, 4))
+
+    def test_not_of_an_operator_that_centres_them(self) -> None:
+        class Centred(bibench.Operator):
+            activation_estimator = STE()
+
+            def activation(self, x: torch.Tensor) -> torch.Tensor:
+                return x - x.mean()
+
+        Centred.name = "centred"
+        audit = bibench.binarize(self.model(nn.ReLU()), Centred, example_inputs=torch.randn(2, 3, 8, 8))
+        assert audit.warnings == []
 
     def test_nor_of_layers_that_are_kept_or_called_with_both(self) -> None:
         class Twice(nn.Module):
@@ -184,7 +221,80 @@ class TestOneSign:
 
     def test_no_model_of_the_catalogue_has_such_layers(self) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", BinarizationWarning)
             for name in CATALOGUE:
                 model, x = binary(name)
                 assert bibench.audit(model, x).warnings == [], name
+
+
+class TestNoGain:
+    """Layers that 1 bit makes no faster."""
+
+    def model(self) -> nn.Module:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.stem = nn.Conv2d(3, 16, 3, padding=1)
+                self.dw, self.gate, self.pw = (
+                    nn.Conv2d(16, 16, 5, padding=2, groups=16),
+                    nn.Conv2d(16, 16, 1),
+                    nn.Conv2d(16, 64, 1),
+                )
+                self.grouped = nn.Conv2d(64, 64, 3, groups=8)
+                self.head = nn.Linear(64, 4)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = nn.functional.hardtanh(self.dw(nn.functional.hardtanh(self.stem(x))))
+                x = x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid()
+                return self.head(self.grouped(nn.functional.hardtanh(self.pw(x))).mean((2, 3)))
+
+        return Net()
+
+    def test_they_are_told_with_the_keep_that_helps(self) -> None:
+        x = torch.randn(1, 3, 32, 32)
+        with pytest.warns(SpeedWarning) as told:
+            audit = bibench.binarize(self.model(), "bnn", example_inputs=x)
+        assert {row.name: row.slow for row in audit.slow} == {
+            "dw": "depthwise: 25 products per output, of 1 input channel",
+            "gate": "one position: 256 products in all, as in squeeze-excite",
+        }  # neither 16 channels in one group, nor groups of 8 with 72 products
+        assert [str(w.message) for w in told] == [audit.slowness]
+        assert told[0].filename == __file__
+        assert audit.slowness.endswith("binarize the float model with keep=['stem', 'dw', 'gate', 'head']")
+        assert "warning: 1 bit makes 2 of 4 binarized layers no faster" in str(audit)
+        again = self.model()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            kept = bibench.binarize(again, "bnn", example_inputs=x, keep=audit.keep)
+        assert kept.slow == [] and [row.name for row in kept.binarized] == ["pw", "grouped"]
+
+    def test_a_float_model_and_one_without_a_trace_of_gates(self) -> None:
+        model, x = self.model(), torch.randn(1, 3, 32, 32)
+        assert bibench.audit(model, x).slow == []
+        with pytest.warns(SpeedWarning):
+            bibench.binarize(model, "bnn", example_inputs=x)
+        assert [row.name for row in bibench.audit(model).slow] == ["dw"]
+
+    @pytest.mark.parametrize(
+        ("layer", "slow"),
+        [
+            (nn.Conv2d(32, 32, 9, groups=32), True),  # 81 products, of which no two share a word
+            (nn.Conv2d(32, 32, 3, groups=8), False),
+            (nn.Conv2d(32, 32, 1, groups=8), True),
+            (nn.Conv2d(32, 32, 1), False),
+            (nn.Conv1d(32, 64, 3, groups=32), True),
+        ],
+    )
+    def test_what_fills_words(self, layer: nn.Conv2d, slow: bool) -> None:
+        assert bool(no_gain(of_layer(layer), (), 0)) == slow
+
+    def test_a_large_layer_on_one_position_gains(self) -> None:
+        assert no_gain(of_layer(nn.Linear(1024, 1024)), (1024,), 10**9) == ""
+        assert no_gain(of_layer(nn.Linear(64, 64)), (64,), 10**9) != ""
+        assert no_gain(of_layer(nn.Linear(64, 64)), (128, 64), 10**9) == ""
+        assert no_gain(of_layer(nn.Linear(64, 64)), (64,), 64 * 64) == ""  # it is all that the model computes
+
+    def test_patterns_name_the_layers_and_no_others(self) -> None:
+        of = keep_patterns(["stem", "a.0.dw", "a.1.dw", "b.0.1.0", "b.1.1.0", "head"], ["a.0.pw", "b.0.0.0", "b.1.2.0"])
+        assert of == ("stem", "*.dw", "*.1.0", "head")
+        assert keep_patterns(["a.x"], ["b.x"]) == ("a.x",)

@@ -119,6 +119,9 @@ def measure(
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)
     print_records(measured.records, format, lambda: _print_table(measured.records))
+    for head, *sentences in measured.explanations.values():
+        explained = console() if format == "table" else news
+        explained.print("\n".join([head, *(f"  {sentence}" for sentence in sentences)]), markup=False, highlight=False)
     news.print(f"records: {place}", markup=False)
     if measured.problem:
         news.print(f"error: {measured.problem}; what was measured before is kept", markup=False)
@@ -194,7 +197,11 @@ def _print_table(records: Sequence[Record]) -> None:
     for (threads, batch, *key), found in rows.items():
         what = (key[0], key[1], key[2])
         time, memory, size = found["latency_ms"], found.get("peak_memory"), sizes.get(what)
-        said = f"{time.status}: {time.reason}" if time.value is None else time.flags.replace(",", ", ")
+        said = (
+            f"{time.status}: {time.reason}"
+            if time.value is None
+            else ", ".join(_remarks(time, found, theory.get(what)))
+        )
         lines.append(
             [
                 *(" ".join(part for part in what[:2] if part), what[2]),
@@ -217,8 +224,17 @@ def _print_table(records: Sequence[Record]) -> None:
         "note",
     )
     title = f"Latency on {records[0].device}: medians of interleaved rounds [quartiles]; speed-up: baseline / model"
-    title += ", in theory: by the products alone, 64 bit operations as one" if theory else ""
+    title += ", in theory: by the products alone, 64 as one where 1 bit gains, the rest as float" if theory else ""
     console().print(table(title, columns, lines, numeric=columns[2:-1]))
+
+
+def _remarks(time: Record, found: dict[str, Record], theory: Record | None) -> list[str]:
+    """What is odd about a row: the flags of its time, and a speed-up that is explained below the table."""
+    from bibench.deploy.explaining import verdict
+
+    speedup = found.get("speedup")
+    odd = verdict(speedup.value, theory and theory.value) if speedup and speedup.value and time.operator else ""
+    return [flag for flag in (*time.flags.split(","), odd) if flag]
 
 
 def _spread(record: Record | None, digits: int) -> str:

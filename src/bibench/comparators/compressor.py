@@ -7,6 +7,7 @@ its own, written in one file with the decorator `compressor`, and named where a 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from bibench.foundation.choice import Choice
-from bibench.foundation.errors import BiBenchError
+from bibench.foundation.errors import BiBenchError, SpeedWarning
 from bibench.foundation.registry import Registry, check_name
 from bibench.kernels.spec import of_layer
 from bibench.nn import layers
@@ -81,7 +82,9 @@ class LayerByLayer(Compressor):
         resolve(model, choose, dict(calls), options=self.given)
 
     def prepare(self, model: nn.Module, example_inputs: Any, *, pad_value: float = 0.0) -> Audit:
-        return binarize(model, self.operator, example_inputs=example_inputs, pad_value=pad_value, **self.given)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SpeedWarning)  # what stays in float is the benchmark's choice
+            return binarize(model, self.operator, example_inputs=example_inputs, pad_value=pad_value, **self.given)
 
 
 def _geometry(module: nn.Module, calls: Mapping[nn.Module, Call]) -> Any:

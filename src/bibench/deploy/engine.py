@@ -67,8 +67,8 @@ class Engine:
     """Base of all engines.
 
     Class attributes: `title` for tables; `extension` of the files; `needs_calibration` if `convert`
-    must be given data; `exact` if its 1-bit products are those of the training graph; `pad_value` that
-    models for it are to be binarized with.
+    must be given data; `exact` if its 1-bit products are those of the training graph; `packed` if its files
+    compute them from packed bits, not from ±1 floats; `pad_value` that models for it are to be binarized with.
     """
 
     name: ClassVar[str] = ""
@@ -76,6 +76,7 @@ class Engine:
     extension: ClassVar[str] = ".onnx"
     needs_calibration: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    packed: ClassVar[bool] = True
     pad_value: ClassVar[float] = 0.0
 
     def available(self) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bibench.complexity.conventions import PRODUCTS
 from bibench.deploy import domain, manifest
 from bibench.deploy.manifest import Manifest
 from bibench.foundation.errors import BiBenchError, naming
@@ -41,21 +40,6 @@ def identify(file: Path) -> tuple[dict[str, Any], str]:
             return {**facts, **_of_cell(found.provenance["cell"])}, found.engine
     said = {name: str(found.provenance[name]) for name in ("task", "model", "operator") if found.provenance.get(name)}
     return {**facts, "operator": _audited(found), **said}, found.engine
-
-
-def theoretical_speedup(file: Path) -> float | None:
-    """How many times fewer operations the products of the model in `file` take than those of full precision (Eq. 7-8).
-
-    64 bit operations count as one: the bound that its float layers leave. None where no manifest tells the layers.
-    """
-    found = manifest.read(file)
-    try:
-        rows = [] if found is None else found.audit["rows"]
-        counted = [(int(r["macs"] or 0), int(r["weight_bits"]), int(r["activation_bits"])) for r in rows]
-    except (KeyError, TypeError, ValueError):
-        return None
-    left = sum(macs * PRODUCTS.share(weight, activation) for macs, weight, activation in counted)
-    return sum(macs for macs, *_ in counted) / left if left else None
 
 
 def _of_cell(described: dict[str, Any]) -> dict[str, Any]:

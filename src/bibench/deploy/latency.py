@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bibench.deploy import manifest, session
+from bibench.deploy import explaining, manifest, session
 from bibench.deploy.bundle.turns import quartiles
 from bibench.deploy.contenders import Contender
 from bibench.deploy.devices import DEVICES
 from bibench.deploy.devices.events import checked
-from bibench.deploy.identity import theoretical_speedup
+from bibench.deploy.theory import theoretical_speedup
 from bibench.foundation.errors import BiBenchError
 from bibench.records.provenance import environment, git_state, versions
 from bibench.records.record import Record
@@ -63,11 +63,15 @@ class Request:
 
 @dataclass
 class Measured:
-    """What came back: records, facts, and {(contender, threads, batch): ...} samples and tables of time per node."""
+    """What came back: records, facts, and {(contender, threads, batch): ...} samples and tables of time per node.
+
+    `explanations`: in the same way, sentences on what is slower than expected.
+    """
 
     records: list[Record] = field(default_factory=list)
     samples: dict[tuple[str, int, int], list[float]] = field(default_factory=dict)
     profiles: dict[tuple[str, int, int], list[dict[str, Any]]] = field(default_factory=dict)
+    explanations: dict[tuple[str, int, int], list[str]] = field(default_factory=dict)
     sessions: list[dict[str, Any]] = field(default_factory=list)
     machine: dict[str, Any] = field(default_factory=dict)
     started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
@@ -114,6 +118,8 @@ def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
         if (described := manifest.path_of(one.file)).exists():
             files[f"files/{number}/{described.name}"] = described
         row: dict[str, Any] = {"name": one.key, "engine": one.engine, "file": f"files/{number}/{one.file.name}"}
+        if peer := explaining.peer_of(one, request.contenders):
+            row |= {"peer": peer, "least": explaining.least(theoretical_speedup(one.file))}
         row["shapes"] = {name: list(sizes) for name, sizes in request.shapes.items()}
         if (library := _library(one, request)) is not None:
             files[f"files/{library.name}"] = library
@@ -203,6 +209,7 @@ def _collect(events: Sequence[Mapping[str, Any]], request: Request, found: Measu
         found.records.append(_record(PROCESS, event["process"], "B", facts))
     for event in (e for e in events if e["event"] == "profile"):
         found.profiles[event["contender"], event["threads"], event["batch"]] = event["rows"]
+    found.explanations = explaining.explanations(request.contenders, found.samples, found.profiles)
 
 
 def _of_times(event: Mapping[str, Any], peer: Sequence[float] | None, facts: dict[str, Any]) -> Iterator[Record]:

@@ -107,6 +107,7 @@ class _Row(TypedDict, total=False):
     weight_bits: int
     activation_bits: int
     macs: int | None
+    slow: str
 
 
 class _Audit(TypedDict, total=False):

@@ -96,6 +96,10 @@ def _session(measured: Measured, request: Request) -> dict[str, Any]:
         {"contender": key, "threads": threads, "batch": batch, **summary(samples)}
         for (key, threads, batch), samples in measured.samples.items()
     ]
+    explanations = [
+        {"contender": key, "threads": threads, "batch": batch, "sentences": said}
+        for (key, threads, batch), said in measured.explanations.items()
+    ]
     return {
         "started": measured.started.isoformat(timespec="microseconds"),
         "problem": measured.problem,
@@ -104,6 +108,7 @@ def _session(measured: Measured, request: Request) -> dict[str, Any]:
         "models": models,
         "machine": measured.machine,
         "statistics": statistics,
+        "explanations": explanations,
         "sessions": measured.sessions,
     }
 

@@ -61,6 +61,10 @@ class BinarizationWarning(UserWarning):
     """A conversion that did what was asked, but leaves a layer with nothing to learn from."""
 
 
+class SpeedWarning(UserWarning):
+    """A conversion that did what was asked, but of layers that 1 bit makes no faster."""
+
+
 @contextmanager
 def naming(place: object) -> Iterator[None]:
     """Put the file (and line) that is at fault before the message of a `BiBenchError` that does not name it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from bibench.kernels.spec import of_layer
+from bibench.nn import gains, one_sign
 from bibench.nn.attention import Attention
 from bibench.nn.calls import Call, Calls, trace, weight_layers
 from bibench.nn.embedding import BinarizableEmbedding
@@ -18,10 +19,6 @@ from bibench.nn.layers import BinaryLayer
 from bibench.nn.tracing.listing import Entry, Listing
 from bibench.nn.tracing.work import Work
 
-NEVER_NEGATIVE_FIX = (
-    "Nothing is learned from signs that are always the same: move or replace what comes before such a layer (Hardtanh "
-    "in the place of a ReLU), or give it an operator with learned thresholds, such as reactnet"
-)
 BETWEEN = "(between layers)"
 """Name of the row of products that no listed layer or weight has a part in."""
 WITHOUT_WEIGHTS = "products between activations, without weights"
@@ -46,6 +43,7 @@ class AuditRow:
         parameters: their number, shared ones once.
         output_shape: of one example; empty where no forward reached it.
         aliases: other names of the same module.
+        slow: why 1 bit makes a binarized layer no faster (`bibench.nn.gains.no_gain`); else empty.
     """
 
     name: str
@@ -58,6 +56,7 @@ class AuditRow:
     macs: int | None
     output_shape: tuple[int, ...] = ()
     aliases: tuple[str, ...] = ()
+    slow: str = ""
 
     @property
     def precision(self) -> str:
@@ -70,7 +69,7 @@ class Audit:
     """All of a model that holds weights (`rows`), the products between, and its other parameters (norms, scales).
 
     Attributes:
-        warnings: a sentence for each 1-bit layer none of whose inputs is negative, as behind a ReLU.
+        warnings: a sentence for each 1-bit layer whose signs are all the same, as behind a ReLU.
         uncounted: operations that the traced forward called and whose multiply-accumulates are not known, by name.
         traced: whether a forward was traced; without one, multiply-accumulates are unknown.
         unproved: why `bibench.binarize` could not prove that its 1-bit layers are what runs; "" where it did.
@@ -133,11 +132,30 @@ class Audit:
         if not self.warnings:
             return ""
         more = f" (so it is in {len(self.warnings) - 1} more layers: Audit.warnings)" if self.warnings[1:] else ""
-        return f"{self.warnings[0]}{more}. {NEVER_NEGATIVE_FIX}"
+        return f"{self.warnings[0]}{more}. {one_sign.fix(self.warnings[0])}"
+
+    @property
+    def slow(self) -> list[AuditRow]:
+        """The 1-bit layers that 1 bit makes no faster; `AuditRow.slow` says why."""
+        return [row for row in self.rows if row.slow]
+
+    @property
+    def keep(self) -> tuple[str, ...]:
+        """What `bibench.binarize` takes as `keep` so that these stay in float, beside what is float now."""
+        kept = [
+            row for row in self.layers if row.slow or (row.weight_bits == 32 and row.kind.lower() in gains.BINARIZABLE)
+        ]
+        return gains.keep_patterns([r.name for r in kept], [r.name for r in self.binarized if not r.slow])
+
+    @property
+    def slowness(self) -> str:
+        """All `slow` layers in a few words, with the fix; "" if there are none."""
+        told = gains.told({row.name: row.slow for row in self.slow}, len(self.binarized))
+        return f"{told}. {gains.fix(self.keep)}" if told else ""
 
     def _problem(self) -> list[str]:
-        unproved = [f"not proved to run as listed: {self.unproved}"] if self.unproved else []
-        return [f"warning: {self.problem}", *unproved] if self.warnings else unproved
+        told = [f"warning: {text}" for text in (self.problem, self.slowness) if text]
+        return [*told, f"not proved to run as listed: {self.unproved}"] if self.unproved else told
 
     def _cells(self) -> list[tuple[str, ...]]:
         cells: list[tuple[str, ...]] = [
@@ -157,6 +175,8 @@ class Audit:
         text += "".join(f"; {told}" for told in self.left_out())
         if self.warnings:
             text += f"; layers that see no negative value: {len(self.warnings)}"
+        if self.slow:
+            text += f"; layers that 1 bit makes no faster: {len(self.slow)}"
         return text
 
     def _shares(self) -> str:
@@ -228,8 +248,13 @@ def build(model: nn.Module, calls: Mapping[nn.Module, Call], reasons: Mapping[nn
         module = entry.module
         call, reason = calls.get(module), reasons.get(module, "") if entry.layer else _foreign(entry)
         result.rows.append(_row(entry, call, work, reason))
-        if entry.layer and (warning := _never_negative(module, entry.names[0], call)):
+        if entry.layer and (warning := one_sign.one_sign(module, entry.names[0], call)):
             result.warnings.append(warning)
+    total = listing.between + sum(row.macs or 0 for row in result.rows)
+    result.rows = [
+        replace(row, slow=_slow(entry, calls.get(entry.module), total))
+        for row, entry in zip(result.rows, listing.entries, strict=True)
+    ]
     if listing.between:
         facts: dict[str, Any] = {"weight_bits": 32, "activation_bits": 32, "operator": "", "parameters": 0}
         result.rows.append(AuditRow(BETWEEN, "products", reason=WITHOUT_WEIGHTS, macs=listing.between, **facts))
@@ -239,16 +264,12 @@ def build(model: nn.Module, calls: Mapping[nn.Module, Call], reasons: Mapping[nn
     return result
 
 
-def _never_negative(module: nn.Module, name: str, call: Call | None) -> str:
-    """What is wrong with a 1-bit layer none of whose inputs is negative, or "".
-
-    Learned thresholds may move between the values. Nothing is known where all inputs are 0.
-    """
-    if not isinstance(module, BinaryLayer) or module.operator.activation_bits != 1 or call is None:
+def _slow(entry: Entry, call: Call | None, total: int) -> str:
+    """Why 1 bit makes a layer no faster, or ""."""
+    module = entry.module
+    if not (entry.layer and isinstance(module, BinaryLayer)) or module.operator.weight_bits != 1:
         return ""
-    if not (call.low >= 0 and call.high > 0) or module.operator.activation_signs().shift is not None:
-        return ""
-    return f"layer {name!r} takes the signs of inputs between {call.low:.3g} and {call.high:.3g}: all are +1"
+    return gains.no_gain(module.spec, call.output_shape if call else (), total)
 
 
 def _row(entry: Entry, call: Call | None, work: Work | None, reason: str) -> AuditRow:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from bibench.foundation.choice import choice
-from bibench.foundation.errors import BiBenchError, BinarizationWarning, ConversionError
+from bibench.foundation.errors import BiBenchError, BinarizationWarning, ConversionError, SpeedWarning
 from bibench.kernels.spec import LayerSpec, of_layer
 from bibench.nn import auditing, fast_paths, latent
 from bibench.nn.attention import Attention, BinaryAttention
@@ -77,6 +77,7 @@ def binarize(
     Warns:
         BinarizationWarning: no input of a 1-bit layer is negative in the traced forward, as behind a ReLU; or many of
             its weights are exactly 0, as pruning leaves them.
+        SpeedWarning: 1 bit makes layers no faster, such as depthwise convolutions; with the `keep` that helps.
 
     Raises:
         ConversionError: a wrapped or already binarized model, or nothing left to replace, or a model that fails
@@ -93,6 +94,8 @@ def binarize(
     audit.unproved = unproved
     if audit.warnings:
         warnings.warn(audit.problem, BinarizationWarning, stacklevel=2)
+    if audit.slow:
+        warnings.warn(audit.slowness, SpeedWarning, stacklevel=2)
     signed = [(n, m) for n, m in model.named_modules() if isinstance(m, BinaryLayer | BinaryEmbedding)]
     if told := latent.zeros_told(signed):
         warnings.warn(told, BinarizationWarning, stacklevel=2)

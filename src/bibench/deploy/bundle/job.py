@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from . import machine, marker, noise
@@ -37,13 +38,14 @@ def run_job(job: Job, emit: Emit) -> None:
     facts = machine.describe()
     emit({"event": "machine", **facts})
     usable = facts["usable_cpus"]
+    explained: set[str] = set()
     for threads in job["threads"] or [count for count in COUNTS if count <= usable]:
         for batch in job["batches"]:
             one = {**job, "threads": threads, "batch": batch}
             if threads > usable:
                 _refuse(one, f"{threads} threads were asked for, the machine has {usable} processors for us", emit)
             else:
-                _configuration(one, emit)
+                _configuration(one, emit, explained)
     emit({"event": "done"})
 
 
@@ -52,14 +54,19 @@ def _refuse(one: Job, reason: str, emit: Emit) -> None:
         emit({**_result(one, contender["name"]), "status": "unsupported", "reason": reason})
 
 
-def _configuration(one: Job, emit: Emit) -> None:
-    """Turns, started again without a contender that the process died of; then memory and profile of the survivors."""
+def _configuration(one: Job, emit: Emit, explained: set[str]) -> None:
+    """Turns, started again without a contender that the process died of; then memory and profile of the survivors.
+
+    Who is slower than expected is profiled in the first of its configurations; `explained` are those who were.
+    """
     left = list(one["contenders"])
     good: set[str] = set()
+    samples: dict[str, list[float]] = {}
     while left:
         events, at_work, ending = _child("turns", {**one, "contenders": left}, emit)
         results = [e for e in events if e["event"] == "result"]
         good |= {e["contender"] for e in results if e["status"] == "ok"}
+        samples.update({e["contender"]: e["samples"] for e in results if e["status"] == "ok"})
         if not ending:
             break
         dead = left if at_work is None else [left[at_work]]
@@ -70,11 +77,20 @@ def _configuration(one: Job, emit: Emit) -> None:
         left = [c for c in left if c not in dead and c["name"] not in told]
     for contender in one["contenders"]:
         if contender["name"] in good and contender["engine"] not in TOOLS:
+            slow = contender["name"] not in explained and disappoints(contender, samples)
+            explained |= {contender["name"]} if slow else set()
             for step in ("memory", "profile"):
-                if one[step]:
+                if one[step] or (step == "profile" and slow):
                     _, _, ending = _child(step, {**one, "contenders": [contender]}, emit)
                     if ending:
                         emit({**_result(one, contender["name"]), "event": "problem", "step": step, "reason": ending})
+
+
+def disappoints(contender: Mapping[str, Any], samples: Mapping[str, list[float]]) -> bool:
+    """Whether its speed-up over its ``peer`` is below the ``least`` that is expected of it."""
+    mine, peer = samples.get(contender["name"], []), samples.get(contender.get("peer", ""), [])
+    ratios = [a / b for a, b in zip(peer, mine)]
+    return bool(ratios) and median(ratios) < contender["least"]
 
 
 def _child(step: str, one: Job, emit: Emit) -> tuple[list[Event], int | None, str]:

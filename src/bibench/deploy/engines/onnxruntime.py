@@ -18,6 +18,7 @@ class OnnxRuntime(Engine):
     """The full-precision baseline, and the oracle of the other engines."""
 
     title = "ONNX Runtime (float32)"
+    packed = False
 
     def available(self) -> str:
         try:

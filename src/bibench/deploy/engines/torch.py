@@ -27,6 +27,7 @@ class Torch(Engine):
     """The reference: computes with the functions that the layers train with."""
 
     title = "PyTorch"
+    packed = False
     extension = ".pt2"
 
     def convert(self, canonical: Canonical, calibration: Calibration | None = None) -> bytes:
