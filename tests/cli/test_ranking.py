@@ -50,7 +50,7 @@ def test_the_first_line_says_how_little_there_is(call: Call, file: Path, tmp_pat
     assert out.startswith("One seed, one task: one seed does not tell how far another would move a score, and one task")
     many = {f"t{n}": 0.5 for n in range(11)}
     (tmp_path / "more").mkdir()
-    enough = written(tmp_path / "more", world({B: many, X: many}, 2))
+    enough = written(tmp_path / "more", world({B: many, X: many}, 3))
     assert call("rank", enough, "--track", "learning_task").out.startswith("Learning task track: cells")
 
 

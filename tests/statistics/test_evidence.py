@@ -9,6 +9,7 @@ from bibench.statistics.layout import layouts
 from ..records.test_records import make
 from .worlds import B, X, cell, full, world
 
+TWO = "the interval of two seeds rests on one difference, so that another seed may move it far"
 SEED = "one seed does not tell how far another would move a score"
 
 
@@ -22,10 +23,12 @@ SEED = "one seed does not tell how far another would move a score"
         ((1, 1), 13, f"One seed, 13 tasks: {SEED}."),
         ((1, 3), 5, f"One to three seeds, five tasks: {SEED}, and so few tasks hardly speak for others."),
         ((1, 3), 20, f"One to three seeds, 20 tasks: {SEED}."),
-        ((2, 2), 5, "Two seeds, five tasks: so few tasks hardly speak for others."),
+        ((2, 2), 5, f"Two seeds, five tasks: {TWO}, and so few tasks hardly speak for others."),
         ((3, 3), 1, "Three seeds, one task: one task does not speak for others."),
-        ((2, 2), 11, ""),
-        ((2, 5), 11, ""),
+        ((2, 2), 11, f"Two seeds, eleven tasks: {TWO}."),
+        ((2, 5), 11, f"Two to five seeds, eleven tasks: {TWO}."),
+        ((1, 2), 11, f"One to two seeds, eleven tasks: {SEED}, and {TWO}."),
+        ((3, 3), 11, ""),
         (None, 5, "Five tasks: so few tasks hardly speak for others."),
         (None, 11, ""),
         ((1, 1), 0, ""),

@@ -4,6 +4,7 @@ import typer
 
 from bibench.cli import (
     catalogue,
+    comparing,
     complexity,
     data,
     deploying,
@@ -37,6 +38,7 @@ app.command("status")(planning.status)
 app.command("score")(scoring.score)
 app.command("report")(reporting.report)
 app.command("rank")(ranking.rank)
+app.command("versus")(comparing.compare)
 app.command("coverage")(ranking.cover)
 app.command("recommend")(recommending.recommend_)
 app.command("complexity")(complexity.complexity)

@@ -163,8 +163,3 @@ def slug(text: str) -> str:
         return plain
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain[:MAX_SLUG]}-{digest}".strip("-")
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """``a, b and c``."""
-    return " ".join([", ".join(names[:-1]), last, names[-1]]) if len(names) > 1 else "".join(names)

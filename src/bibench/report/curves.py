@@ -16,6 +16,7 @@ from bibench.records.sealed import compare
 from bibench.report.blocks import Figure, slug
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material
+from bibench.statistics import claims
 from bibench.suite.store import CURVE
 
 MAX_FIGURES, MAX_BYTES = 24, 4_000_000
@@ -89,12 +90,11 @@ def _figure(
             }
         )
     ranking = sorted(last, key=lambda o: -last[o])
-    takeaway = f"{material.title(ranking[0])} ends highest, at {last[ranking[0]]:.1f}"
-    if len(ranking) > 1:
-        takeaway += f"; {material.title(ranking[-1])} lowest, at {last[ranking[-1]]:.1f}"
+    entries = [claims.Entry(material.title(o), v) for o, v in last.items()]
+    takeaway = claims.extremes(entries, ("ends", "end"), "highest", "lowest", lambda v: f"{v:.1f} %")
     title = f"{task}, {model}" + (f", {recipe}" if several else "")
     alt = f"Line plot of the validation score by epoch on {title}. Final values: " + "; ".join(
         f"{material.title(o)} {last[o]:.1f}" for o in ranking
     )
     layout = {"xaxis": axis("epoch"), "yaxis": axis("validation score, percent"), "legend": below()}
-    return Figure(f"curve-{slug(' '.join(place))}", title, takeaway + ".", alt, data, layout, 400)
+    return Figure(f"curve-{slug(' '.join(place))}", title, takeaway, alt, data, layout, 400)

@@ -17,11 +17,12 @@ from bibench.records.accuracies import Accuracy, accuracies
 from bibench.records.record import Record
 from bibench.report import palette
 from bibench.statistics import Coverage, CriticalDifference, LeaveOneOut, Rank, thin
-from bibench.statistics.coverage import coverages
+from bibench.statistics.coverage import coverage, coverages
 from bibench.statistics.critical import criticals_of
 from bibench.statistics.evidence import evidence_of
 from bibench.statistics.layout import Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
+from bibench.statistics.measured import Measured, measured
 from bibench.statistics.ranking import ranks_of
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import without_comparators
@@ -113,6 +114,8 @@ class Material:
         """Figures likewise, with their titles."""
         self._ranks: dict[tuple[str, str, str], list[Rank]] = {}
         self._laid_out: dict[tuple[str, str], list[Layout]] = {}
+        self._measured: dict[str, Measured] = {}
+        self._trained: dict[bool, Coverage] = {}
         self.figure_files = False
         """Whether figures are written as files too."""
 
@@ -223,6 +226,16 @@ class Material:
             self._ranks[key] = ranks_of(self._layouts(*key)) if scored else []
         return self._ranks[key]
 
+    def lacking(self, name: str, metric: str = "") -> set[str]:
+        """Operators whose average (the headline, or another metric) is over fewer cells than that of others."""
+        recipe, headline = self.main_recipe(name), self.headline(name)
+        metric = metric or headline
+        return {
+            row.operator
+            for row in self.scores[name]
+            if row.recipe == recipe and not row.part and metric in (row.metric, OVERALL) and row.cells < row.expected
+        }
+
     def left_out(self, name: str) -> list[LeaveOneOut]:
         """The ranking of all tasks and without each."""
         return left_out_of(self._headlines(name))
@@ -329,6 +342,21 @@ class Material:
     @cached_property
     def _coverages(self) -> tuple[Coverage, Coverage]:
         return coverages([r for r in self.records if r.kind == "score"], self.plan)
+
+    def trained(self, studied: bool) -> Coverage:
+        """Coverage of the trainings of studies, or of all others: what a page of the one or the other rests on."""
+        if studied not in self._trained:
+            records = [r for r in self.of_kind("score") if bool(r.study) == studied]
+            operators = [r for r in self.plan or () if not is_comparator(str(r.cell.operator))]
+            plan = [r for r in operators if (r.cell.study is not None) == studied]
+            self._trained[studied] = coverage(records, None if self.plan is None else plan)
+        return self._trained[studied]
+
+    def measured(self, kind: str) -> Measured:
+        """How many measurements of a kind there are, of those that there could be."""
+        if kind not in self._measured:
+            self._measured[kind] = measured(self.of_kind(kind), kind)
+        return self._measured[kind]
 
     @cached_property
     def embedded_only(self) -> bool:

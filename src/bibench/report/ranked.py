@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bibench.report.blocks import Figure, listed
+from bibench.foundation.wording import counted
+from bibench.report.blocks import Figure
 from bibench.report.figures import Trace, axis, dots, dots_height, plain
 from bibench.report.material import Material
-from bibench.statistics import Rank
+from bibench.statistics import Rank, claims
 from bibench.statistics.ranking import compared
-
-NAMED = 4
-"""How many operators a sentence names; of more it gives the number."""
 
 
 def interval_text(row: Rank | None, digits: int) -> str:
@@ -19,6 +17,12 @@ def interval_text(row: Rank | None, digits: int) -> str:
     if row is None or row.low is None or row.high is None:
         return ""
     return f"{row.low:.{digits}f} to {row.high:.{digits}f}".replace("-", "−")
+
+
+def entered(row: Rank) -> str:
+    """``2 of 3 tasks``: what the average of a score is over, of what it should be."""
+    noun = claims.PARTS.get(row.track, "part") if row.metric.startswith("om") else "cell"
+    return f"{row.cells} of {counted(row.expected, noun)}"
 
 
 def scores_figure(material: Material, id: str, title: str, unit: str, rows: Sequence[Rank], takeaway: str) -> Figure:
@@ -46,9 +50,9 @@ def lines_said(rows: Sequence[Rank]) -> str:
 
 
 def places_figure(material: Material, name: str, rows: Sequence[Rank]) -> Figure | None:
-    """The rank of each operator and those that the comparisons leave, or None without any."""
+    """The rank of each operator and those that the comparisons leave, or None without two."""
     known = [r for r in rows if r.best is not None and r.worst is not None and r.rank is not None]
-    if not known:
+    if len(known) < 2:
         return None
     data = [trace for r in known for trace in _place(material, r)]
     layout = {
@@ -60,7 +64,7 @@ def places_figure(material: Material, name: str, rows: Sequence[Rank]) -> Figure
     alt = "Bars of the range of ranks: " + "; ".join(
         f"{material.title(r.operator)} {r.rank}, between {r.best} and {r.worst}" for r in known
     )
-    said = f"{_sure(material, known)} Bars are the ranks that remain possible"
+    said = f"{claims.certain(known, material.title)} Bars are the ranks that remain possible"
     said += f": {text}." if (text := compared(rows)) else "."
     return Figure(f"places-{name}", "Rank intervals", said, alt, data, layout, dots_height(len(known)))
 
@@ -95,19 +99,3 @@ def _place(material: Material, row: Rank) -> list[Trace]:
             "hovertemplate": "%{y}: %{customdata}<extra></extra>",
         },
     ]
-
-
-def _sure(material: Material, known: Sequence[Rank]) -> str:
-    """Whose rank is certain, and whose is least so."""
-    sure = [material.title(r.operator) for r in known if r.best == r.worst]
-    if len(sure) == len(known):
-        return "Every rank is certain." if len(known) > 1 else "There is one operator."
-    widest = max((r.worst or 0) - (r.best or 0) for r in known)
-    if widest == len(known) - 1 and all((r.worst or 0) - (r.best or 0) == widest for r in known):
-        return f"No two operators are told apart: every rank from 1 to {len(known)} remains possible for each."
-    least = [material.title(r.operator) for r in known if (r.worst or 0) - (r.best or 0) == widest]
-    verb = "has" if len(sure) == 1 else "have"
-    who = listed(sure) if len(sure) <= NAMED else f"{len(sure)} of {len(known)} operators"
-    text = f"{who} {verb} a rank for certain; the" if sure else "The"
-    unsure = listed(least, "or") if len(least) <= NAMED else f"{len(least)} operators"
-    return f"{text} rank of {unsure} is least certain."

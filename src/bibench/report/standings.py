@@ -14,12 +14,16 @@ from bibench.tracks.base import LARGEST
 
 @dataclass(frozen=True)
 class Standing:
-    """An operator on one task × model × recipe: its accuracy, in percent of full precision, and its rank there."""
+    """An operator on one task × model × recipe: its accuracy, in percent of full precision, and its rank there.
+
+    `of` operators have one; `shared`: whether others have the same accuracy.
+    """
 
     accuracy: Accuracy
     relative: float | None
     rank: int | None
     of: int
+    shared: bool = False
 
 
 def standings(rows: Sequence[Accuracy]) -> list[Standing]:
@@ -36,7 +40,9 @@ def standings(rows: Sequence[Accuracy]) -> list[Standing]:
             usable = row.mean is not None and full is not None and full / 100 > 1 / LARGEST
             relative = 100 * row.mean / full if usable else None  # type: ignore[operator]
             rank = None if row.mean is None else 1 + sum(value > row.mean for value in values)
-            found.append(Standing(row, relative, rank, len(values)))
+            found.append(
+                Standing(row, relative, rank, len(values), row.mean is not None and values.count(row.mean) > 1)
+            )
     return found
 
 

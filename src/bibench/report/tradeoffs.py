@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bibench.foundation.wording import counted, verb
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import Accuracy
 from bibench.records.record import Record
@@ -28,10 +29,16 @@ def takeaway_of(points: Sequence[Point], unit: str, cost: str, what: str = "bina
     if not binary:
         return f"No {what} model lies on the Pareto front."
     cheap, best = binary[0], binary[-1]
-    text = f"{len(on_front)} of {len(points)} models lie on the front. "
-    text += f"Cheapest there: {cheap.label}, {cheap.merit:.1f} % at {cheap.cost:.3g} {unit}"
+    text = f"{len(on_front)} of {counted(len(points), 'model')} {verb(len(on_front), 'lies', 'lie')} on the front. "
+    if len(points) == 1:
+        text = "There is one model: "
+    elif best is cheap:
+        text += f"The only {what} one there: "
+    else:
+        text += "Cheapest there: "
+    text += f"{cheap.label}, {cheap.merit:.1f} % at {cheap.cost:.3g} {unit}"
     if best is not cheap:
-        text += f"; best {what}: {best.label}, {best.merit:.1f} % at {best.cost:.3g} {unit}"
+        text += f"; most accurate {what}: {best.label}, {best.merit:.1f} % at {best.cost:.3g} {unit}"
     full = [p for p in points if p.operator == FULL_PRECISION]
     if full:
         top = max(full, key=lambda p: p.merit)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bibench.comparators.compressor import is_comparator
 from bibench.execution.plan import PlanRow
+from bibench.foundation.wording import counted
 from bibench.operators import paper_order
 from bibench.records.accuracies import is_score
 from bibench.records.record import Record, distinct
@@ -98,7 +99,7 @@ class Coverage:
     def line(self) -> str:
         """Like ``57 of 60 cells: 2 failed, 1 never ran``."""
         others = [f"{n} {state}" for state, n in self.states.items() if state != "done" and n]
-        return f"{self.done} of {self.expected} cells" + (": " + ", ".join(others) if others else "")
+        return f"{self.done} of {counted(self.expected, 'cell')}" + (": " + ", ".join(others) if others else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

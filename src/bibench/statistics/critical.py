@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bibench.foundation.wording import plural
 from bibench.records.record import Record
 from bibench.statistics.cells import LEVEL, check_level
 from bibench.statistics.comparing import better
@@ -127,11 +128,6 @@ def blocks_of(layout: Layout) -> list[str]:
     Blocks are taken for independent, which tasks of a group and categories that one network tells apart are not.
     """
     return layout.groups if layout.track in CLUSTERS else layout.clusters
-
-
-def plural(noun: str, count: int) -> str:
-    """``1 task``, ``8 tasks``, ``3 task × model pairs`` without the number."""
-    return noun if count == 1 else f"{noun}s" if noun.isalpha() else f"{noun} pairs"
 
 
 def _of_layout(layout: Layout, level: float) -> CriticalDifference:

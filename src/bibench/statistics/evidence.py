@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bibench.statistics.critical import blocks_of, plural, unit_of
+from bibench.foundation.wording import plural
+from bibench.statistics.critical import blocks_of, unit_of
 from bibench.statistics.friedman import ENOUGH_BLOCKS
 from bibench.statistics.layout import KINDS, Layout
 
@@ -29,6 +30,11 @@ class Evidence:
     def single(self) -> bool:
         """Whether some score is of one seed."""
         return self.seeds is not None and self.seeds[0] < 2
+
+    @property
+    def double(self) -> bool:
+        """Whether some score is of two seeds, which have an interval that rests on a single difference."""
+        return self.seeds is not None and 2 in self.seeds
 
     @property
     def few(self) -> bool:
@@ -66,23 +72,25 @@ for others.'
     titles: dict[Evidence, list[str]] = {}
     given = list(found)
     for title, one in given:
-        if (one.single or one.few) and one.tasks and title not in titles.setdefault(one, []):
+        if (one.single or one.double or one.few) and one.tasks and title not in titles.setdefault(one, []):
             titles[one].append(title)
     if not titles:
         return ""
     several = len({title for title, _ in given}) > 1
     heads = [one.line + (f" ({', '.join(own)})" if several else "") for one, own in titles.items()]
-    text = "; ".join(heads) + ": " + " and ".join(filter(None, _caveats(list(titles))))
+    text = "; ".join(heads) + ": " + ", and ".join(_caveats(list(titles)))
     return text[0].upper() + text[1:] + "."
 
 
-def _caveats(found: Sequence[Evidence]) -> list[str]:
-    few = [one for one in found if one.few]
-    alone = all(one.tasks == 1 for one in few)
-    seed = "one seed does not tell how far another would move a score," if any(one.single for one in found) else ""
-    said = f"{'one' if alone else 'so few'} {plural(few[0].unit, 1 if alone else 2) if few else ''}"
-    task = f"{said} {'does not speak' if alone else 'hardly speak'} for others" if few else ""
-    return [seed if task else seed.removesuffix(","), task]
+def _caveats(found: Sequence[Evidence]) -> Iterator[str]:
+    if any(one.single for one in found):
+        yield "one seed does not tell how far another would move a score"
+    if any(one.double for one in found):
+        yield "the interval of two seeds rests on one difference, so that another seed may move it far"
+    if few := [one for one in found if one.few]:
+        alone = all(one.tasks == 1 for one in few)
+        noun = plural(few[0].unit, 1 if alone else 2)
+        yield f"one {noun} does not speak for others" if alone else f"so few {noun} hardly speak for others"
 
 
 def _counted(count: tuple[int, int], noun: str) -> str:

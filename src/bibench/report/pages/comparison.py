@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import mean
 
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import Accuracy, accuracies
@@ -11,6 +10,7 @@ from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Table, T
 from bibench.report.figures import axis, below, plain
 from bibench.report.material import Material, model_name
 from bibench.report.page import Document, page
+from bibench.statistics import claims
 from bibench.tracks import TRACKS
 
 HREF = "comparison.html"
@@ -82,7 +82,9 @@ def _overall(material: Material) -> Iterator[Block]:
         *(Column("track"), Column("metric"), Column("operator"), Column("ours", numeric=True)),
         *(Column(material.against_name, numeric=True), Column("difference", numeric=True), Column("notes")),
     ]
-    yield Table("comparison-scores", f"Scores of tracks beside {material.against_name}", columns, lines)
+    yield Text(claims.averaged_alike(material.against_name, material.protocol))
+    caption = f"Scores of tracks beside {material.against_name}, both by the protocol {material.protocol}"
+    yield Table("comparison-scores", caption, columns, lines)
 
 
 def _difference(value: float, digits: int) -> Cell:
@@ -154,9 +156,7 @@ def _scatter(material: Material, pairs: list[tuple[Accuracy, Accuracy]]) -> Figu
         )
     gaps = [(own.mean or 0) - (other.mean or 0) for own, other in pairs]
     binary = [g for g, (own, _) in zip(gaps, pairs, strict=True) if own.operator != FULL_PRECISION]
-    takeaway = f"Over {len(pairs)} common cells ours are {abs(mean(gaps)):.1f} points "
-    takeaway += f"{'above' if mean(gaps) >= 0 else 'below'} {material.against_name} on average"
-    takeaway += f" ({mean(binary):+.1f} for binarized ones)." if binary else "."
+    takeaway = claims.apart(gaps, binary, material.against_name)
     layout = {"xaxis": axis(f"{material.against_name}, percent"), "yaxis": axis("ours, percent"), "legend": below()}
     alt = f"Scatter plot of our scores against those of {material.against_name}. {takeaway}"
     return Figure("comparison", "Ours and theirs", takeaway, alt, data, layout, 460)

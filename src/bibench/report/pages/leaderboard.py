@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bibench.report.blocks import Block, Cell, Column, Heading, Multiples, Table, Text, listed, number
+from bibench.foundation.wording import listed
+from bibench.report.blocks import Block, Cell, Column, Heading, Multiples, Table, Text, number
 from bibench.report.criticals import LETTERS, critical_figure, critical_table
 from bibench.report.material import Material
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
-from bibench.report.ranked import NAMED, interval_text, places_figure, scores_figure
-from bibench.statistics import LeaveOneOut, Rank
+from bibench.report.ranked import entered, interval_text, places_figure, scores_figure
+from bibench.statistics import LeaveOneOut, Rank, claims
 from bibench.statistics.ranking import sureness
 from bibench.tracks import TRACKS
 
@@ -29,15 +30,17 @@ def leaderboard(material: Material) -> Iterator[Document]:
 
 
 def _blocks(material: Material) -> Iterator[Block]:
-    yield Text(covered(material))
     ranked = [(name, material.ranks(name)) for name in material.tracks]
     for name, rows in ranked:
         yield Heading(material.track_title(name), name)
+        if text := covered(material, name):
+            yield Text(text)
         if not any(row.value is not None for row in rows):
             yield Text("Nothing to rank: no operator has an overall score in this track.", "note")
             continue
         title = f"{material.track_title(name)}, {TRACKS[name].equation}"
-        scores = scores_figure(material, f"ranks-{name}", title, TRACKS[name].unit, rows, verdict(material, rows))
+        said = claims.best(rows, material.title, material.lacking(name))
+        scores = scores_figure(material, f"ranks-{name}", title, TRACKS[name].unit, rows, said)
         critical = material.critical(name)
         average = critical_figure(material, name, critical) if critical else None
         drawn = (scores, places_figure(material, name, rows), average)
@@ -46,27 +49,8 @@ def _blocks(material: Material) -> Iterator[Block]:
         if critical and average:
             yield critical_table(material, name, critical)
         elif critical and len(rows) > 1:
-            yield Text(f"There is {critical.note}.", "note")
+            yield Text(claims.without_test(critical.note), "note")
         yield from _left_out(material, name)
-
-
-def verdict(material: Material, rows: Sequence[Rank]) -> str:
-    """Who has the first rank, and from whom that operator is told apart."""
-    known = [r for r in rows if r.rank is not None]
-    first = [r for r in known if r.rank == 1]
-    if not first:
-        return "No rank can be given: no operator has a score."
-    names = listed([material.title(r.operator) for r in first])
-    text = f"{names} {'has' if len(first) == 1 else 'share'} the highest score"
-    if len(known) == len(first) or known[0].best is None:
-        return f"{text}." if len(known) == 1 else f"{text}; nothing tells how sure the order is."
-    near = [material.title(r.operator) for r in known if r.rank != 1 and r.operator in first[0].ties]
-    if not near:
-        return f"{text}, and {'is' if len(first) == 1 else 'are'} told apart from all others."
-    if len(near) == len(known) - len(first):
-        return f"{text}, but no other operator can be told from {'it' if len(first) == 1 else 'them'}."
-    shown = listed(near) if len(near) <= NAMED else f"{len(near)} of the other {len(known) - len(first)} operators"
-    return f"{text}, but cannot be told from {shown}."
 
 
 def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
@@ -83,14 +67,14 @@ def _table(material: Material, name: str, rows: Sequence[Rank]) -> Table:
                 Cell(row.span or None),
                 Cell(row.groups or None),
                 Cell(_near(material, row, sum(r.rank is not None for r in rows))),
-                Cell(row.cells, f"{row.cells} of {row.expected}", tone="weak" if partial else ""),
+                Cell(row.cells, entered(row), tone="weak" if partial else ""),
                 Cell(row.note or None),
             ]
         )
     columns = [
         *(Column("rank", numeric=True), Column("operator"), Column("overall", numeric=True, note=TRACKS[name].unit)),
         *(Column("interval"), Column("rank between"), Column("letters", note=LETTERS), Column("not told apart from")),
-        *(Column("cells", numeric=True), Column("incomplete")),
+        *(Column("averaged over", numeric=True), Column("incomplete")),
     ]
     caption = f"{material.track_title(name)}, recipe {rows[0].recipe}, {TRACKS[name].unit}; {sureness(rows)}"
     return Table(f"ranks-{name}", caption, columns, lines)
@@ -108,16 +92,9 @@ def _left_out(material: Material, name: str) -> Iterator[Block]:
     without = [r for r in rows if r.left_out]
     if not without:
         return
-    leads = {min(r.ranks, key=lambda o: r.ranks[o]) for r in rows if r.ranks}
-    moved = sorted({o for r in without for o in r.moved})
-    if not moved:
-        yield Text("Leaving out any one task leaves the ranking as it is.")
-    elif len(leads) == 1:
-        yield Text(f"The leader stays, whichever task is left out; {listed([material.title(o) for o in moved])} move.")
-    else:
-        yield Text(
-            f"Which task is left out decides who leads: {listed([material.title(o) for o in sorted(leads)], 'or')}."
-        )
+    if len(rows[0].ranks) > 1 and not material.lacking(name):
+        firsts = [frozenset(o for o, rank in r.ranks.items() if rank == 1) for r in rows if r.ranks]
+        yield Text(claims.left_out(firsts, sorted({o for r in without for o in r.moved}), material.title))
     yield _left_out_table(material, name, rows)
 
 

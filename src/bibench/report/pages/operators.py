@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from functools import cache
 
 from bibench.foundation.errors import BiBenchError
+from bibench.foundation.wording import counted
 from bibench.operators import FULL_PRECISION, Operator
 from bibench.records.record import Record
 from bibench.report.blocks import (
@@ -20,7 +21,6 @@ from bibench.report.blocks import (
     Links,
     Table,
     Text,
-    listed,
     number,
     slug,
 )
@@ -31,6 +31,7 @@ from bibench.report.page import Document, page
 from bibench.report.ranked import interval_text
 from bibench.report.standings import WEAK, Standing, standings, weak_cells
 from bibench.report.surrogates import surrogate_figure
+from bibench.statistics import claims
 from bibench.tracks import TRACKS
 
 MAX_BARS, MAX_WEAK = 40, 500
@@ -77,10 +78,13 @@ def _summary(material: Material, operator: str, found: Sequence[Standing]) -> st
     if operator == FULL_PRECISION:
         return "The baseline that all others are compared with."
     own = [s for s in found if s.accuracy.operator == operator]
-    wins = sum(s.rank == 1 and s.of > 1 for s in own)
     kept = [s.relative for s in own if s.relative is not None]
     mean = f"; keeps {sum(kept) / len(kept):.0f} % of full precision on average" if kept else ""
-    return f"Best in {wins} of {len(own)} task × model{mean}." if own else "No accuracy was measured."
+    return f"{_wins(own)}{mean}." if own else "No accuracy was measured."
+
+
+def _wins(own: Sequence[Standing]) -> str:
+    return claims.wins([(s.rank, s.shared) for s in own if s.of > 1])
 
 
 def _paper(operator: str) -> str:
@@ -205,15 +209,11 @@ def _bars(material: Material, operator: str, related: Sequence[Standing]) -> Fig
             "hovertemplate": "%{y}: %{x:.1f} %<extra></extra>",
         },
     ]
-    best, worst = related[0], related[-1]
-    wins = [s for s in related if s.rank == 1 and s.of > 1]
-    takeaway = (
-        f"It keeps most on {best.accuracy.task} with {best.accuracy.model} ({best.relative:.0f} % of full precision) "
-        f"and least on {worst.accuracy.task} with {worst.accuracy.model} ({worst.relative:.0f} %). "
-    )
-    if best.rank is not None:
-        takeaway += f"It is the best operator in {len(wins)} of {len(related)}"
-        takeaway += f": {listed(list(dict.fromkeys(s.accuracy.task for s in wins))[:6])}." if wins else "."
+    entries = [claims.Entry(f"{s.accuracy.task} with {s.accuracy.model}", s.relative or 0) for s in related]
+    what = "the largest share of full precision's score", "the smallest"
+    takeaway = claims.extremes(entries, ("has", "have"), *what, lambda v: f"{v:.0f} %")
+    if any(s.rank is not None for s in related):
+        takeaway += f" {_wins(related)}."
     layout = {
         "xaxis": axis("percent of full precision"),
         "yaxis": {"autorange": "reversed", "automargin": True, "type": "category", "tickfont": {"size": 10}},
@@ -242,7 +242,8 @@ def _weak(material: Material, faults: Sequence[tuple[Record, str]]) -> Iterator[
     if not faults:
         yield Text(f"None failed, collapsed, diverged or fell below {WEAK:.0f} % of full precision.")
         return
-    yield Text(f"{len(faults)} cells failed, collapsed, diverged or fell below {WEAK:.0f} % of full precision.")
+    weak = counted(len(faults), "cell")
+    yield Text(f"{weak} failed, collapsed, diverged or fell below {WEAK:.0f} % of full precision.")
     lines = []
     for record, why in faults[:MAX_WEAK]:
         lines.append(

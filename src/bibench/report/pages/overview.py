@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from bibench.operators import FULL_PRECISION
 from bibench.report.blocks import (
@@ -15,14 +15,14 @@ from bibench.report.blocks import (
     Table,
     Text,
     Tiles,
-    listed,
     number,
     slug,
 )
 from bibench.report.figures import radar
-from bibench.report.material import Material
+from bibench.report.material import MEASURED, Material
 from bibench.report.page import Document, page
 from bibench.report.ranked import interval_text
+from bibench.statistics import claims
 from bibench.tracks import TRACKS
 
 
@@ -57,28 +57,33 @@ def _blocks(material: Material) -> Iterator[Block]:
     if figures:
         yield Heading("Profile of each operator", "profiles")
         yield Text(
-            "Each axis is the overall metric of a track in percent of the best operator's there. "
+            "Each axis is the overall metric of a track in percent of the highest there. "
             "Tracks without measurements have no point; they are not counted as zero."
         )
         yield Multiples(figures)
 
 
-def covered(material: Material) -> str:
-    """The sentence on coverage that stands before any average."""
-    if not material.test_scores:
-        return "No training has a test score among these records."
-    found = material.coverage
-    text = f"{found.line}."
-    if found.complete:
-        return text
-    if found.done == found.expected:  # of an earlier state of the code or of the settings
-        return f"Out of date: {text} To train these cells again: bibench run, with --rerun stale."
-    return f"Incomplete: {text} Averages over incomplete cells say so."
+def covered(material: Material, *names: str) -> str:
+    """What stands before the averages of some tracks (or of all): the trainings and measurements behind them."""
+    parts = [claims.trained(material.coverage)]
+    if names:
+        found = {what: material.trained(what == claims.STUDY) for what in _trained(names)}
+        parts = [claims.trained(one, what) for what, one in found.items() if one.expected]
+    kinds = dict.fromkeys(MEASURED[name] for name in names or MEASURED if name in MEASURED)
+    said = [claims.measurements(material.measured(kind), material.title) for kind in kinds if kind != "score"]
+    return " ".join(filter(None, [*parts, *(f"Measured: {text}" for text in said if text)]))
+
+
+def _trained(names: Sequence[str]) -> list[str]:
+    """Which trainings the averages of some tracks contain."""
+    plain = any(MEASURED.get(name, "score") == "score" for name in names)
+    study = "training_consumption" in names
+    return [what for what, there in ((claims.TRAINING, plain), (claims.STUDY, study)) if there]
 
 
 def _counts(material: Material) -> list[tuple[str, str]]:
     records = material.compared
-    measured = len(best_by_track(material))
+    measured = sum(any(r.value is not None for r in material.overall(name).values()) for name in material.tracks)
     counted = [
         (f"{len(records):,}", "records"),
         (f"{len({r.cell for r in records}):,}", "cells"),
@@ -91,28 +96,18 @@ def _counts(material: Material) -> list[tuple[str, str]]:
     return [(value, name.removesuffix("s") if value == "1" else name) for value, name in counted]
 
 
-def best_by_track(material: Material) -> dict[str, str]:
-    """The operator with the highest overall metric in each track, among those with the fewest gaps."""
-    found = {}
-    for name in material.tracks:
-        rows = [r for r in material.overall(name).values() if r.value is not None]
-        if rows:
-            complete = max(r.cells for r in rows)
-            found[name] = max((r for r in rows if r.cells == complete), key=lambda r: r.value or 0).operator
-    return found
+def best_by_track(material: Material) -> dict[str, set[str]]:
+    """The operators with the highest overall metric in each track where several have one over the same cells."""
+    return {
+        name: {row.operator for row in rows if row.rank == 1}
+        for name in material.tracks
+        if claims.kind(rows := material.ranks(name), material.lacking(name)) in ("sure", "shared", "near", "open")
+    }
 
 
 def _takeaway(material: Material) -> str:
-    best = best_by_track(material)
-    by_operator: dict[str, list[str]] = {}
-    for name, operator in best.items():
-        by_operator.setdefault(operator, []).append(material.track_title(name).lower())
-    if not by_operator:
-        return "No track has an overall score yet; the table says what each lacks."
-    parts = [f"{material.title(o)} leads in {listed(names)}" for o, names in by_operator.items()]
-    text = "; ".join(parts) + "."
-    empty = [material.track_title(n).lower() for n in material.tracks if n not in best]
-    return text + (f" There is no overall score in {listed(empty, 'or')}." if empty else "")
+    found = [(material.track_title(n), material.ranks(n), material.lacking(n)) for n in material.tracks]
+    return claims.glance(found, material.title)
 
 
 def tracks_table(material: Material) -> Table:
@@ -133,7 +128,7 @@ def tracks_table(material: Material) -> Table:
             bounds = interval_text(ranked, digits)
             note = "; ".join(filter(None, (bounds and f"interval {bounds}", score.note)))
             cell = number(score.value, digits, score.std_error, href=f"tracks/{name}.html", note=note)
-            tone = "best" if best.get(name) == operator else "weak" if partial else ""
+            tone = "best" if operator in best.get(name, ()) else "weak" if partial else ""
             text = cell.shown + ("*" if partial else "")
             cells.append(Cell(cell.value, text, cell.href, cell.note, tone))
         rows.append(cells)
@@ -167,14 +162,20 @@ def _radars(material: Material) -> list[Figure]:
         if operator == FULL_PRECISION or not known:
             continue
         data, layout = radar(material, operator, list(labels.values()), {labels[n]: v for n, v in values.items()})
-        strong, weak = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
-        takeaway = f"Strongest in {material.track_title(strong).lower()} ({known[strong]:.0f} % of the best)"
-        takeaway += (
-            f", weakest in {material.track_title(weak).lower()} ({known[weak]:.0f} %)." if weak != strong else "."
-        )
-        alt = f"Radar of {material.title(operator)}, percent of the best operator: " + "; ".join(
+        takeaway = _profile(material, known)
+        alt = f"Radar of {material.title(operator)}, percent of the highest score: " + "; ".join(
             f"{material.track_title(n)} {v:.0f}" if v is not None else f"{material.track_title(n)} not measured"
             for n, v in values.items()
         )
         figures.append(Figure(f"radar-{slug(operator)}", material.title(operator), takeaway, alt, data, layout, 300))
     return figures
+
+
+def _profile(material: Material, known: Mapping[str, float]) -> str:
+    """Where one operator has most and least of the highest score, of tracks whose scores can be compared."""
+    best = best_by_track(material)
+    shown = [claims.Entry(material.track_title(name), value) for name, value in known.items() if name in best]
+    if not shown:
+        return "No track has a score over the same cells of another operator."
+    what = "closest to the highest score", "furthest from it"
+    return claims.extremes(shown, ("is", "are"), *what, lambda v: f"{v:.0f} %")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Links, Table, Text, listed, number, slug
-from bibench.report.material import MEASURED, Material, unique
+from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Links, Table, Text, number, slug
+from bibench.report.material import Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
 from bibench.report.ranked import interval_text, scores_figure
 from bibench.report.section import SECTIONS
-from bibench.statistics import coverage
+from bibench.statistics import claims
 from bibench.tracks import TRACKS, Score
 
 EMPTY = {
     "corruption_robustness": "measure it with: bibench measure corruptions RUNS",
-    "training_consumption": "measure it with: bibench measure training-cost, and run the suite sensitivity",
+    "training_consumption": "measure it with: bibench measure training-cost, and bibench run sensitivity",
     "theoretical_complexity": "count it with: bibench measure complexity SUITE",
-    "hardware_inference": "it needs latencies of exported models",
+    "hardware_inference": "export trained cells and measure them with: bibench latency FILES -o RUNS",
 }
 
 
@@ -37,16 +37,13 @@ def _summary(material: Material, name: str) -> str:
     rows = [r for r in material.overall(name).values() if r.value is not None]
     if not rows:
         return f"No overall score; {EMPTY.get(name, 'train cells and they will be scored')}."
-    first = max(rows, key=lambda r: r.value or 0)
-    return f"{material.title(first.operator)} scores highest of {len(rows)}, {first.value:.{TRACKS[name].digits}f}."
+    return claims.best(material.ranks(name), material.title, material.lacking(name))
 
 
 def _blocks(material: Material, name: str) -> Iterator[Block]:
     rows = material.scores[name]
-    yield Text(covered(material))
-    kind = MEASURED.get(name, "score")
-    if kind != "score" and (measured := material.of_kind(kind)):
-        yield Text(f"Measured for this track: {coverage(measured, kind=kind).line}, of those that any operator has.")
+    if text := covered(material, name):
+        yield Text(text)
     if not any(r.value is not None for r in rows):
         yield Text(f"Nothing was measured for this track; {EMPTY.get(name, 'no cell has a score')}.", "warning")
     else:
@@ -67,19 +64,10 @@ def _blocks(material: Material, name: str) -> Iterator[Block]:
 
 
 def _overall_figure(material: Material, name: str) -> Figure:
-    rows = [r for r in material.overall(name).values() if r.value is not None]
-    ranking = sorted(rows, key=lambda r: -(r.value or 0))
-    digits, unit = TRACKS[name].digits, TRACKS[name].unit
-    takeaway = f"{material.title(ranking[0].operator)} scores highest, {ranking[0].value:.{digits}f}"
-    if len(ranking) > 1:
-        takeaway += f"; {material.title(ranking[-1].operator)} lowest, {ranking[-1].value:.{digits}f}"
-    takeaway += f" ({unit})."
-    partial = [material.title(r.operator) for r in rows if r.note or r.cells < r.expected]
-    if partial:
-        takeaway += " Averages over incomplete cells: " + (
-            "all." if len(partial) == len(rows) else f"{listed(partial)}."
-        )
-    return scores_figure(material, f"overall-{name}", "Overall metric", unit, material.ranks(name), takeaway)
+    rows, unit = material.ranks(name), TRACKS[name].unit
+    takeaway = claims.best(rows, material.title, material.lacking(name))
+    takeaway += f" {claims.span(rows, TRACKS[name].digits, unit)}"
+    return scores_figure(material, f"overall-{name}", "Overall metric", unit, rows, takeaway)
 
 
 def score_table(material: Material, name: str, recipe: str, rows: Sequence[Score]) -> Table:

@@ -10,6 +10,7 @@ from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiple
 from bibench.report.figures import axis, below, dots_height, heat_map, plain
 from bibench.report.material import Material, unique
 from bibench.report.section import section
+from bibench.statistics import claims
 from bibench.tracks.corruption_robustness import CLEAN, CorruptedAccuracy, by_corruption, by_severity
 
 MAX_PLACES = 24
@@ -55,14 +56,10 @@ def _heat_map(material: Material, place: Place, rows: Sequence[CorruptedAccuracy
         for c in conditions
         if c != CLEAN
     }
-    takeaway, alt = "", f"Heat map of accuracy by operator and corruption on {place[0]}, {place[1]}."
-    if costs:
-        worst, least = max(costs, key=lambda c: costs[c]), min(costs, key=lambda c: costs[c])
-        takeaway = (
-            f"{worst.replace('_', ' ').capitalize()} costs most, {costs[worst]:.0f} points on average over operators; "
-            f"{least.replace('_', ' ')} least, {costs[least]:.0f}."
-        )
-        alt += " " + takeaway
+    entries = [claims.Entry(c.replace("_", " "), v) for c, v in costs.items()]
+    takeaway = claims.extremes(entries, ("costs", "cost"), "most", "least", lambda v: f"{v:.0f} points")
+    takeaway += " Points are means over operators." if takeaway else ""
+    alt = f"Heat map of accuracy by operator and corruption on {place[0]}, {place[1]}. {takeaway}".rstrip()
     title = f"{place[0]}, {place[1]}"
     return Figure(
         f"corruptions-{slug(' '.join(place))}", title, takeaway, alt, data, layout, dots_height(len(values)) + 60
@@ -106,11 +103,9 @@ def _curve(material: Material, place: Place, rows: Sequence[CorruptedAccuracy]) 
                 "hovertemplate": "severity %{x}: %{y:.1f} %<extra>%{fullData.name}</extra>",
             }
         )
-    takeaway = ""
-    if lost:
-        least = min(lost, key=lambda o: lost[o])
-        takeaway = f"{material.title(least)} loses least from clean images to the highest severity, "
-        takeaway += f"{lost[least]:.0f} points."
+    entries = [claims.Entry(material.title(o), v) for o, v in lost.items()]
+    takeaway = claims.extremes(entries, ("loses", "lose"), "most", "least", lambda v: f"{v:.0f} points")
+    takeaway += " Points are lost from clean images to the highest severity." if takeaway else ""
     title = f"{place[0]}, {place[1]}"
     layout = {"xaxis": axis("severity (0: clean)", dtick=1), "yaxis": axis("accuracy, percent"), "legend": below()}
     alt = f"Line plot of accuracy by severity of corruption on {title}. {takeaway}"

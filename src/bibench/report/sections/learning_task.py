@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bibench.foundation.wording import counted
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records.accuracies import Accuracy
-from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, listed, number, slug
+from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiples, Table, Text, number, slug
 from bibench.report.curves import curve_figures
 from bibench.report.figures import dots, dots_height
 from bibench.report.material import Material, unique
 from bibench.report.section import section
 from bibench.report.standings import Standing, standings
+from bibench.statistics import claims
 
 
 @section("learning_task")
@@ -76,7 +78,7 @@ def accuracy_cell(material: Material, a: Accuracy | None, best: float | None = N
     href = material.href(a.task, a.model, a.recipe, a.operator)
     if a.mean is None:
         return Cell(None, "failed", href, note=f"{a.missing} failed", tone="bad")
-    notes = [f"{a.seeds} seed{'s' if a.seeds != 1 else ''}"]
+    notes = [counted(a.seeds, "seed")]
     notes += [f"{a.missing} failed"] if a.missing else []
     notes += [a.flags] if a.flags else []
     tone = "weak" if "collapsed" in a.flags or a.missing else "best" if a.mean == best else ""
@@ -96,14 +98,11 @@ def relative_figure(material: Material, found: list[Standing]) -> Figure:
     rows = [(o, v, *ends[o]) for o, v in means.items()]
     data, layout = dots(material, rows, "percent of full precision")
     ranking = sorted(means, key=lambda o: -means[o])
-    short = [o for o in means if len(by_operator[o]) < count]
-    takeaway = f"No operator can be related to full precision on {task}."
-    if ranking:
-        first, last = ranking[0], ranking[-1]
-        takeaway = f"{material.title(first)} keeps most on {task}, {means[first]:.0f} % of full precision"
-        takeaway += f"; {material.title(last)} least, {means[last]:.0f} %." if first != last else "."
-    if short:
-        takeaway += f" The means of {listed([material.title(o) for o in short])} lack models."
+    entries = [claims.Entry(material.title(o), v, len(by_operator[o]) == count) for o, v in means.items()]
+    said = claims.extremes(entries, ("keeps", "keep"), "most", "least", lambda v: f"{v:.0f} %")
+    takeaway = f"Of full precision on {task}: {said}"
+    if not entries:
+        takeaway = f"No operator can be related to full precision on {task}."
     bars = " The lines span the models." if count > 1 else ""
     alt = f"Dot plot of accuracy relative to full precision on {task}: " + "; ".join(
         f"{material.title(o)} {means[o]:.1f} percent" for o in ranking

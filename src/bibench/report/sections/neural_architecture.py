@@ -8,6 +8,8 @@ from bibench.report.blocks import Block, Heading, Multiples
 from bibench.report.material import Material
 from bibench.report.ranked import scores_figure
 from bibench.report.section import section
+from bibench.statistics import claims
+from bibench.tracks import TRACKS
 from bibench.tracks.neural_architecture import FAMILIES
 
 NAMES = {"cnn": "CNNs", "transformer": "Transformers", "mlp": "MLPs on points"}
@@ -23,11 +25,9 @@ def neural_architecture(material: Material) -> Iterator[Block]:
         rows = [r for r in material.scores[name] if (r.metric, r.recipe) == (family, recipe) and r.value is not None]
         if not rows:
             continue
-        ranking = sorted(rows, key=lambda r: -(r.value or 0))
-        spread = (ranking[0].value or 0) - (ranking[-1].value or 0)
-        takeaway = f"{material.title(ranking[0].operator)} leads on {NAMES[family]}; {spread:.0f} points separate "
-        takeaway += "the first from the last."
         bounds = material.ranks(name, recipe, family)
+        takeaway = claims.best(bounds, material.title, material.lacking(name, family))
+        takeaway += f" {claims.span(bounds, TRACKS[name].digits, TRACKS[name].unit)}"
         unit = "percent of full precision"
         figures.append(scores_figure(material, f"family-{family}", NAMES[family], unit, bounds, takeaway))
     if figures:

@@ -13,6 +13,7 @@ from bibench.report.blocks import Block, Cell, Column, Figure, Heading, Multiple
 from bibench.report.figures import axis, dots_height, plain
 from bibench.report.material import Material
 from bibench.report.section import section
+from bibench.statistics import claims
 
 
 @section("training_consumption")
@@ -60,17 +61,12 @@ def _distribution(material: Material, place: tuple[str, str, str], runs: Sequenc
                 "hovertemplate": "%{text}: %{x:.1f} %<extra></extra>",
             }
         )
-    takeaway = ""
-    binary = {o: s for o, s in spreads.items() if o != FULL_PRECISION}
+    binary = [claims.Entry(material.title(o), s) for o, s in spreads.items() if o != FULL_PRECISION]
+    takeaway = claims.extremes(binary, ("varies", "vary"), "most", "least", lambda v: f"{v:.1f} points")
     if binary:
-        calm, wild = min(binary, key=lambda o: binary[o]), max(binary, key=lambda o: binary[o])
-        takeaway = (
-            f"{material.title(calm)} varies least with the settings (standard deviation {binary[calm]:.1f} points)"
-        )
-        takeaway += f", {material.title(wild)} most ({binary[wild]:.1f})" if calm != wild else ""
-        if FULL_PRECISION in spreads:
-            takeaway += f"; full precision {spreads[FULL_PRECISION]:.1f}"
-        takeaway += "."
+        full = spreads.get(FULL_PRECISION)
+        takeaway += " Points are standard deviations over settings and seeds"
+        takeaway += f"; that of full precision is {full:.1f}." if full is not None else "."
     title = f"{place[0]}, {place[1]}"
     layout = {
         "xaxis": axis("accuracy of a run, percent"),
