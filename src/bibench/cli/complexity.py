@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import RenderableType
 
@@ -25,16 +24,13 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
-from bibench.comparators.compressor import method
-from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention, compression, overall, speedup
-from bibench.complexity import convention as find_convention
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
-from bibench.models import MODELS, create
-from bibench.operators import FULL_PRECISION, known_operators
 from bibench.records.record import Record
-from bibench.suite.definition import SUITES, Filters, cells
-from bibench.tasks import TASKS
+from bibench.suite.filters import Filters
+
+if TYPE_CHECKING:
+    from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention
 
 
 def complexity(
@@ -57,6 +53,10 @@ def complexity(
     format: Format = "table",
 ) -> None:
     """Parameters, storage, operations, compression and speed-up of a model under every operator (Eq. 7-8)."""
+    from bibench.comparators.compressor import method
+    from bibench.complexity import convention as find_convention
+    from bibench.operators import FULL_PRECISION, known_operators
+
     load_files(load)
     check_format(format)
     chosen = find_convention(convention)
@@ -80,7 +80,12 @@ def _comparison(
     model: Choice, task: str | None, input_shape: str | None, classes: int, convention: Convention
 ) -> tuple[str, Comparison]:
     """The model counted in full precision, and what it is in words."""
+    import torch
+
+    from bibench.complexity import Comparison
     from bibench.measure.complexity import compare, prescribed
+    from bibench.models import MODELS, create
+    from bibench.operators import FULL_PRECISION
     from bibench.suite.cell import Cell
 
     if (task is None) == (input_shape is None):
@@ -114,6 +119,9 @@ def _under(comparison: Comparison, operator: Choice) -> Complexity | str:
 
 
 def _totals(counted: dict[str, Complexity | str], convention: Convention) -> list[dict[str, Any]]:
+    from bibench.complexity import Complexity, compression, overall, speedup
+    from bibench.operators import FULL_PRECISION
+
     full = counted[FULL_PRECISION]
     assert isinstance(full, Complexity)
     rows = []
@@ -168,6 +176,8 @@ def _stated(convention: Convention) -> str:
 
 
 def _print_layers(asked: str, counted: dict[str, Complexity | str], convention: Convention, format: str) -> None:
+    from bibench.complexity import Complexity
+
     if format == "json":
         found = {name: own.to_dict(convention) for name, own in counted.items() if isinstance(own, Complexity)}
         print_json(found | {name: {"reason": own} for name, own in counted.items() if isinstance(own, str)})
@@ -243,7 +253,10 @@ def measure(
 
 def _cells(text: str, wanted: Filters) -> list[Any]:
     """The cells of a suite, or of a task and a model."""
+    from bibench.operators import known_operators
     from bibench.suite.cell import Cell
+    from bibench.suite.definition import SUITES, cells
+    from bibench.tasks import TASKS
 
     if text in SUITES:
         return list(cells(SUITES[text], wanted))

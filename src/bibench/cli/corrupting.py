@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,9 +24,10 @@ from bibench.cli.output import console, notes, number, print_records, require_me
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.errors import BiBenchError, StoreError
 from bibench.records.record import Record
-from bibench.suite.definition import Filters
-from bibench.tasks import TASKS
-from bibench.tracks.corruption_robustness import CorruptedAccuracy, by_corruption, by_severity
+from bibench.suite.filters import Filters
+
+if TYPE_CHECKING:
+    from bibench.tracks.corruption_robustness import CorruptedAccuracy
 
 
 @filtered
@@ -52,6 +53,7 @@ def corruptions(
     from bibench.data.corruptions import CORRUPTIONS
     from bibench.data.corruptions.apply import check_name
     from bibench.measure.corruptions import SOURCES, Request, finished_cells, measure_corruptions
+    from bibench.tasks import TASKS
 
     check_format(format)
     if source not in SOURCES:
@@ -78,6 +80,8 @@ def corruptions(
 
 def print_corruptions(out: Console, records: Sequence[Record]) -> None:
     """For each task, model and recipe accuracies by corruption and by severity; then what failed."""
+    from bibench.tracks.corruption_robustness import by_corruption, by_severity
+
     corruption, severity = by_corruption(records), by_severity(records)
     for place in dict.fromkeys((r.task, r.model, r.recipe) for r in corruption):
         for rows, what in ((corruption, "corruption"), (severity, "severity")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bibench.cli.output import duration
 from bibench.execution.runner import Display
-from bibench.execution.worker import Result
-from bibench.suite.cell import Cell
+
+if TYPE_CHECKING:
+    from bibench.execution.worker import Result
+    from bibench.suite.cell import Cell
 
 
 class LineDisplay(Display):

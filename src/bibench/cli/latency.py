@@ -22,7 +22,7 @@ class _MeasureByDefault(TyperGroup):
     """``bibench latency model.onnx`` is ``bibench latency measure model.onnx``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, "--help"):
+        if args and args[0] not in (*self.commands, "-h", "--help"):
             args = [MEASURE, *args]
         return super().parse_args(ctx, args)
 

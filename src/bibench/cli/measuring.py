@@ -26,11 +26,8 @@ from bibench.cli.output import console, print_records, require_measured, table, 
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import require
-from bibench.operators import FULL_PRECISION, known_operators
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record
-from bibench.tasks import TASKS
-from bibench.tasks.sensitivity import SENSITIVITY
 
 measure = typer.Typer(help="Measure what training alone does not tell.", no_args_is_help=True)
 
@@ -64,6 +61,10 @@ def training_cost(
     format: Format = "table",
 ) -> None:
     """Time and memory of a training step, operators and full precision taking turns."""
+    from bibench.operators import FULL_PRECISION, known_operators
+    from bibench.tasks import TASKS
+    from bibench.tasks.sensitivity import SENSITIVITY
+
     require("lightning_fabric", extra="bench", purpose="measuring training cost")
     from bibench.measure.session import Request
     from bibench.measure.training_cost import baseline_first, measure_training_cost

@@ -13,7 +13,7 @@ import typer
 from bibench.foundation.choice import split_list
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import load_file
-from bibench.suite.definition import Filters
+from bibench.suite.filters import Filters
 
 SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -17,10 +18,13 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from bibench.cli.doing import done
 from bibench.cli.exit_codes import FAILED
 from bibench.foundation.visible import visible, visible_streams
-from bibench.records.record import Record
 from bibench.report.tables import to_csv
+
+if TYPE_CHECKING:
+    from bibench.records.record import Record
 
 UNBROKEN = 10_000
 TOLD: set[str] = set()
@@ -31,6 +35,7 @@ class _Console(Console):
     """Shows text as `visible` does, whichever way it comes in; the console's own styles and movements act."""
 
     def print(self, *objects: Any, **how: Any) -> None:
+        done()
         super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **how)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterator[Segment]:
@@ -118,12 +123,29 @@ class VisibleGroup(TyperGroup):
             return super().main(*args, **more)
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        with _visible_usage():
+        with _visible_usage(), _readers_may_leave():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        with _visible_usage():
-            return super().invoke(ctx)
+        with _visible_usage(), _readers_may_leave():
+            try:
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+            finally:
+                done()
+
+
+@contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """Whoever reads our output may have had enough, as `head` has: that ends the verb and is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)  # what is left in buffers is written at the very end
+        os.close(nowhere)
+        raise typer.Exit from None
 
 
 @contextmanager

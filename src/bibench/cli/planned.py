@@ -11,7 +11,8 @@ from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.suite.cell import Cell
-from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.definition import SUITES, cells
+from bibench.suite.filters import Filters
 from bibench.suite.store import cells_below
 
 

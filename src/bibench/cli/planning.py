@@ -23,7 +23,8 @@ from bibench.cli.options import (
 from bibench.cli.output import console, duration, notes, print_json, table
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
-from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.definition import SUITES, cells
+from bibench.suite.filters import Filters
 
 
 @filtered

@@ -38,7 +38,7 @@ from bibench.statistics.intervals import SAMPLES
 from bibench.statistics.layout import KINDS, Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
 from bibench.statistics.ranking import ranks_of, sureness
-from bibench.suite.definition import Filters
+from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
 

@@ -16,7 +16,7 @@ from bibench.cli.options import (
     records_of,
 )
 from bibench.cli.output import console, notes
-from bibench.suite.definition import Filters
+from bibench.suite.filters import Filters
 from bibench.tracks.base import BIBENCH, check_protocol
 
 

@@ -33,7 +33,8 @@ from bibench.execution.runner import Outcome, Runner, prepare_data
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record, read_compared
-from bibench.suite.definition import SUITES, Filters, cells
+from bibench.suite.definition import SUITES, cells
+from bibench.suite.filters import Filters
 from bibench.suite.store import RECORDS, CellDirectory
 from bibench.train.cell import Settings
 

@@ -30,7 +30,7 @@ from bibench.records.record import Record, read
 from bibench.report.distribution import write_distribution
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
 from bibench.statistics.coverage import coverages
-from bibench.suite.definition import Filters
+from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 

@@ -12,7 +12,6 @@ from bibench.cli.options import Format, Load, Operators, check_format, flat, loa
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, UnknownNameError
-from bibench.operators import OPERATORS, known_operators
 
 if TYPE_CHECKING:
     from bibench.measure.local_structures import StructureError
@@ -34,6 +33,7 @@ def structures(
 ) -> None:
     """Relative error of binarizing a bottleneck, self-attention and an MLP with random weights (Eq. 41)."""
     from bibench.measure.local_structures import DIMENSIONS, STRUCTURES, structure_errors
+    from bibench.operators import OPERATORS, known_operators
 
     check_format(format)
     load_files(load)

@@ -11,13 +11,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import torch
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bibench.foundation.checksums import carried, write_sealed
 from bibench.foundation.errors import CheckpointError, DamagedError, StoreError
 from bibench.foundation.typed_json import parse_json
+
+if TYPE_CHECKING:
+    import torch  # whoever only lists what is there does without it
 
 RESTORE = "delete it or restore it"
 
@@ -123,6 +124,8 @@ def read_json(path: Path) -> Any:
 
 def save_checkpoint(path: Path, data: dict[str, Any]) -> None:
     """Save tensors and plain data for `load_checkpoint`, atomically, with a checksum of all bytes."""
+    import torch
+
     write_atomically(path, lambda stream: write_sealed(stream, lambda through: torch.save(data, through)))
 
 
@@ -137,6 +140,8 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu", *, compared:
     Raises:
         CheckpointError: it is missing or cannot be loaded; a `DamagedError` where a checksum differs.
     """
+    import torch
+
     try:
         if not compared:
             _compare_carried(path)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+import sys
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-import torch
 
 PLAIN = (bool, int, float, str, type(None))
 MOST_BITS = 4096
@@ -17,9 +15,14 @@ _EXACT: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
     float: float.__float__,
     str: str.__str__,
-    np.floating: float,  # a long double is itself as an item
 }
 """Of a subclass its value, whatever the subclass makes of ``int(...)`` or ``str(...)``."""
+
+
+def _instance(value: Any, library: str, *names: str) -> bool:
+    """Whether it is of one of these classes of a library; without importing that: who has one, has it."""
+    module = sys.modules.get(library)
+    return module is not None and isinstance(value, tuple(getattr(module, name) for name in names))
 
 
 def plain(value: Any) -> Any:
@@ -36,7 +39,7 @@ def plain(value: Any) -> Any:
     for kind, exact in _EXACT.items():
         if isinstance(value, kind):
             return exact(value)
-    return value
+    return float(value) if _instance(value, "numpy", "floating") else value  # a long double is itself as an item
 
 
 def plain_tuple(value: Any) -> Any:
@@ -51,20 +54,20 @@ def shown(value: Any) -> str:
     if type(value) in (*PLAIN, list, dict, tuple):
         return reprlib.repr(value)
     kind = f"of type {type(value).__name__}"
-    if isinstance(value, np.ndarray | torch.Tensor):
+    if _instance(value, "numpy", "ndarray") or _instance(value, "torch", "Tensor"):
         return f"{kind} and shape {tuple(value.shape)}"
     return f"{' '.join(reprlib.repr(value).split())} {kind}"
 
 
 def _element(value: Any) -> Any:
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if _instance(value, "numpy.ma", "MaskedArray") and sys.modules["numpy.ma"].is_masked(value):
         return value  # there is no value, and its item would be 0
-    if isinstance(value, np.generic):
+    if _instance(value, "numpy", "generic"):
         return value.item()
     try:
-        if isinstance(value, np.ndarray) and value.size == 1:
+        if _instance(value, "numpy", "ndarray") and value.size == 1:
             return value.item()
-        if isinstance(value, torch.Tensor) and value.numel() == 1:
+        if _instance(value, "torch", "Tensor") and value.numel() == 1:
             return value.item()
     except (RuntimeError, NotImplementedError):  # on the meta device there is no value
         pass

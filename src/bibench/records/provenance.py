@@ -12,11 +12,10 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from bibench.kernels import native
+if TYPE_CHECKING:
+    import torch
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -83,6 +82,10 @@ def available_cores() -> int:
 
 def environment(device: torch.device | str = "cpu") -> dict[str, Any]:
     """Everything about software and hardware that a record carries."""
+    import torch
+
+    from bibench.kernels import native
+
     commit, dirty = git_state()
     device = torch.device(device)
     return {

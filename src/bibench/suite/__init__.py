@@ -1,9 +1,10 @@
 """What is to be done: cells, the suites that resolve to them, and the folder of each cell, whose state is on disk."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bibench.suite.definition import SUITES, Filters, Suite, suite
+if TYPE_CHECKING:
+    from bibench.suite.definition import SUITES, Filters, Suite, suite
 
 __all__ = ["SUITES", "Filters", "Suite", "suite"]
 

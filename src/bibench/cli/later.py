@@ -1,0 +1,65 @@
+"""Verbs whose code is imported when they are used: help, versions and errors of usage come without PyTorch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from bibench.cli.doing import doing
+from bibench.cli.output import VisibleGroup
+
+
+class Verb(NamedTuple):
+    """A verb of the command line.
+
+    Attributes:
+        place: ``module:name`` in `bibench.cli`, of a function, or of a Typer application with verbs of its own.
+        help: its line in the list of verbs.
+        doing: what it is busy with, for whoever waits.
+    """
+
+    place: str
+    help: str
+    doing: str
+
+
+class Later(TyperCommand):
+    """Stands for a verb in the list of verbs; `command` is the verb itself."""
+
+    verb: Verb
+
+    def command(self) -> Any:
+        """The verb as Click runs it, imported now."""
+        module, _, name = self.verb.place.partition(":")
+        found = getattr(import_module(f"bibench.cli.{module}"), name)
+        if not isinstance(found, typer.Typer):
+            function, found = found, typer.Typer(add_completion=False, rich_markup_mode="rich")
+            found.command(self.name)(function)
+        made = typer.main.get_command(found)
+        made.name = self.name
+        return made
+
+
+class LaterGroup(VisibleGroup):
+    """A group whose verbs are `Later`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, found, rest = super().resolve_command(ctx, args)
+        if isinstance(found, Later):
+            doing(found.verb.doing)
+            found = found.command()
+        return name, found, rest
+
+
+def enter(app: typer.Typer, verbs: dict[str, Verb]) -> None:
+    """Give `app`, whose class is a `LaterGroup`, its `verbs`."""
+    for name, verb in verbs.items():
+        stand_in = type("Later", (Later,), {"verb": verb})
+        app.command(name, short_help=verb.help, cls=stand_in)(_nothing)
+
+
+def _nothing() -> None:
+    """Never called: in its place the verb is."""
