@@ -27,13 +27,13 @@ TINY = Path(__file__).with_name("tiny.py")
 def fresh_registries(*more: Registry[Any]) -> Iterator[None]:
     """Whatever is registered (in `more` of them, too) or loaded inside is forgotten afterwards."""
     registries = (OPERATORS, MODELS, TASKS, SUITES, TRACKS, *more)
-    known = [(len(r), dict(r._entries), dict(r._sources)) for r in registries]  # len: discover first
+    known = [(len(r), dict(r._entries), dict(r._sources), dict(r._marks)) for r in registries]  # len: discover first
     modules = set(sys.modules)
     try:
         yield
     finally:
-        for registry, (_, entries, sources) in zip(registries, known, strict=True):
-            registry._entries, registry._sources = entries, sources
+        for registry, (_, entries, sources, marks) in zip(registries, known, strict=True):
+            registry._entries, registry._sources, registry._marks = entries, sources, marks
         for name in set(sys.modules) - modules:
             if name.startswith("bibench_loaded_"):
                 del sys.modules[name]

@@ -144,7 +144,7 @@ class TestMeasure:
 
     def test_what_cannot_be_counted_is_a_record(self, call: Call, tmp_path: Path) -> None:
         place = "tinyxvgg_small[width=2]"
-        asked = ("measure", "complexity", place, "--load", TINY, "--runs", tmp_path)
+        asked = ("measure", "complexity", place, "--load", TINY, "--runs", tmp_path, "--force")
         ended = call(*asked, "--operators", "impossible,asks_values")
         assert ended.code == 0
         stored = read([tmp_path])

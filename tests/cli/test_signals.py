@@ -65,7 +65,19 @@ def check(code: int, out: str, err: str, expected: int = 130) -> None:
 
 
 def verbs(folder: Path) -> dict[str, tuple[object, ...]]:
-    run = ("run", "tiny", "--load", TINY, "--runs", folder / "runs", "--operators", "bnn,slow", "--workers", 2)
+    run = (
+        "run",
+        "tiny",
+        "--load",
+        TINY,
+        "--runs",
+        folder / "runs",
+        "--operators",
+        "bnn,slow",
+        "--workers",
+        2,
+        "--force",
+    )
     return {
         "help": ("--help",),
         "score": ("score", "published"),

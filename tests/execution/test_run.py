@@ -38,7 +38,7 @@ def _world() -> Iterator[None]:
 
 
 def arguments(runs: Path, operators: str, *more: object) -> list[object]:
-    return ["run", "tiny", "--load", TINY, "--runs", runs, "--operators", operators, "--threads", 1, *more]
+    return ["run", "tiny", "--load", TINY, "--runs", runs, "--operators", operators, "--threads", 1, "--force", *more]
 
 
 def run(runs: Path, operators: str, *more: object, expect: int = 0, **options: object) -> str:
@@ -113,7 +113,8 @@ class TestFailures:
         failure = json.loads(CellDirectory(tmp_path, cell("raises")).file(FAILURE).read_text())
         assert 'raise RuntimeError("boom in forward")' in failure["traceback"]
         rows = {r.operator: (r.status, r.value, r.reason) for r in read([tmp_path]) if r.kind == "score"}
-        assert rows["raises"] == ("failed", None, "RuntimeError: boom in forward")
+        boom = 'RuntimeError: boom in forward ({}:64: raise RuntimeError("boom in forward"))'
+        assert rows["raises"] == ("failed", None, boom.format(TINY))
         assert rows["dies"] == ("failed", None, death)
         assert rows["bnn"][0] == rows["fp32"][0] == "ok"
 
@@ -126,7 +127,8 @@ class TestFailures:
         chosen = [cell(o, model="breakable") for o in ("fp32", "bnn", "recu")]
         monkeypatch.setenv("TINY_BROKEN", "1")
         printed = run(tmp_path, "bnn,recu", *more, expect=1)
-        reason = "its full-precision baseline is not available (RuntimeError: the model is broken)"
+        line = f'{TINY}:88: raise RuntimeError("the model is broken")'
+        reason = f"its full-precision baseline is not available (RuntimeError: the model is broken ({line}))"
         assert f"bnn quick seed 0: failed: {reason}" in printed
         assert [state(tmp_path, c) for c in chosen] == ["failed"] * 3
         assert {r.operator: r.reason for r in read([tmp_path])}["recu"] == reason
@@ -330,7 +332,7 @@ class TestSharedTraining:
     TASKS = ("tiny", "tiny_twin")
 
     def run(self, runs: Path, operators: str, *more: object, expect: int = 0) -> str:
-        words = ("run", "twins", "--load", TINY, "--load", TINY.with_name("twins.py"), "--runs", runs)
+        words = ("run", "twins", "--load", TINY, "--load", TINY.with_name("twins.py"), "--force", "--runs", runs)
         ended = bibench_here(*words, "--operators", operators, "--threads", 1, *more)
         assert ended.returncode == expect, ended.stdout + ended.stderr
         return ended.stdout
@@ -361,7 +363,8 @@ class TestSharedTraining:
         more = ("--models", "breakable", "--workers", 1)
         monkeypatch.setenv("TINY_BROKEN", "1")
         printed = self.run(tmp_path, "bnn", *more, expect=1)
-        why = "its training is that of task tiny, which is not available (RuntimeError: the model is broken)"
+        line = f'{TINY}:88: raise RuntimeError("the model is broken")'
+        why = f"its training is that of task tiny, which is not available (RuntimeError: the model is broken ({line}))"
         assert f"tiny_twin breakable fp32 quick seed 0: failed: {why}" in printed
         assert {r.status for r in read([tmp_path])} == {"failed"}
         monkeypatch.delenv("TINY_BROKEN")

@@ -10,7 +10,7 @@ import typer
 
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import Json, Load, load_files
-from bibench.cli.output import console, print_json, table
+from bibench.cli.output import console, notes, print_json, table
 from bibench.foundation.errors import UnknownNameError
 from bibench.foundation.registry import Registry
 
@@ -153,23 +153,28 @@ def check(
     json: Json = False,
 ) -> None:
     """Prove the contracts on everything a file of your own defines."""
+    from bibench.contracts import causes, check_file
     from bibench.contracts import check as run_contracts
-    from bibench.contracts import check_file
 
-    findings = [finding for kind, name in check_file(file) for finding in run_contracts(kind, name)]
+    with notes():
+        findings = [finding for kind, name in check_file(file) for finding in run_contracts(kind, name)]
     broken = [f for f in findings if f.problem]
     if json:
         print_json([vars(f) for f in findings])
     else:
         out = console()
-        rows = [
-            (f"{f.kind} {f.name}", f.contract.replace("_", " "), "BROKEN" if f.problem else "holds", f.problem)
-            for f in findings
-        ]
-        out.print(table("", ("what", "contract", "result", "problem"), rows))
+        rows = [(f"{f.kind} {f.name}", _words(f.contract), "BROKEN" if f.problem else "holds") for f in findings]
+        out.print(table("", ("what", "contract", "result"), rows))
+        for first, others in causes(findings):
+            also = f" (also: {', '.join(map(_words, others))})" if others else ""
+            out.print(f"{first.kind} {first.name}: {_words(first.contract)}: {first.problem}{also}", markup=False)
         out.print(f"{len(findings) - len(broken)} of {len(findings)} contracts hold.")
     if broken:
         raise typer.Exit(FAILED)
+
+
+def _words(contract: str) -> str:
+    return contract.replace("_", " ")
 
 
 def env(json: Json = False) -> None:

@@ -24,13 +24,15 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, number, print_csv, print_json, print_records, require_measured, table
+from bibench.cli.vouching import Force, vouch
+from bibench.complexity import CONVENTIONS
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.records.record import Record
 from bibench.suite.filters import Filters
 
 if TYPE_CHECKING:
-    from bibench.complexity import CONVENTIONS, Comparison, Complexity, Convention
+    from bibench.complexity import Comparison, Complexity, Convention
 
 
 def complexity(
@@ -236,15 +238,17 @@ def measure(
     recipe: RecipeName = None,
     runs: Runs = RUNS,
     load: Load = None,
+    force: Force = False,
     format: Format = "table",
 ) -> None:
     """Write sizes, operations, compression and speed-up of every model and operator into the run folder."""
     from bibench.measure.complexity import measure_complexity
 
     check_format(format)
-    load_files(load)
+    loaded = load_files(load)
     wanted = filters(tasks, models, operators, None, recipe)
     found = list(dict.fromkeys(cell for text in what for cell in _cells(text, wanted)))
+    vouch(used((c.operator for c in found), (c.model for c in found)), loaded, force=force)
     news = console(stderr=True)
     records = measure_complexity(found, runs, lambda text: news.print(text, markup=False))
     print_records(records, format, lambda: _print_measured(records))

@@ -21,6 +21,8 @@ from bibench.cli.options import (
     resolve_device,
 )
 from bibench.cli.output import console, notes, number, print_records, require_measured, table
+from bibench.cli.vouching import Force, vouch
+from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.errors import BiBenchError, StoreError
 from bibench.records.record import Record
@@ -47,6 +49,7 @@ def corruptions(
     device: ComputeDevice = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that corrupt images.")] = None,
     load: Load = None,
+    force: Force = False,
     format: Format = "table",
 ) -> None:
     """Accuracy of finished cells under 19 corruptions in 5 severities (Hendrycks & Dietterich, 2019)."""
@@ -62,7 +65,7 @@ def corruptions(
     for name in chosen:
         check_name(name)
     device = resolve_device(device)
-    load_files(load)
+    loaded = load_files(load)
     for task in wanted.tasks:
         TASKS[task.partition("[")[0]]
     if not runs.is_dir():
@@ -72,7 +75,9 @@ def corruptions(
     if not cells:
         raise BiBenchError(f"{runs} has no finished cell of an image classification task that the options name")
     news = console(stderr=True)
-    request = Request(runs, chosen, source, seed, find_data_root(data_root), device, threads, again)
+    root = find_data_root(data_root)
+    vouch(used_by(cells), loaded, data_root=root, force=force)
+    request = Request(runs, chosen, source, seed, root, device, threads, again)
     records = measure_corruptions(cells, request, news.print)
     print_records(records, format, lambda: print_corruptions(console(), records))
     require_measured(records)

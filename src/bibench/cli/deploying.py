@@ -167,12 +167,15 @@ def matrix(
     json: Json = False,
 ) -> None:
     """Which operators run on which engines, and why not, layer by layer, before any training."""
-    load_files(load)
+    loaded = load_files(load)
+    from bibench.cli.vouching import warn
+    from bibench.contracts.loaded import used
     from bibench.deploy import ENGINES
     from bibench.foundation.choice import choice
     from bibench.operators import known_operators
 
     chosen = [choice(name) for name in flat(operators) or known_operators()]
+    warn(used(chosen, map(choice, flat(models))), loaded)
     names = flat(engines) or list(ENGINES)
     shown = _of_operators(chosen, names) if summary else _of_models(task, flat(models), chosen, names, pad_value)
     if json or form is Format.json:

@@ -23,6 +23,8 @@ from bibench.cli.options import (
     resolve_device,
 )
 from bibench.cli.output import console, print_records, require_measured, table, tell_of_absent_core
+from bibench.cli.vouching import Force, vouch
+from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import require
@@ -58,6 +60,7 @@ def training_cost(
     data_root: DataRoot = None,
     device: ComputeDevice = "auto",
     load: Load = None,
+    force: Force = False,
     format: Format = "table",
 ) -> None:
     """Time and memory of a training step, operators and full precision taking turns."""
@@ -83,6 +86,7 @@ def training_cost(
     for cell in cells:
         cell.validate()
     TASKS[task](root).prepare()
+    vouch(used_by(cells), loaded, data_root=root, force=force)
     news = console(stderr=True)
     tell_of_absent_core(news)
     records: list[Record] = []

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bibench.cli.output import notes
 from bibench.foundation.choice import split_list
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import load_file
@@ -93,7 +94,8 @@ def filters(
 
 def load_files(files: Sequence[Path] | None) -> tuple[str, ...]:
     """Import the files of ``--load``; their paths, for worker processes to do the same."""
-    return tuple(str(load_file(file)) for file in files or ())
+    with notes():
+        return tuple(str(load_file(file)) for file in files or ())
 
 
 def check_device(device: str) -> None:

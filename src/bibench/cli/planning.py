@@ -21,6 +21,8 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, duration, notes, print_json, table
+from bibench.cli.vouching import warn
+from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.suite.definition import SUITES, cells
@@ -40,10 +42,11 @@ def plan(
     json: Json = False,
 ) -> None:
     """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
-    load_files(load)
+    loaded, root = load_files(load), find_data_root(data_root)
     chosen = cells(SUITES[suite], wanted)
     with notes():
-        rows = make_plan(chosen, runs, data_root=find_data_root(data_root), rerun=rerun, probe=probe)
+        rows = make_plan(chosen, runs, data_root=root, rerun=rerun, probe=probe)
+    warn(used_by([row.cell for row in rows if row.todo]), loaded, data_root=root)
     if json:
         print_json([row.to_dict() for row in rows])
         return
@@ -51,6 +54,8 @@ def plan(
     out.print(_plan_table(suite, rows))
     print_reasons(out, rows)
     out.print(f"{len(rows)} cells: {counts(rows)}.")
+    if hint := stale_hint(rows):
+        out.print(hint, markup=False)
     todo = [row for row in rows if row.todo]
     known = [row.hours for row in todo if row.hours is not None]
     if todo:
@@ -87,8 +92,23 @@ def status(
         ]
         out.print(table("", columns, lines, numeric=("seed",)))
     out.print(f"Suite {suite} in {runs}: {len(rows)} cells: {counts(rows)}.")
+    if hint := stale_hint(rows):
+        out.print(hint, markup=False)
     if any(row.state == "failed" for row in rows):
         out.print("Failed cells keep their traceback in failure.json; run with --rerun failed to try them again.")
+
+
+def stale_hint(rows: Sequence[PlanRow]) -> str:
+    """What to do about stale cells that are left as they are, or an empty string."""
+    left = sum(row.state == "stale" and not row.todo for row in rows)
+    if not left:
+        return ""
+    told = (
+        f"{left} stale cells are not trained again: their numbers are of"
+        if left > 1
+        else ("1 stale cell is not trained again: its numbers are of")
+    )
+    return f"{told} other code than today's. To train what is stale again: the same bibench run with --rerun stale"
 
 
 def counts(rows: Sequence[PlanRow]) -> str:

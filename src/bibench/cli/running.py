@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +26,10 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, duration, notes, print_json, tell_of_absent_core
-from bibench.cli.planning import counts, print_reasons
+from bibench.cli.planning import counts, print_reasons, stale_hint
 from bibench.cli.scoring import print_scores, scores
+from bibench.cli.vouching import Force, vouch
+from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.execution.runner import Outcome, Runner, prepare_data
@@ -49,6 +52,7 @@ def run(
     wanted: Filters,
     load: Load = None,
     rerun: Rerun = "missing",
+    force: Force = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Cells trained at once (default: one per core, or per GPU).")
     ] = None,
@@ -83,12 +87,16 @@ def run(
     with notes():
         rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun, weights=True)
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))
+    needed = used_by([row.cell for row in rows if row.todo])
+    settings = replace(settings, marks=vouch(needed, loaded, data_root=settings.data_root, force=force))
     todo = sum(row.todo for row in rows)
     count = min(workers or _default_workers(device), max(1, todo))
     if todo:
         tell_of_absent_core(out)
     out.print(f"Suite {suite}: {len(rows)} cells ({counts(rows)}); training {todo} with {count} worker(s) into {runs}")
     print_reasons(out, rows)
+    if hint := stale_hint(rows):
+        out.print(hint, markup=False)
     with make_display(out, todo) as display:
         outcome = Runner(rows, settings, count, display).run()
     records = _records(rows, runs)

@@ -10,6 +10,8 @@ import typer
 
 from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.vouching import warn
+from bibench.contracts.loaded import used
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, UnknownNameError
 
@@ -36,7 +38,7 @@ def structures(
     from bibench.operators import OPERATORS, known_operators
 
     check_format(format)
-    load_files(load)
+    loaded = load_files(load)
     names = flat(only) or list(STRUCTURES)
     if unknown := [name for name in names if name not in STRUCTURES]:
         raise UnknownNameError(f"--structures: no structure {unknown[0]!r}; choose from {', '.join(STRUCTURES)}")
@@ -46,6 +48,7 @@ def structures(
     chosen = [o for o in chosen if not OPERATORS[o.name].full_precision]
     if not chosen:
         raise BiBenchError("--operators: name at least one operator that binarizes")
+    warn(used(chosen), loaded)
     news = console(stderr=True)
     rows: list[StructureError] = []
     for name in names:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bibench.foundation.choice import Choice
 from bibench.foundation.errors import BiBenchError, SpeedWarning
 from bibench.foundation.registry import Registry, check_name
+from bibench.foundation.slips import slips, tell
 from bibench.kernels.spec import of_layer
 from bibench.nn import layers
 from bibench.nn.auditing import Audit
@@ -109,6 +110,7 @@ def compressor(name: str) -> Callable[[Class], Class]:
         cls.name = name
         cls.title = cls.title or name
         COMPRESSORS.register(name, cls)
+        tell(f"compressor {name!r}: {slip}" for slip in slips(cls, Compressor))
         return cls
 
     return enter

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import torch
 
 from bibench.comparators.compressor import COMPRESSORS
-from bibench.foundation.errors import BiBenchError
+from bibench.foundation.blame import told, users_line
+from bibench.foundation.choice import choice
+from bibench.foundation.errors import BiBenchError, DefinitionWarning
 from bibench.foundation.registry import Registry, load_file
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
@@ -76,7 +77,12 @@ def contracts_of(kind: str) -> dict[str, Contract]:
 
 
 def check(kind: str, name: str) -> Iterator[Finding]:
-    """Run every contract of `kind` on the entry `name`, in a fixed random state that is restored."""
+    """Run every contract of `kind` on an entry, in a fixed random state that is restored.
+
+    Args:
+        kind: ``operator``, ``compressor``, ``model`` or ``task``.
+        name: of the entry, also with options, as in ``mine[alpha=2]``.
+    """
     for title, function in contracts_of(kind).items():
         try:
             with _seeded():
@@ -87,9 +93,27 @@ def check(kind: str, name: str) -> Iterator[Finding]:
         except (Broken, BiBenchError) as error:
             yield Finding(kind, name, title, str(error))
         except Exception as error:  # whatever a stranger's code raises is its finding
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(last.filename).name}:{last.lineno}"
-            yield Finding(kind, name, title, f"raised {type(error).__name__}: {error} ({place})")
+            yield Finding(kind, name, title, f"raised {told(error, _file(kind, name))}{_defined(kind, name, error)}")
+
+
+def _file(kind: str, name: str) -> Path | None:
+    return Path(KINDS[kind].source(choice(name).name).rpartition(":")[0])
+
+
+def _defined(kind: str, name: str, error: BaseException) -> str:
+    """Where the entry is defined, if no line of its file is on the way to `error`."""
+    return "" if users_line(error, _file(kind, name)) else f" (defined in {KINDS[kind].source(choice(name).name)})"
+
+
+def causes(findings: Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
+    """The broken contracts, each problem once: with the names of the other contracts that come to the same."""
+    found: dict[tuple[str, str, str], tuple[Finding, list[str]]] = {}
+    for one in findings:
+        if one.problem:
+            first, others = found.setdefault((one.kind, one.name, one.problem), (one, []))
+            if first is not one:
+                others.append(one.contract)
+    return list(found.values())
 
 
 def check_file(path: str | Path) -> list[tuple[str, str]]:
@@ -101,7 +125,11 @@ def check_file(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         BiBenchError: the file cannot be loaded, or defines nothing.
     """
-    file = load_file(path)
+    file = Path(path).expanduser().resolve()
+    for registry in KINDS.values():
+        registry.discover()  # a plug-in's file is known, and is part of its package
+    if not any(registry.names_from(file) for registry in KINDS.values()):
+        load_file(path)
     found = [(kind, name) for kind, registry in KINDS.items() for name in registry.names_from(file)]
     if not found:
         raise BiBenchError(
@@ -127,5 +155,6 @@ def concerns(condition: bool) -> None:
 def _seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.simplefilter("default", DefinitionWarning)
         torch.manual_seed(0)
         yield

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bibench.comparators.compressor import COMPRESSORS, Compressor
+from bibench.comparators.compressor import Compressor, compressor_of
 from bibench.contracts.base import contract, expect
+from bibench.foundation.choice import choice
 from bibench.models import create
 from bibench.nn import auditing
 from bibench.nn.calls import trace
@@ -32,7 +33,7 @@ def made(architecture: str) -> tuple[nn.Module, Tensor]:
 
 def trained(name: str, model: nn.Module, x: Tensor) -> Compressor:
     """`model` prepared and trained for a few steps, not yet finished."""
-    compressor = COMPRESSORS[name]()
+    compressor = compressor_of(choice(name))
     compressor.prepare(model, x)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     model.train()
@@ -55,7 +56,7 @@ def parameters_exist_before_training(name: str) -> None:
     """`prepare` creates all parameters, and each receives a finite gradient."""
     for architecture in MODELS:
         model, x = made(architecture)
-        COMPRESSORS[name]().prepare(model, x)
+        compressor_of(choice(name)).prepare(model, x)
         before = {key for key, _ in model.named_parameters()}
         model(x).square().mean().backward()
         expect(before == {k for k, _ in model.named_parameters()}, f"{architecture}: a forward created parameters")
@@ -85,7 +86,7 @@ def finished_models_load_again(name: str) -> None:
         model, x = made(architecture)
         trained(name, model, x).finish(model, x)
         fresh, _ = made(architecture)
-        COMPRESSORS[name]().restore(fresh, x, model.state_dict())
+        compressor_of(choice(name)).restore(fresh, x, model.state_dict())
         fresh.load_state_dict(model.state_dict())
         with torch.no_grad():
             same = torch.equal(fresh.eval()(x), model.eval()(x))
@@ -100,7 +101,7 @@ def checkpoints_continue(name: str) -> None:
         first = trained(name, model, x)
         state = {k: v.clone() if isinstance(v, Tensor) else v for k, v in model.state_dict().items()}
         other, _ = made(architecture)
-        second = COMPRESSORS[name]()
+        second = compressor_of(choice(name))
         second.prepare(other, x)
         other.load_state_dict(state)
         for compressor, each in ((first, model), (second, other)):
@@ -115,7 +116,7 @@ def full_precision_checkpoints_load(name: str) -> None:
     for architecture in MODELS:
         model, x = made(architecture)
         before = set(model.state_dict())
-        COMPRESSORS[name]().prepare(model, x)
+        compressor_of(choice(name)).prepare(model, x)
         missing = sorted(before - set(model.state_dict()))
         expect(not missing, f"{architecture}: prepare took {missing} from the state dict")
 
@@ -128,7 +129,7 @@ def it_can_be_planned(name: str) -> None:
             model = create(architecture, num_classes=4, input_shape=SHAPE, width=8)
             calls = trace(model, torch.zeros(1, *SHAPE))
             before = shapes(model)
-            COMPRESSORS[name]().check(model, calls)
+            compressor_of(choice(name)).check(model, calls)
         expect(shapes(model) == before, f"{architecture}: check changed the model")
 
 

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from bibench.contracts.base import contract, expect
+from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError
 from bibench.models import MODELS, create
+from bibench.models.base import ModelEntry
 from bibench.nn.conversion import MARK, binarize
 
 CLASSES = 7
@@ -57,11 +59,20 @@ ANSWERS: dict[str, tuple[Callable[[Any], str], Callable[..., torch.Tensor]]] = {
 """By `ModelEntry.answer`: what is wrong with an output, and a scalar to train on."""
 
 
+def _entry(name: str) -> ModelEntry:
+    return MODELS[choice(name).name]
+
+
+def _create(name: str, **more: Any) -> nn.Module:
+    chosen = choice(name)
+    return create(chosen.name, **{**chosen.options, **more})
+
+
 def _shape(name: str) -> tuple[int, ...]:
     problems = []
     for shape in SHAPES:
         try:
-            create(name, num_classes=CLASSES, input_shape=shape)
+            _create(name, num_classes=CLASSES, input_shape=shape)
             return shape
         except BiBenchError as error:
             problems.append(str(error))
@@ -70,7 +81,7 @@ def _shape(name: str) -> tuple[int, ...]:
 
 def _build(name: str, **more: Any) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     shape = _shape(name)
-    model = create(name, num_classes=CLASSES, input_shape=shape, **more)
+    model = _create(name, num_classes=CLASSES, input_shape=shape, **more)
     return model, _inputs(model, shape)
 
 
@@ -83,14 +94,14 @@ def _inputs(model: nn.Module, shape: tuple[int, ...]) -> tuple[torch.Tensor, ...
 @contract("model")
 def family_is_known(name: str) -> None:
     """The family decides where the neural-architecture track counts the model."""
-    family = MODELS[name].family
+    family = _entry(name).family
     expect(family in FAMILIES, f"family is {family!r}, expected one of {', '.join(FAMILIES)}")
 
 
 @contract("model")
 def output_is_the_declared_answer(name: str) -> None:
     """(B, ...) gives what the model says it answers, for each of its classes, finite."""
-    answer = MODELS[name].answer
+    answer = _entry(name).answer
     expect(answer in ANSWERS, f"answer is {answer!r}, expected one of {', '.join(ANSWERS)}")
     model, x = _build(name)
     with torch.no_grad():
@@ -102,7 +113,7 @@ def output_is_the_declared_answer(name: str) -> None:
 def every_parameter_receives_a_gradient(name: str) -> None:
     """No dead parameters."""
     model, x = _build(name)
-    ANSWERS[MODELS[name].answer][1](model, *x).backward()
+    ANSWERS[_entry(name).answer][1](model, *x).backward()
     dead = [n for n, p in model.named_parameters() if p.grad is None]
     expect(not dead, f"no gradient reaches {', '.join(dead[:5])}")
 
@@ -123,6 +134,6 @@ def plans_on_the_meta_device(name: str) -> None:
     """Can be built without memory, so that planning is cheap."""
     shape = _shape(name)
     with torch.device("meta"):
-        model = create(name, num_classes=CLASSES, input_shape=shape)
+        model = _create(name, num_classes=CLASSES, input_shape=shape)
         out = model(*_inputs(model, shape))
     expect(out.is_meta, "does not stay on the meta device")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bibench.contracts.base import concerns, contract, expect
+from bibench.foundation.choice import choice
 from bibench.kernels.input_scale import activation_scale
 from bibench.kernels.products import scaled_product
 from bibench.kernels.spec import LayerSpec
@@ -18,6 +19,7 @@ from bibench.nn.conversion import binarize
 from bibench.nn.layers import BinaryLayer, progress
 from bibench.operators import OPERATORS, InferenceForm
 from bibench.operators.base import Operator
+from bibench.operators.shapes import check_shapes
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv2d 3×3": (nn.Conv2d(8, 12, 3, padding=1, bias=False), (8, 9, 7)),
@@ -65,9 +67,15 @@ def build(name: str, layer: str, profile: str = "default", **options: Any) -> tu
 
 def variants(name: str) -> Iterator[tuple[str, str]]:
     """Every layer with every profile but ``bibench``, whose peculiarities break contracts on purpose."""
-    for profile in ("default", *OPERATORS[name].profiles):
+    chosen = choice(name)
+    profiles = ("default",) if "profile" in chosen.options else ("default", *_class(name).profiles)
+    for profile in profiles:
         if profile != "bibench":
             yield from ((layer, profile) for layer in LAYERS)
+
+
+def _class(name: str) -> type[Operator]:
+    return OPERATORS[choice(name).name]
 
 
 def operator_of(holder: Holder) -> Operator:
@@ -88,9 +96,18 @@ def output_has_the_float_layers_shape(name: str) -> None:
 
 
 @contract("operator")
+def slots_keep_their_shapes(name: str) -> None:
+    """Activations, weights, products and gradients keep their shapes; a scale has one factor per output channel."""
+    concerns(not _class(name).full_precision)
+    for layer in LAYERS:
+        holder, x = build(name, layer)
+        check_shapes(operator_of(holder), holder.layer.weight, x)  # type: ignore[arg-type]
+
+
+@contract("operator")
 def values_are_exactly_plus_or_minus_one(name: str) -> None:
     """In evaluation, weights and activations are ±1, also where the input is 0 or -0."""
-    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
+    concerns(_class(name).weight_bits == _class(name).activation_bits == 1)
     for layer, profile in variants(name):
         holder, x = build(name, layer, profile=profile)
         holder.eval()
@@ -109,7 +126,7 @@ def values_are_exactly_plus_or_minus_one(name: str) -> None:
 @contract("operator")
 def levels_are_those_of_the_bits(name: str) -> None:
     """Quantized weights and activations have at most 2^bits values, and the integers left at inference are such."""
-    concerns(1 < OPERATORS[name].weight_bits < 32)
+    concerns(1 < _class(name).weight_bits < 32)
     for layer, profile in variants(name):
         holder, x = build(name, layer, profile=profile)
         op, weight = operator_of(holder), holder.layer.weight
@@ -136,7 +153,7 @@ def levels_are_those_of_the_bits(name: str) -> None:
 @contract("operator")
 def padding_follows_the_sign(name: str) -> None:
     """The border holds exactly the pad value (0, +1 or -1) when the product is taken."""
-    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
+    concerns(_class(name).weight_bits == _class(name).activation_bits == 1)
     for pad in (0.0, 1.0, -1.0):
         holder, x = build(name, "conv2d 3×3", pad_value=pad)
         holder.eval()
@@ -177,7 +194,8 @@ def parameters_exist_and_are_trained(name: str) -> None:
         holder, x = build(name, layer, profile=profile)
         op = operator_of(holder)
         # As it is built: the conversion has run forwards by now.
-        built = type(op)(op.spec, **({} if profile == "default" else {"profile": profile}))
+        own = {} if profile == "default" else {"profile": profile}
+        built = type(op)(op.spec, **(own | choice(name).options))
         x = x.requires_grad_()
         holder(x).square().mean().backward()
         created = {k for k, _ in op.named_parameters()} - {k for k, _ in built.named_parameters()}
@@ -191,7 +209,7 @@ def parameters_exist_and_are_trained(name: str) -> None:
 @contract("operator")
 def gradients_are_those_of_the_declared_estimators(name: str) -> None:
     """The gradient through a sign is the upstream gradient times the declared surrogate."""
-    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
+    concerns(_class(name).weight_bits == _class(name).activation_bits == 1)
     holder, x = build(name, "conv2d 3×3")
     holder.eval()
     op, weight = operator_of(holder), holder.layer.weight
@@ -241,7 +259,7 @@ def state_dict_round_trip(name: str) -> None:
 @contract("operator")
 def inference_form_is_complete(name: str) -> None:
     """What the operator says is left of it at inference reproduces its output."""
-    concerns(OPERATORS[name].weight_bits == OPERATORS[name].activation_bits == 1)
+    concerns(_class(name).weight_bits == _class(name).activation_bits == 1)
     for layer, profile in variants(name):
         holder, x = build(name, layer, profile=profile)
         holder.eval()
@@ -273,7 +291,7 @@ def degenerate_inputs_stay_finite(name: str) -> None:
 @contract("operator")
 def full_precision_is_the_plain_network(name: str) -> None:
     """A full-precision operator is bit-identical to the float layer, forward and backward."""
-    concerns(OPERATORS[name].full_precision)
+    concerns(_class(name).full_precision)
     for layer in LAYERS:
         holder, x = build(name, layer)
         plain = copy.deepcopy(LAYERS[layer][0])

@@ -20,6 +20,7 @@ from bibench.deploy.devices import DEVICES
 from bibench.deploy.devices.events import checked
 from bibench.deploy.theory import theoretical_speedup
 from bibench.foundation.errors import BiBenchError
+from bibench.records.flags import joined
 from bibench.records.provenance import environment, git_state, versions
 from bibench.records.record import Record
 
@@ -215,7 +216,7 @@ def _collect(events: Sequence[Mapping[str, Any]], request: Request, found: Measu
 def _of_times(event: Mapping[str, Any], peer: Sequence[float] | None, facts: dict[str, Any]) -> Iterator[Record]:
     samples = event["samples"]
     low, middle, high = quartiles(samples)
-    flags = ",".join(event["flags"])
+    flags = joined(*event["flags"], facts.get("flags", ""))
     yield _record(LATENCY, middle, "ms", facts, low=low, high=high, samples=len(samples), flags=flags)
     if peer is not None:
         ratios = [a / b for a, b in zip(peer, samples, strict=False)]

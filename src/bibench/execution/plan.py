@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bibench.comparators.compressor import compressor_of
+from bibench.foundation import blame
 from bibench.foundation.choice import Choice
 from bibench.foundation.errors import (
     BiBenchError,
     CheckpointError,
     ConversionError,
+    DefinitionError,
     ExampleInputsError,
     UnsupportedError,
 )
@@ -215,6 +217,8 @@ class _Traced:
         try:
             with torch.device("meta"):
                 compressor_of(operator).check(self.model, self.calls)
+        except DefinitionError:  # as below
+            pass
         except BiBenchError as error:
             return _by_nature(error, operator)
         except Exception:  # of a stranger's operator; training will tell
@@ -348,7 +352,7 @@ def _probed(cell: Cell) -> tuple[float | None, str]:
     try:
         return _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
     except Exception as error:  # of a stranger's operator or model; the plan shows all the others
-        return None, f"the probe failed: {type(error).__name__}: {error}"
+        return None, f"the probe failed: {blame.told(error)}"
 
 
 def _probe(cell: Cell) -> float:

@@ -6,13 +6,16 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 from ctypes import c_bool
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
+from bibench.contracts.base import KINDS
+from bibench.foundation.blame import told
+from bibench.foundation.errors import BiBenchError, DefinitionWarning, StoreError, UnsupportedError
 from bibench.foundation.registry import load_file
 from bibench.foundation.visible import visible_streams
 from bibench.suite.cell import Cell
@@ -60,7 +63,7 @@ def _attempt(cell: Cell, directory: CellDirectory, settings: Settings, hooks: Ho
         raise
     except Exception as error:
         status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
-        reason = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
+        reason = str(error) if isinstance(error, BiBenchError) else told(error)
         record_failure(directory, status, reason, traceback.format_exc())
         return Result(status, reason)
 
@@ -95,8 +98,11 @@ def main(connection: Connection, settings: Settings, stop: c_bool, threads: int)
             request_stop()
 
     with visible_streams():
-        for file in settings.load:
-            load_file(file)
+        with warnings.catch_warnings(action="ignore", category=DefinitionWarning):  # which were told before
+            for file in settings.load:
+                load_file(file)
+        for kind, chosen, flags in settings.marks:
+            KINDS[kind].mark(chosen, *flags)
         _serve(connection, settings, stop, Hooks(report, lambda: stop.value))
 
 

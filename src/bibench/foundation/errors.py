@@ -29,6 +29,10 @@ class ProofError(BiBenchError):
     """A model whose 1-bit layers are not what computes."""
 
 
+class DefinitionError(BiBenchError):
+    """An operator, model or task whose own code is at fault; the message has the line and the fix."""
+
+
 class ExampleInputsError(BiBenchError):
     """A model that cannot be called with the example inputs."""
 
@@ -63,6 +67,10 @@ class BinarizationWarning(UserWarning):
 
 class SpeedWarning(UserWarning):
     """A conversion that did what was asked, but of layers that 1 bit makes no faster."""
+
+
+class DefinitionWarning(UserWarning):
+    """Code of a user's own that runs, but not as it was meant: a misspelled name, or nothing overridden."""
 
 
 @contextmanager

@@ -18,13 +18,17 @@ import pkgutil
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from bibench.foundation.errors import BiBenchError, UnknownNameError
+from bibench.foundation.errors import BiBenchError, DefinitionWarning, UnknownNameError
+from bibench.foundation.slips import did_you_mean
 
 T = TypeVar("T")
+
+PACKAGE = Path(__file__).parents[1]
 
 
 class Registry(Generic[T]):
@@ -36,6 +40,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
         self._sources: dict[str, str] = {}
         self._broken: list[str] = []
+        self._marks: dict[str, tuple[str, ...]] = {}
         self._discovered = False
 
     def register(self, name: str, entry: T, *, where: object = None) -> T:
@@ -77,6 +82,28 @@ class Registry(Generic[T]):
         path = str(Path(file).resolve())
         return sorted(n for n, source in self._sources.items() if source.rpartition(":")[0] == path)
 
+    def users_file(self, name: str) -> Path | None:
+        """The file of an entry that is none of BiBench's own; None for one of those, and for one that is in no file."""
+        file, _, line = self.source(name).rpartition(":")
+        path = Path(file)
+        return None if line == "0" or path.is_relative_to(PACKAGE) else path
+
+    def mark(self, chosen: str, *flags: str) -> None:
+        """Have all records of what is `chosen` (a name, options or not) carry these flags.
+
+        Args:
+            flags: see `bibench.records.flags`.
+        """
+        self._marks[chosen] = flags
+
+    def marks(self, chosen: str) -> tuple[str, ...]:
+        """The flags that records of what is `chosen` carry."""
+        return self._marks.get(chosen, ())
+
+    def discover(self) -> None:
+        """Import all entries of BiBench and of plug-ins, if that has not been done."""
+        self._discover()
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -86,7 +113,8 @@ class Registry(Generic[T]):
                 importlib.import_module(module.name)
         for point in importlib.metadata.entry_points(group=f"bibench.{self.kind}s"):
             try:
-                point.load()
+                with warnings.catch_warnings(action="ignore", category=DefinitionWarning):  # told where it is used
+                    point.load()
             except Exception as error:  # a stranger's broken plug-in must not take the others down
                 self._broken.append(f"{point.name} ({point.value}): {type(error).__name__}: {error}")
 
@@ -140,7 +168,25 @@ def load_file(path: str | Path) -> Path:
 def _fault(file: Path, error: BaseException) -> str:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {error}"
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {error}{_meant(file, error)}"
+
+
+def _meant(file: Path, error: BaseException) -> str:
+    """What a misspelled keyword argument was meant to be, from the function that the user's line calls."""
+    found = re.match(r"([\w.]+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(file)]
+    if not (found and frames) or "Did you mean" in str(error):
+        return ""
+    name = found[1].removesuffix(".__init__").rpartition(".")[2]
+    places = [
+        frames[-1].f_globals,
+        *(vars(value) for value in frames[-1].f_globals.values() if inspect.ismodule(value)),
+    ]
+    called = next((place[name] for place in places if callable(place.get(name))), None)
+    try:
+        return "" if called is None else did_you_mean(found[2], inspect.signature(called).parameters)
+    except (TypeError, ValueError):
+        return ""
 
 
 def _source(entry: object) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bibench.foundation.blame import last_return
+from bibench.foundation.errors import DefinitionError
 from bibench.kernels import native
 from bibench.kernels.functions import apply, eager
 from bibench.kernels.spec import exact
@@ -85,7 +87,26 @@ class Surrogate:
         kernel = self.kernel()
         if kernel and native.serves(grad, x) and native.same_memory(grad, x) and not torch.is_grad_enabled():
             return native.gradient(kernel[0], grad, x, grad if own else torch.empty_like(grad), *kernel[1:])
-        return grad * self.gradient(x)
+        return grad * self.factor(x)
+
+    def factor(self, x: Tensor) -> Tensor:
+        """`gradient`, which is a factor for each element.
+
+        Args:
+            x: what was signed, of any shape; the result has it too.
+
+        Raises:
+            DefinitionError: the gradient is no tensor of this shape.
+        """
+        found = self.gradient(x)
+        if isinstance(found, Tensor) and found.shape == x.shape:
+            return found
+        came = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"{found!r}"
+        line = last_return(type(self).gradient)
+        raise DefinitionError(
+            f"surrogate {type(self).__name__}: gradient gives {came} for values of shape {tuple(x.shape)}, expected a "
+            f"factor for each of them; torch.ones_like(x) times a number is one{f' ({line})' if line else ''}"
+        )
 
 
 @dataclass(frozen=True)

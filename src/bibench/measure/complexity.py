@@ -22,6 +22,7 @@ from bibench.complexity import (
     compression,
     speedup,
 )
+from bibench.foundation.blame import told
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError, ConversionError, ExampleInputsError, UnsupportedError
 from bibench.foundation.finding import listed
@@ -96,7 +97,7 @@ def _measure(cell: Cell, compared: dict[tuple[Choice, Choice], Comparison], runs
     except BiBenchError:  # a user's mistake, such as an option that does not fit
         raise
     except Exception as error:  # of a stranger's model or operator; the others have their numbers
-        status, problem = "failed", f"{type(error).__name__}: {error}"
+        status, problem = "failed", told(error)
     facts = {
         **environment("cpu"),
         **identity_fields(cell),

@@ -21,6 +21,7 @@ from bibench.data.corruptions.sets import CleanSet, Corrupted, generated
 from bibench.data.parts import Bytes, parts, passing
 from bibench.foundation.errors import BiBenchError, DataError, UnsupportedError
 from bibench.foundation.locks import exclusive
+from bibench.records.flags import joined
 from bibench.records.provenance import environment
 from bibench.records.record import Record, read_compared, write_file
 from bibench.suite.cell import Cell
@@ -243,7 +244,7 @@ def _judged(
         corruption=condition.corruption,
         severity=condition.severity,
         data=data,
-        flags=",".join([*["collapsed"] * collapsed, *condition.flags]),
+        flags=joined(*["collapsed"] * collapsed, *condition.flags, *cell.marks),
         seconds=round(time.perf_counter() - began, 3),
     )
 
@@ -260,7 +261,5 @@ def _record(cell: Cell, request: Request, value: float | None, **more: Any) -> R
         split="test",
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         precision="32-true",
-        **identity_fields(cell),
-        **environment(request.device),
-        **more,
+        **identity_fields(cell) | environment(request.device) | more,
     )

@@ -6,13 +6,14 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bibench.foundation.errors import BiBenchError, ending
+from bibench.foundation.errors import BiBenchError, DefinitionWarning, ending
 from bibench.foundation.registry import load_file
 from bibench.foundation.signals import interrupts_held_back
 from bibench.measure.session import Request, Result, run_session
@@ -71,8 +72,9 @@ def _main(connection: Connection, request: Request) -> None:
     torch.set_num_threads(request.threads)
     keep_freed_memory()
     try:
-        for file in request.load:
-            load_file(file)
+        with warnings.catch_warnings(action="ignore", category=DefinitionWarning):  # which were told before
+            for file in request.load:
+                load_file(file)
         result = run_session(request, lambda name, news: connection.send(("at", (name, news))))
         for contender in result.contenders:
             contender.step = None

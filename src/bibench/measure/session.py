@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from bibench.data.batches import Batch
+from bibench.foundation.blame import told
 from bibench.foundation.choice import Choice
 from bibench.foundation.errors import BiBenchError, ConversionError, UnsupportedError
 from bibench.measure.memory import peak_memory
@@ -84,7 +85,7 @@ class Contender:
     def fail(self, error: BaseException) -> None:
         """It takes no further part."""
         self.status = "unsupported" if isinstance(error, UnsupportedError | ConversionError) else "failed"
-        text = str(error) if isinstance(error, BiBenchError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, BiBenchError) else told(error)
         self.reason = text.splitlines()[0] if text else type(error).__name__
         self.step = None
 

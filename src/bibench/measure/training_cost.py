@@ -16,6 +16,7 @@ from bibench.measure.isolation import run_isolated
 from bibench.measure.session import Contender, Request, Result, paired_ratios
 from bibench.measure.step import PHASES
 from bibench.operators import FULL_PRECISION
+from bibench.records.flags import joined
 from bibench.records.provenance import environment
 from bibench.records.record import Record, write_file
 from bibench.suite.cell import Cell
@@ -69,10 +70,11 @@ def to_records(result: Result, request: Request, began: datetime.datetime) -> li
 def _of_contender(contender: Contender, result: Result, facts: dict[str, Any]) -> list[Record]:
     baseline = contender.cell.full_precision
     if contender.status == "ok" and (baseline or result.peer is not None):
-        flag = {"flags": SLOWER} if baseline and contender is not result.peer else {}
+        slower = SLOWER if baseline and contender is not result.peer else ""
+        flag = {"flags": joined(slower, facts["flags"])}
         rows = _times(contender, result.steps_per_epoch, facts | flag)
         if contender.peak_memory is not None:
-            rows.append(_record("peak_memory", contender.peak_memory, unit="B", **facts, **flag))
+            rows.append(_record("peak_memory", contender.peak_memory, unit="B", **facts | flag))
         if result.peer is not None and not baseline:
             rows.append(_median("time_ratio", paired_ratios(result.peer, contender), 1, "", facts))
         return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from torch import nn
 
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import Registry, check_name
+from bibench.foundation.slips import did_you_mean
 
 MODELS: Registry[ModelEntry] = Registry("model", "bibench.models")
 """The architectures by name; `model` enters one."""
@@ -61,7 +63,9 @@ class ModelEntry:
         for name in options:
             if name not in known:
                 has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
-                raise BiBenchError(f"model {self.name!r} has no option {name!r}; it has: {has}")
+                raise BiBenchError(
+                    f"model {self.name!r} has no option {name!r}{did_you_mean(name, known)}; it has: {has}"
+                )
 
 
 def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Callable[[Builder], Builder]:
@@ -78,10 +82,25 @@ def model(name: str, *, family: str, paper: str, answer: str = "classes") -> Cal
     check_name("model", name)
 
     def enter(builder: Builder) -> Builder:
+        _check_arguments(name, builder)
         MODELS.register(name, ModelEntry(name, builder, family, paper, answer), where=builder)
         return builder
 
     return enter
+
+
+def _check_arguments(name: str, builder: Builder) -> None:
+    """Raise `BiBenchError` unless a builder takes what every model is built with."""
+    parameters = inspect.signature(builder).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for asked in ("num_classes", "input_shape"):
+        if asked not in parameters:
+            meant = difflib.get_close_matches(asked, list(parameters), n=1, cutoff=0.6)
+            raise BiBenchError(
+                f"@model({name!r}): {builder.__name__} takes no {asked}, expected the keywords num_classes and "
+                "input_shape" + (f"; did you mean that by {meant[0]!r}?" if meant else "")
+            )
 
 
 def create(

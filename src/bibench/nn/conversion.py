@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,8 +13,17 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from bibench.foundation.blame import told
 from bibench.foundation.choice import choice
-from bibench.foundation.errors import BiBenchError, BinarizationWarning, ConversionError, SpeedWarning
+from bibench.foundation.errors import (
+    BiBenchError,
+    BinarizationWarning,
+    ConversionError,
+    DefinitionError,
+    DefinitionWarning,
+    SpeedWarning,
+)
+from bibench.foundation.slips import CLOSE
 from bibench.kernels.spec import LayerSpec, of_layer
 from bibench.nn import auditing, fast_paths, latent
 from bibench.nn.attention import Attention, BinaryAttention
@@ -23,7 +33,8 @@ from bibench.nn.embedding import BinarizableEmbedding, BinaryEmbedding
 from bibench.nn.layers import BINARY_LAYERS, BinaryLayer
 from bibench.nn.proving import Proof, prove_traced
 from bibench.nn.undo import Before
-from bibench.operators import OPERATORS, Operator
+from bibench.operators import OPERATORS, Operator, building
+from bibench.operators.shapes import first_problem
 
 OperatorLike = str | type[Operator]
 OperatorChoice = OperatorLike | Mapping[str, OperatorLike | None] | Callable[[str, nn.Module], OperatorLike | None]
@@ -111,6 +122,7 @@ def _convert(
 ) -> str:
     """Convert in place; what fails the proof goes back, for `reasons` that are added. Why there is no proof, or ""."""
     before, switched = Before(), fast_paths.Switched()
+    known = {module: dict(op.named_parameters()) for module, op in converted if op is not None}
     try:
         for module, op in converted:
             before.save(module)
@@ -124,6 +136,8 @@ def _convert(
             switched = fast_paths.switch_off(model, before)
             proof = prove()
             if not proof.failed:
+                for module, op in converted:
+                    building.check_parameters(op, known.get(module, {}))
                 return proof.skipped
             fast_paths.switch_back(switched)
             before.restore(proof.failed)
@@ -134,7 +148,10 @@ def _convert(
         before.restore()
         if isinstance(error, BiBenchError) or not isinstance(error, Exception):
             raise
-        raise ConversionError(f"the model fails with binarized layers: {type(error).__name__}: {error}") from error
+        pairs = ((op, module.weight) for module, op in converted if op is not None)
+        if problem := first_problem(pairs):  # type: ignore[arg-type]
+            raise DefinitionError(problem) from error
+        raise ConversionError(f"the model fails with binarized layers: {told(error)}") from error
 
 
 def resolve(
@@ -265,6 +282,7 @@ def _default_keep(
     model: nn.Module, layers: dict[nn.Module, list[str]], calls: dict[nn.Module, Call]
 ) -> dict[nn.Module, str]:
     reasons: dict[nn.Module, str] = {}
+    _tell_of_misspelled_mark(model)
     for pattern, reason in getattr(model, MARK, {}).items():
         for module, names in layers.items():
             if any(fnmatchcase(name, pattern) for name in names):
@@ -274,6 +292,17 @@ def _default_keep(
     for module, reason in zip((order[:1] + order[-1:]), ("first layer", "last layer"), strict=False):
         reasons.setdefault(module, reason)
     return reasons
+
+
+def _tell_of_misspelled_mark(model: nn.Module) -> None:
+    """Warn of an attribute that is almost the mark by which layers are kept."""
+    names = (
+        {*vars(model), *(name for cls in type(model).__mro__ for name in vars(cls))} if not hasattr(model, MARK) else ()
+    )
+    if near := difflib.get_close_matches(MARK, sorted(names), n=1, cutoff=CLOSE):
+        kind = type(model).__name__
+        text = f"{kind}: nothing asks for {near[0]!r}; did you mean {MARK!r}? No layer is kept by it"
+        warnings.warn(text, DefinitionWarning, stacklevel=2)
 
 
 def _fixed_macs(module: nn.Module, calls: dict[nn.Module, Call]) -> int | None:
@@ -330,7 +359,7 @@ def _spec(module: nn.Module, call: Call, name: str, pad_value: float) -> LayerSp
 def _build(cls: type[Operator], spec: LayerSpec, module: nn.Module, options: dict[str, Any]) -> Operator:
     weight = module.weight
     assert isinstance(weight, nn.Parameter)
-    op = cls(spec, **options).to(device=weight.device, dtype=weight.dtype)
+    op = building.build(cls, spec, options).to(device=weight.device, dtype=weight.dtype)
     if not weight.requires_grad:
         op.requires_grad_(False)
     with torch.no_grad():

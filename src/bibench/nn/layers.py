@@ -19,6 +19,7 @@ from bibench.nn.computing import Case, compute
 from bibench.nn.fx_leaf import make_leaf
 from bibench.nn.latent import require_own
 from bibench.operators.base import Operator
+from bibench.operators.shapes import check_scale
 
 
 class BinaryLayer(nn.Module):
@@ -75,7 +76,9 @@ class BinaryLayer(nn.Module):
     def _compute(self, x: Tensor) -> Tensor:
         """The 1-bit forward, whoever asks for it: `bibench.nn.proving` counts how often."""
         op, spec = self.operator, self.spec
-        y = compute(Case(op.describe(self.weight), x, self.weight, spec, self.backward_precision))
+        described = op.describe(self.weight)
+        check_scale(op, described.scale)
+        y = compute(Case(described, x, self.weight, spec, self.backward_precision))
         if self.bias is not None:
             y = y + spec.per_output(self.bias)
         return y.to(x.dtype)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bibench.foundation.errors import BiBenchError, UnsupportedError
 from bibench.foundation.registry import Registry, check_name
+from bibench.foundation.slips import nearest_base, overrides, slips, tell
 from bibench.kernels.rows import as_rows, mean_magnitudes, shifted
 from bibench.kernels.spec import LayerSpec
 from bibench.kernels.surrogate import STE, Surrogate
@@ -234,9 +235,41 @@ def operator(name: str) -> Callable[[Class], Class]:
         cls.name = name
         cls.title = cls.title or name
         OPERATORS.register(name, cls)
+        tell(doubts(cls))
         return cls
 
     return enter
+
+
+ALSO_ASKED = ("output_gamma", "output_pixels")
+"""Slots of own operators that the base class does not name; `Operator.describe` looks for them."""
+
+
+def doubts(cls: type[Operator]) -> list[str]:
+    """What lets one doubt that an operator computes what was meant: slots that are misspelled, or none at all.
+
+    Args:
+        cls: an operator; one of BiBench's own has nothing of the kind.
+    """
+    named = f"operator {cls.name!r}: "
+    found = [f"{named}{slip}" for slip in slips(cls, Operator, ALSO_ASKED)]
+    for slot in ("activation_estimator", "weight_estimator"):
+        estimator = getattr(cls, slot)
+        if isinstance(estimator, Surrogate):
+            found += [f"{named}{slip}" for slip in slips(type(estimator), Surrogate)]
+        elif inspect.isclass(estimator):
+            found.append(f"{named}{slot} is a class; did you mean {estimator.__name__}()?")
+    if not (cls.full_precision or cls is Operator or overrides(cls, Operator, ALSO_ASKED) or _ours(cls)):
+        base = nearest_base(cls, Operator)
+        same = "BNN" if base is Operator else getattr(base, "title", "") or base.__name__
+        found.append(f"{named}{cls.__name__} overrides no slot, so that it computes what {same} computes")
+        if "forward" in vars(cls):
+            found[-1] += "; its forward is never called: layers ask for activation, weight, scale and output"
+    return list(dict.fromkeys(found))
+
+
+def _ours(cls: type[Operator]) -> bool:
+    return cls.__module__.partition(".")[0] == "bibench"
 
 
 def known_operators() -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bibench.foundation.errors import BiBenchError
+from bibench.foundation.slips import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Method:
         unknown = [name for name in options if name not in known]
         if unknown:
             has = ", ".join(f"{k}={v!r}" for k, v in known.items()) or "none"
-            raise BiBenchError(f"operator {cls.name!r} has no option {unknown[0]!r}; it has: {has}")
+            meant = did_you_mean(unknown[0], known)
+            raise BiBenchError(f"operator {cls.name!r} has no option {unknown[0]!r}{meant}; it has: {has}")
 
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from bibench.comparators.compressor import method
+from bibench.comparators.compressor import COMPRESSORS, method
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.plain import plain, shown
 from bibench.foundation.typed_json import problem
 from bibench.models import MODELS
-from bibench.operators import FULL_PRECISION
+from bibench.operators import FULL_PRECISION, OPERATORS
 from bibench.recipes.recipe import Recipe, division_of, study_of
 from bibench.tasks import TASKS
 
@@ -72,6 +72,14 @@ class Cell:
         other = replace(self, task=Choice(name))
         alike = self.recipe.name in TASKS[name].recipes and other.resolved_recipe() == self.resolved_recipe()
         return other if alike else None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The flags that what it is made of puts on its records (`Registry.mark`)."""
+        kind = COMPRESSORS if self.operator.name in COMPRESSORS else OPERATORS
+        tasks = [name for name in (self.task.name, TASKS[self.task.name].trained_as) if name]
+        named = (kind.marks(str(self.operator)), MODELS.marks(str(self.model)), *map(TASKS.marks, tasks))
+        return tuple(dict.fromkeys(flag for flags in named for flag in flags))
 
     @property
     def path(self) -> Path:

@@ -18,6 +18,7 @@ from bibench.data.batches import Batch, Batches
 from bibench.data.layout import Expected
 from bibench.foundation.errors import BiBenchError, DataError
 from bibench.foundation.registry import Registry, check_name
+from bibench.foundation.slips import slips, tell
 from bibench.models import create
 from bibench.recipes.distillation import soft_cross_entropy
 from bibench.recipes.recipe import Recipe
@@ -246,6 +247,7 @@ def task(name: str) -> Callable[[Class], Class]:
         cls.name = name
         cls.title = cls.title or name
         TASKS.register(name, cls)
+        tell(f"task {name!r}: {slip}" for slip in slips(cls, Task))
         return cls
 
     return enter

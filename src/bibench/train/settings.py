@@ -18,7 +18,11 @@ CodeOf = Callable[[Cell], dict[str, str]]
 
 @dataclass(frozen=True)
 class Settings:
-    """How cells are run, as opposed to what they are: nothing here belongs to a cell's identity."""
+    """How cells are run, as opposed to what they are: nothing here belongs to a cell's identity.
+
+    Attributes:
+        marks: what breaks contracts, for the workers: its kind, its name, and the flags that its records carry.
+    """
 
     runs: Path
     data_root: Path | None = None
@@ -30,6 +34,7 @@ class Settings:
     tensorboard: bool = False
     discard_stale: bool = False
     load: tuple[str, ...] = ()
+    marks: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
 
 
 @dataclass

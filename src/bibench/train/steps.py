@@ -25,6 +25,7 @@ from bibench.foundation.errors import CheckpointError, require
 from bibench.foundation.files import load_checkpoint, save_checkpoint, unreadable, write_text
 from bibench.nn.auditing import Audit
 from bibench.recipes.recipe import Recipe
+from bibench.records.flags import joined
 from bibench.records.record import Record, digest_of_numbers
 from bibench.records.sealed import sealed
 from bibench.suite.cell import Cell
@@ -171,7 +172,7 @@ def write(way: Way) -> None:
         "code": "-".join(way.code.values()),
         "initial_weights": way.initial,
         "trained_as": way.origin,
-        "flags": ",".join(flags_of(trained.diverged, judged)),
+        "flags": joined(*flags_of(trained.diverged, judged), *cell.marks),
     }
     records = [Record(**facts | row) for row in (*judgement(task, judged), *trained.rows)]
     way.directory.write_records(records)

@@ -59,6 +59,7 @@ def identity_fields(cell: Cell) -> dict[str, Any]:
         "division": cell.division,
         "study": str(cell.study or ""),
         "seed": cell.seed,
+        "flags": ",".join(cell.marks),
     }
 
 
