@@ -242,6 +242,7 @@ def measure(
     format: Format = "table",
 ) -> None:
     """Write sizes, operations, compression and speed-up of every model and operator into the run folder."""
+    from bibench.contracts.loaded import used
     from bibench.measure.complexity import measure_complexity
 
     check_format(format)
