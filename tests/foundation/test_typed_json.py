@@ -15,8 +15,8 @@ from bibench.data.coco import read_coco
 from bibench.deploy import manifest
 from bibench.deploy.devices.events import checked
 from bibench.deploy.identity import identify
-from bibench.deploy.theory import theoretical_speedup
 from bibench.deploy.manifest import Manifest, Tensor
+from bibench.deploy.theory import theoretical_speedup
 from bibench.foundation.errors import BiBenchError, DataError, StoreError
 from bibench.foundation.files import read_json
 from bibench.foundation.typed_json import conform, parse_json, problem

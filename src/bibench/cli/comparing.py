@@ -62,10 +62,10 @@ def compare(
     TRACKS[track]
     places = records_of(runs)
     records = some(read_runs(places), places)
-    names = [found_name(name, records) for name in (one, other)]
+    first, second = (found_name(name, records) for name in (one, other))
     records = select(records, filters(tasks, models, None, seeds, recipe))
     how = Inference(over, samples, random_seed, level, correction)
-    rows = versus(records, *names, track, metric=metric, protocol=protocol, how=how)
+    rows = versus(records, first, second, track, metric=metric, protocol=protocol, how=how)
     answers = [claims.answer(row) for row in rows if not row.task]
     if format == "json":
         print_json({"answers": answers, "rows": [row.to_dict() for row in rows]})

@@ -29,6 +29,7 @@ from bibench.foundation.errors import require
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record
 
+
 def training_cost(
     task: Annotated[str, typer.Option("--task", help="A task; see: bibench list tasks")],
     model: Annotated[str, typer.Option("--model", help="A model, as in: resnet20\\[width=8]")],

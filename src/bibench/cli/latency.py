@@ -233,7 +233,9 @@ def _remarks(time: Record, found: dict[str, Record], theory: Record | None) -> l
     from bibench.deploy.explaining import verdict
 
     speedup = found.get("speedup")
-    odd = verdict(speedup.value, theory and theory.value) if speedup and speedup.value and time.operator else ""
+    odd = (
+        verdict(speedup.value, theory.value if theory else None) if speedup and speedup.value and time.operator else ""
+    )
     return [flag for flag in (*time.flags.split(","), odd) if flag]
 
 

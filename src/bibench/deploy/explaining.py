@@ -146,7 +146,10 @@ def _advice(found: Manifest | None, rows: Mapping[str, str]) -> list[str]:
         for row in found.audit["rows"]
         if row["name"] in slow or (row["weight_bits"] == 32 and str(row.get("kind", "")).lower() in gains.BINARIZABLE)
     ]
-    return ["of the layers that 1 bit makes no faster: " + gains.fix(gains.keep_patterns(kept, [name for name in rows if name not in slow]))]
+    return [
+        "of the layers that 1 bit makes no faster: "
+        + gains.fix(gains.keep_patterns(kept, [name for name in rows if name not in slow]))
+    ]
 
 
 def _layer(row: Mapping[str, Any]) -> str:

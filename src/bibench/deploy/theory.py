@@ -15,8 +15,8 @@ from bibench.deploy.manifest import Manifest
 def theoretical_speedup(file: Path) -> float | None:
     """How many times fewer operations the products of the model in `file` take than those of full precision (Eq. 7-8).
 
-    64 bit operations count as one: the bound that its float layers leave. As float counts what the file computes so: all
-    of an engine without packed bits, and layers that are no 1-bit node; and what 1 bit makes no faster
+    64 bit operations count as one: the bound that its float layers leave. As float counts what the file computes
+    so: all of an engine without packed bits, and layers that are no 1-bit node; and what 1 bit makes no faster
     (`bibench.nn.gains`). None where no manifest tells the layers.
     """
     found = manifest.read(file)

@@ -25,7 +25,7 @@ from bibench.records.flags import joined
 from bibench.records.provenance import environment
 from bibench.records.record import Record, read_compared, write_file
 from bibench.suite.cell import Cell
-from bibench.suite.definition import Filters
+from bibench.suite.filters import Filters
 from bibench.suite.store import DONE, RECORDS, CellDirectory, cells_below
 from bibench.tasks import TASKS
 from bibench.tasks.image_classification import ImageClassification

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bibench.suite.definition import SUITES, Filters, Suite, suite
+    from bibench.suite.definition import SUITES, Suite, suite
+    from bibench.suite.filters import Filters
 
 __all__ = ["SUITES", "Filters", "Suite", "suite"]
 
