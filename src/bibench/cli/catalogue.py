@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bibench.cli.exit_codes import FAILED
-from bibench.cli.options import Json, Load, load_files
+from bibench.cli.options import Format, Load, check_format, load_files
 from bibench.cli.output import console, notes, print_json, table
 from bibench.foundation.errors import UnknownNameError
 from bibench.foundation.registry import Registry
@@ -134,14 +134,15 @@ def list_(
         str, typer.Argument(help="operators, comparators, models, tasks, suites, tracks, engines or devices")
     ],
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """List operators, comparators (other compression), models, tasks, suites, tracks, engines or devices."""
+    check_format(format)
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")
     rows = CATALOGUES[what]()
-    if json:
+    if format == "json":
         print_json(rows)
         return
     columns = list(rows[0]) if rows else []
@@ -150,16 +151,17 @@ def list_(
 
 def check(
     file: Annotated[Path, typer.Argument(help="Python file that defines operators, models or tasks.")],
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Prove the contracts on everything a file of your own defines."""
+    check_format(format)
     from bibench.contracts import causes, check_file
     from bibench.contracts import check as run_contracts
 
     with notes():
         findings = [finding for kind, name in check_file(file) for finding in run_contracts(kind, name)]
     broken = [f for f in findings if f.problem]
-    if json:
+    if format == "json":
         print_json([vars(f) for f in findings])
     else:
         out = console()
@@ -177,8 +179,9 @@ def _words(contract: str) -> str:
     return contract.replace("_", " ")
 
 
-def env(json: Json = False) -> None:
+def env(format: Format = "table") -> None:
     """Show versions, git state, processor and accelerator: what every record carries."""
+    check_format(format)
     import torch
 
     from bibench.data.location import CACHE, DATA_ROOT, cache_dir, data_root
@@ -191,7 +194,7 @@ def env(json: Json = False) -> None:
         f"${DATA_ROOT}": str(data_root() or "not set"),
         f"${CACHE}": str(cache_dir()),
     }
-    if json:
+    if format == "json":
         print_json(facts)
     else:
         rows = [(name, "-" if value in ("", None) else value) for name, value in facts.items()]

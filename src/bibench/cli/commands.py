@@ -77,7 +77,7 @@ VERBS = {
         "comparing the file with the training graph",
     ),
     "deploy": Verb(
-        "deploying:deploy",
+        "groups:deploy",
         "What runs where.",
         "trying operators on engines",
     ),
@@ -87,12 +87,12 @@ VERBS = {
         "loading PyTorch and the model",
     ),
     "latency": Verb(
-        "latency:app",
+        "groups:latency",
         "Latency of deployed models, beside full precision.",
         "preparing the measurement",
     ),
     "data": Verb(
-        "data:app",
+        "groups:data",
         "Check the data of tasks, and see where data is looked for.",
         "looking at the data",
     ),

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from bibench.cli.options import (
+    Format,
     Load,
     Models,
     Protocol,
+    RandomSeed,
     RecipeName,
     RecordsOf,
     Seeds,
@@ -23,7 +25,7 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, print_json, table
 from bibench.cli.scoring import read_runs, select, some
-from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
+from bibench.report.tables import DATA, Table, paragraph, render, render_tables
 from bibench.statistics import claims
 from bibench.statistics.comparing import CORRECTION, Inference
 from bibench.statistics.correcting import CORRECTIONS, check_correction
@@ -46,16 +48,16 @@ def compare(
         str, typer.Option("--correction", help=f"For the number of tasks: {', '.join(CORRECTIONS)}.")
     ] = CORRECTION,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
-    random_seed: Annotated[int, typer.Option("--random-seed", min=0, help="Seed of the bootstrap.")] = 0,
+    random_seed: RandomSeed = 0,
     tasks: Tasks = None,
     models: Models = None,
     seeds: Seeds = None,
     recipe: RecipeName = None,
     load: Load = None,
-    format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
+    format: Format = "table",
 ) -> None:
     """Tell whether operator A is better than B: paired differences on common cells, by task and overall."""
-    check_format(format, FORMATS)
+    check_format(format)
     check_protocol(protocol)
     check_correction(correction)
     load_files(load)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from bibench.cli.options import (
-    ComputeDevice,
+    RUNS,
+    Accelerator,
     DataRoot,
     Format,
     Load,
+    RandomSeed,
+    RunFolder,
     check_format,
     filtered,
     flat,
@@ -34,19 +36,19 @@ if TYPE_CHECKING:
 
 @filtered
 def corruptions(
-    runs: Annotated[Path, typer.Argument(help="A run folder with finished cells.")],
+    runs: RunFolder = RUNS,
     names: Annotated[
         list[str] | None, typer.Option("--corruptions", help="Only these, as in: fog,snow (default: all 19).")
     ] = None,
     source: Annotated[
         str, typer.Option("--source", help="official files, generated images, or auto: official where they are.")
     ] = "auto",
-    seed: Annotated[int, typer.Option("--corruption-seed", min=0, help="Seed of generated corruptions.")] = 0,
-    again: Annotated[bool, typer.Option("--again", help="Measure anew what has been measured.")] = False,
+    random_seed: RandomSeed = 0,
+    rerun: Annotated[str, typer.Option("--rerun", help="What to measure again: missing or all.")] = "missing",
     *,
     wanted: Filters,
     data_root: DataRoot = None,
-    device: ComputeDevice = "auto",
+    accelerator: Accelerator = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads that corrupt images.")] = None,
     load: Load = None,
     force: Force = False,
@@ -61,10 +63,12 @@ def corruptions(
     check_format(format)
     if source not in SOURCES:
         raise BiBenchError(f"--source must be {', '.join(SOURCES[:-1])} or {SOURCES[-1]}; got {source!r}")
+    if rerun not in ("missing", "all"):
+        raise BiBenchError(f"--rerun must be missing or all; got {rerun!r}")
     chosen = tuple(dict.fromkeys(flat(names))) or CORRUPTIONS
     for name in chosen:
         check_name(name)
-    device = resolve_device(device)
+    device = resolve_device(accelerator)
     loaded = load_files(load)
     for task in wanted.tasks:
         TASKS[task.partition("[")[0]]
@@ -77,7 +81,7 @@ def corruptions(
     news = console(stderr=True)
     root = find_data_root(data_root)
     vouch(used_by(cells), loaded, data_root=root, force=force)
-    request = Request(runs, chosen, source, seed, root, device, threads, again)
+    request = Request(runs, chosen, source, random_seed, root, device, threads, rerun == "all")
     records = measure_corruptions(cells, request, news.print)
     print_records(records, format, lambda: print_corruptions(console(), records))
     require_measured(records)

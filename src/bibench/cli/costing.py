@@ -9,11 +9,12 @@ import typer
 
 from bibench.cli.options import (
     RUNS,
-    ComputeDevice,
+    Accelerator,
     DataRoot,
     Format,
     Load,
     Operators,
+    RandomSeed,
     Runs,
     check_format,
     flat,
@@ -45,10 +46,10 @@ def training_cost(
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0.0, help="Stop when every ratio is known to within this share.")
     ] = 0.02,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of weights and batches.")] = 0,
+    random_seed: RandomSeed = 0,
     runs: Runs = RUNS,
     data_root: DataRoot = None,
-    device: ComputeDevice = "auto",
+    accelerator: Accelerator = "auto",
     load: Load = None,
     force: Force = False,
     format: Format = "table",
@@ -66,13 +67,13 @@ def training_cost(
 
     check_format(format)
     counted = positive_numbers("--threads", threads) or [available_cores()]
-    device = resolve_device(device)
+    device = resolve_device(accelerator)
     loaded = load_files(load)
     root = find_data_root(data_root)
     chosen = [choice(o) for o in flat(operators) or known_operators()]
     named = choice(recipe or (SENSITIVITY if SENSITIVITY in TASKS[task].recipes else "paper"))
     cells = baseline_first(
-        [Cell(choice(task), choice(model), o, named, seed) for o in (*chosen, Choice(FULL_PRECISION))]
+        [Cell(choice(task), choice(model), o, named, random_seed) for o in (*chosen, Choice(FULL_PRECISION))]
     )
     for cell in cells:
         cell.validate()

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bibench.cli.exit_codes import FAILED
-from bibench.cli.options import DataRoot, Json, Load, load_files
+from bibench.cli.options import DataRoot, Format, Load, check_format, load_files
 from bibench.cli.output import console, print_json, table
 from bibench.data.layout import tree_size
 from bibench.data.location import CACHE, DATA_ROOT, cache_dir
@@ -22,14 +22,7 @@ if TYPE_CHECKING:
     from bibench.tasks.data_check import DataReport
     from bibench.tasks.image_classification import ImageClassification
 
-app = typer.Typer(
-    help="Check the data of tasks, and see where data is looked for.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
 
-
-@app.command("check")
 def check(
     tasks: Annotated[
         list[str],
@@ -38,7 +31,7 @@ def check(
     data_root: DataRoot = None,
     read: Annotated[bool, typer.Option("--read", help="Read every example once, and hash files of any size.")] = False,
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Say what is found of the data of TASK..., what is missing, and where to get it.
 
@@ -46,10 +39,11 @@ def check(
 
     Exit code 0 when the data of all that is named is usable, 1 when that of any is not, 2 for a user error.
     """
+    check_format(format)
     load_files(load)
     root = find_data_root(data_root)
     reports = [_report(name, root, read) for name in tasks]
-    if json:
+    if format == "json":
         print_json([report.to_dict() for report in reports])
     else:
         out = console()
@@ -72,19 +66,19 @@ def _report(name: str, root: Path | None, read: bool) -> DataReport:
         raise UnknownNameError(f"{error} Corrupted test sets: {', '.join(corrupted)}.") from None
 
 
-@app.command("where")
-def where(data_root: DataRoot = None, load: Load = None, json: Json = False) -> None:
+def where(data_root: DataRoot = None, load: Load = None, format: Format = "table") -> None:
     """Show the data root, the cache, and which tasks find their data there; published corrupted test sets, too."""
     from bibench.tasks import TASKS
     from bibench.tasks.data_check import corrupted_sets
 
+    check_format(format)
     load_files(load)
     root, cache = find_data_root(data_root), cache_dir()
     given = "--data-root" if data_root else f"${DATA_ROOT}" if os.environ.get(DATA_ROOT) else ""
     files, size = tree_size(cache) if cache.is_dir() else (0, 0)
     rows = [_availability(TASKS[name](root)) for name in TASKS]
     corrupted = [_corrupted(cls, root) for cls in corrupted_sets().values()]
-    if json:
+    if format == "json":
         places = {"data_root": str(root) if root else None, "cache": str(cache), "cache_bytes": size}
         print_json({**places, "tasks": rows, "corrupted": corrupted})
         return

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from bibench.cli.exit_codes import FAILED
-from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
-from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.options import DataRoot, Format, Load, Models, Operators, check_format, flat, load_files
+from bibench.cli.output import console, print_json, table
 from bibench.cli.parity import print_parity
 from bibench.foundation.errors import UnsupportedError
 
@@ -36,23 +34,6 @@ Averaged = Annotated[
 ]
 
 
-class Format(StrEnum):
-    """Of a table."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
-
-
-deploy = typer.Typer(help="What runs where.", no_args_is_help=True)
-
-
-@deploy.callback()
-def _group() -> None:
-    """What runs where."""
-
-
 def export(
     source: Annotated[Path, typer.Argument(metavar="CELL|CHECKPOINT", help="A cell's folder, or a checkpoint.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model file; its manifest goes beside it.")],
@@ -68,9 +49,10 @@ def export(
     ] = True,
     data_root: DataRoot = None,
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Write a trained model as a file for an engine, with a manifest."""
+    check_format(format, ("json",), "bibench export prints no table")
     load_files(load)
     from bibench.deploy import ENGINES
     from bibench.deploy import export as write
@@ -82,7 +64,7 @@ def export(
     data = calibration(found) if runner.needs_calibration else None
     inputs = found.task.example_inputs()
     made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
-    if json:
+    if format == "json":
         print_json(made.to_dict())
         return
     out = console()
@@ -98,7 +80,9 @@ def verify(
     model_file: Annotated[Path, typer.Argument(metavar="MODEL", help="An exported model.")],
     against: Annotated[Path, typer.Option("--against", metavar="CELL|CHECKPOINT", help="What it was exported from.")],
     examples: Annotated[int, typer.Option("--examples", min=1, help="Of the test split, compared sign by sign.")] = 32,
-    metric: Annotated[bool, typer.Option("--metric/--no-metric", help="Judge both on the whole test split.")] = True,
+    metric: Annotated[
+        bool, typer.Option("--task-metric/--no-task-metric", help="Judge both on the whole test split.")
+    ] = True,
     task: TaskName = None,
     model: ModelName = None,
     operator: OperatorName = None,
@@ -106,9 +90,10 @@ def verify(
     ema: Averaged = False,
     data_root: DataRoot = None,
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Prove that an exported model is the trained one: layers, outputs, task metric. Exit code 1 if it is not."""
+    check_format(format)
     load_files(load)
     from bibench.deploy.exporting import Deployed
     from bibench.deploy.judging import judge
@@ -128,7 +113,7 @@ def verify(
             }
         except UnsupportedError as error:
             console(stderr=True).print(f"no metric: {error}")
-    if json:
+    if format == "json":
         print_json({**report.to_dict(), "metric": found.task.metric if scores else None, **scores})
     else:
         out = console()
@@ -150,7 +135,6 @@ def _tell_origin(exported: Any, against: Any) -> None:
     console(stderr=True).print(f"warning: the file was exported from {made.path}, it is compared with {given.path}")
 
 
-@deploy.command("matrix")
 def matrix(
     task: Annotated[str, typer.Option("--task", help="Whose shapes the models get.")] = "cifar10",
     models: Models = None,
@@ -162,11 +146,11 @@ def matrix(
     pad_value: Annotated[
         int, typer.Option("--pad-value", min=-1, max=1, help="What 1-bit convolutions see at the border: 0, 1 or -1.")
     ] = 0,
-    form: Annotated[Format, typer.Option("--format", help="Of the output.")] = Format.table,
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Which operators run on which engines, and why not, layer by layer, before any training."""
+    check_format(format)
     loaded = load_files(load)
     from bibench.cli.vouching import warn
     from bibench.contracts.loaded import used
@@ -178,14 +162,10 @@ def matrix(
     warn(used(chosen, map(choice, flat(models))), loaded)
     names = flat(engines) or list(ENGINES)
     shown = _of_operators(chosen, names) if summary else _of_models(task, flat(models), chosen, names, pad_value)
-    if json or form is Format.json:
+    if format == "json":
         print_json(shown.rows)
-    elif form is Format.table:
-        console().print(table(shown.title, shown.columns, shown.lines, numeric=("1-bit layers",)))
-    elif form is Format.csv:
-        print_csv([dict(zip(shown.columns, line, strict=True)) for line in shown.lines])
     else:
-        typer.echo(_markdown(shown.columns, shown.lines), nl=False)
+        console().print(table(shown.title, shown.columns, shown.lines, numeric=("1-bit layers",)))
 
 
 class _Shown(NamedTuple):
@@ -232,12 +212,6 @@ def _of_operators(operators: list[Choice], engines: list[str]) -> _Shown:
         for row in found
     ]
     return _Shown("Deployability of operators", columns, lines, [row.to_dict() for row in found])
-
-
-def _markdown(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    rows = [columns, ["---"] * len(columns), *lines]
-    cells = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
 def _because(row: Deployability) -> str:

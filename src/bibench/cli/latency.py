@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from bibench.cli.exit_codes import FAILED
-from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
+from bibench.cli.options import RUNS, Format, Load, Runs, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_records, require_measured, table, tell_of_absent_core
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.record import Record, write_file
 
-MEASURE = "measure"
-
-
-class _MeasureByDefault(TyperGroup):
-    """``bibench latency model.onnx`` is ``bibench latency measure model.onnx``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in (*self.commands, "-h", "--help"):
-            args = [MEASURE, *args]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(
-    cls=_MeasureByDefault,
-    help="Latency of deployed models, beside full precision: [bold]bibench latency MODEL... --baseline FP32MODEL[/]",
-    no_args_is_help=True,
-)
-
-DevicesFile = Annotated[
-    list[Path] | None, typer.Option("--devices", help="TOML file with devices of your own, a row each.")
+DeviceFiles = Annotated[
+    list[Path] | None, typer.Option("--device-files", help="TOML files with devices of your own, a row each.")
 ]
-Output = Annotated[Path, typer.Option("-o", "--output", help="Run folder, or a .jsonl file to append the records to.")]
-
-
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="A .jsonl file to append the records to, in the place of --runs.")
+]
 Engines = Annotated[
     list[str] | None, typer.Option("--engines", help="Engines for the models (default: what each was made for).")
 ]
 Threads = Annotated[
     list[str] | None, typer.Option("--threads", help="As in: 1,2 (default: 1, 2, 4, 8 as the device has them).")
 ]
-Precision = Annotated[
-    float, typer.Option("--precision", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
+Tolerance = Annotated[
+    float, typer.Option("--tolerance", min=0.001, max=1.0, help="Stop when all medians are known to ± this share.")
 ]
 MaxSeconds = Annotated[
     float, typer.Option("--max-seconds", min=0.0, help="Start no round after so long, for each count and batch.")
 ]
-Shape = Annotated[list[str] | None, typer.Option("--shape", help="Shape of an input with free axes, as in: ids=1x128")]
+Shapes = Annotated[
+    list[str] | None, typer.Option("--input-shapes", help="Shapes of inputs with free axes, as in: ids=1x128")
+]
 Library = Annotated[Path | None, typer.Option("--library", help="Our operators' library, built for the device.")]
-Program = Annotated[
+Programs = Annotated[
     list[str] | None,
-    typer.Option("--program", help="Benchmark program of an engine, as in: larq=lce_benchmark_model"),
+    typer.Option("--programs", help="Benchmark programs of engines, as in: larq=lce_benchmark_model"),
 ]
-ProgramArgument = Annotated[
-    list[str] | None, typer.Option("--argument", help="Passed on to that program, as in: --use_xnnpack=true")
+ProgramArguments = Annotated[
+    list[str] | None,
+    typer.Option("--program-arguments", help="Passed on to them, as a shell reads it: --use_xnnpack=true --num_runs=9"),
 ]
 
 
-@app.command(MEASURE)
 def measure(
     models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
     baseline: Annotated[
@@ -70,19 +54,20 @@ def measure(
     ] = None,
     engines: Engines = None,
     threads: Threads = None,
-    batch: Annotated[list[str] | None, typer.Option("--batch", help="Batch sizes, as in: 1,8 (default: 1).")] = None,
-    device: Annotated[str, typer.Option("--device", help="A device; see: bibench list devices")] = "local",
-    devices: DevicesFile = None,
-    precision: Precision = 0.02,
+    batch_sizes: Annotated[list[str] | None, typer.Option("--batch-sizes", help="As in: 1,8 (default: 1).")] = None,
+    device: Annotated[str, typer.Option("--device", help="What to measure on; see: bibench list devices")] = "local",
+    devices: DeviceFiles = None,
+    tolerance: Tolerance = 0.02,
     max_seconds: MaxSeconds = 60.0,
-    shape: Shape = None,
+    shapes: Shapes = None,
     library: Library = None,
-    program: Program = None,
-    argument: ProgramArgument = None,
-    name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
+    programs: Programs = None,
+    program_arguments: ProgramArguments = None,
+    device_name: Annotated[str, typer.Option("--device-name", help="What to call it in the records.")] = "",
     profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,
-    output: Output = RUNS,
+    runs: Runs = RUNS,
+    output: Output = None,
     load: Load = None,
     format: Format = "table",
 ) -> None:
@@ -101,23 +86,24 @@ def measure(
         contenders=tuple(contenders(models, baseline, flat(engines))),
         device=device,
         threads=tuple(positive_numbers("--threads", threads)) or None,
-        batches=tuple(positive_numbers("--batch", batch)) or (1,),
-        precision=precision,
+        batches=tuple(positive_numbers("--batch-sizes", batch_sizes)) or (1,),
+        precision=tolerance,
         max_seconds=max_seconds,
-        shapes=dict(_shape(text) for text in shape or ()),
+        shapes=dict(_shape(text) for text in flat(shapes)),
         library=None if library is None else _file("--library", library),
-        programs=dict(_program(text) for text in program or ()),
-        arguments=tuple(argument or ()),
-        name=name,
+        programs=dict(_program(text) for text in flat(programs)),
+        arguments=tuple(one for text in program_arguments or () for one in shlex.split(text)),
+        name=device_name,
         memory=memory,
         profile=profile,
     )
-    storing.require_writable(output)
+    place = _place(runs, output)
+    storing.require_writable(place)
     news = console(stderr=True)
     if DEVICES[device].transport == "local":
         tell_of_absent_core(news)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
-    place = storing.store(measured, request, output)
+    place = storing.store(measured, request, place)
     print_records(measured.records, format, lambda: _print_table(measured.records))
     for head, *sentences in measured.explanations.values():
         explained = console() if format == "table" else news
@@ -129,11 +115,11 @@ def measure(
     require_measured(measured.records)
 
 
-@app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV file; docs/latency.md describes its columns.")],
-    devices: DevicesFile = None,
-    output: Output = RUNS,
+    devices: DeviceFiles = None,
+    runs: Runs = RUNS,
+    output: Output = None,
     load: Load = None,
 ) -> None:
     """Take measurements made by hand: all of a CSV file, or nothing of it."""
@@ -148,19 +134,26 @@ def import_(
     for rows in devices or ():
         load_devices(rows)
     records = read_measurements(file)
-    place = output
-    if output.suffix == ".jsonl":
-        append(records, output)
+    place = _place(runs, output)
+    if output is not None:
+        append(records, place)
     else:
-        place = new_folder(output, "imported", datetime.datetime.now(datetime.UTC))
+        place = new_folder(runs, "imported", datetime.datetime.now(datetime.UTC))
         write_file(place / RECORDS, records, checksum=True)
     console().print(f"{len(records)} measurements of {len({r.device for r in records})} device(s): {place}")
+
+
+def _place(runs: Path, output: Path | None) -> Path:
+    """Where records go: the run folder, or the file that is named in its place."""
+    if output is not None and output.suffix != ".jsonl":
+        raise BiBenchError(f"--output {output}: expected a file .jsonl; a run folder is named by --runs")
+    return output or runs
 
 
 def _shape(text: str) -> tuple[str, list[int]]:
     name, equals, sizes = text.rpartition("=")
     if not equals or not name or not all(size.isdecimal() and int(size) > 0 for size in sizes.split("x")):
-        raise BiBenchError(f"--shape: {text!r}, expected an input's name and sizes, as in: ids=1x128")
+        raise BiBenchError(f"--input-shapes: {text!r}, expected an input's name and sizes, as in: ids=1x128")
     return name, [int(size) for size in sizes.split("x")]
 
 
@@ -169,8 +162,8 @@ def _program(text: str) -> tuple[str, Path]:
 
     engine, equals, file = text.partition("=")
     if not equals or engine not in TOOLS:
-        raise BiBenchError(f"--program: {text!r}, expected one of {', '.join(f'{name}=FILE' for name in TOOLS)}")
-    return engine, _file("--program", Path(file))
+        raise BiBenchError(f"--programs: {text!r}, expected one of {', '.join(f'{name}=FILE' for name in TOOLS)}")
+    return engine, _file("--programs", Path(file))
 
 
 def _file(option: str, file: Path) -> Path:

@@ -9,7 +9,9 @@ import typer
 from typer.core import TyperCommand
 
 from bibench.cli.doing import doing
+from bibench.cli.formats import with_formats
 from bibench.cli.output import VisibleGroup
+from bibench.cli.spellings import renamed
 
 
 class Verb(NamedTuple):
@@ -26,6 +28,23 @@ class Verb(NamedTuple):
     doing: str
 
 
+class Command(TyperCommand):
+    """A verb, which understands old spellings of its options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with_value = {name for one in self.params if not getattr(one, "is_flag", True) for name in one.opts}
+        return super().parse_args(ctx, renamed(_words(ctx), args, with_value))
+
+
+def _words(ctx: Any) -> str:
+    """The verb as users write it, without the command's own name."""
+    words = []
+    while ctx.parent is not None:
+        words.append(ctx.info_name)
+        ctx = ctx.parent
+    return " ".join(reversed(words))
+
+
 class Later(TyperCommand):
     """Stands for a verb in the list of verbs; `command` is the verb itself."""
 
@@ -37,7 +56,7 @@ class Later(TyperCommand):
         found = getattr(import_module(f"bibench.cli.{module}"), name)
         if not isinstance(found, typer.Typer):
             function, found = found, typer.Typer(add_completion=False, rich_markup_mode="rich")
-            found.command(self.name)(function)
+            found.command(self.name, cls=Command)(with_formats(function))
         made = typer.main.get_command(found)
         made.name = self.name
         return made

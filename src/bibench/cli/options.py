@@ -14,10 +14,12 @@ from bibench.cli.output import notes
 from bibench.foundation.choice import split_list
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import load_file
+from bibench.report.tables import FORMATS
 from bibench.suite.filters import Filters
 
 SuiteName = Annotated[str, typer.Argument(help="A suite; see: bibench list suites")]
-Runs = Annotated[Path, typer.Option("--runs", help="Folder of the results.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Run folder that the results are written into.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="[RUNS]", help="Run folder that is looked at.")]
 RUNS = Path("runs")
 """The run folder unless another is named."""
 
@@ -47,12 +49,13 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Load = Annotated[
     list[Path] | None, typer.Option("--load", help="Python file with operators, models or tasks of your own.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-Format = Annotated[str, typer.Option("--format", help="table, json or csv")]
+Format = Annotated[str, typer.Option("--format", help="table, json, csv, markdown or latex.")]
+"""`bibench.cli.formats` adds its short form ``--json``."""
 Protocol = Annotated[
     str, typer.Option("--protocol", help="How scores are averaged: bibench, or paper as the paper does.")
 ]
-ComputeDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps ...")]
+Accelerator = Annotated[str, typer.Option("--accelerator", help="What computes here: auto, cpu, cuda, cuda:1, mps ...")]
+RandomSeed = Annotated[int, typer.Option("--random-seed", min=0, help="Seed of what is drawn at random.")]
 Rerun = Annotated[str, typer.Option("--rerun", help="What to train again: missing, failed, stale or all.")]
 
 
@@ -106,14 +109,14 @@ def check_device(device: str) -> None:
         return
     if "," in device:
         raise BiBenchError(
-            f"--device {device}: a cell trains on one device; name one of them, or leave it out: "
+            f"--accelerator {device}: a cell trains on one device; name one of them, or leave it out: "
             "as many --workers take the GPUs in turns, a cell each"
         )
     kind, _, index = device.partition(":")
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if not (index or "0").isdecimal() or int(index or 0) >= there.get(kind, 0):
         has = ", ".join(f"{name}:{i}" if i else name for name, count in there.items() for i in range(count))
-        raise BiBenchError(f"--device {device}: this machine has {has}; choose one of them, or auto")
+        raise BiBenchError(f"--accelerator {device}: this machine has {has}; choose one of them, or auto")
 
 
 def resolve_device(device: str) -> str:
@@ -126,10 +129,12 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def check_format(format: str, formats: Sequence[str] = ("json", "csv")) -> None:
-    """Raise `BiBenchError` for a ``--format`` other than table and `formats`, by default those of `Format`."""
+def check_format(format: str, formats: Sequence[str] = FORMATS, why: str = "") -> None:
+    """Raise `BiBenchError` for a ``--format`` other than table and `formats`; `why` they are not all."""
     if format not in ("table", *formats):
-        raise BiBenchError(f"--format must be table, {', '.join(formats[:-1])} or {formats[-1]}; got {format!r}")
+        known = ["table", *formats]
+        because = f": {why}" if why and format in FORMATS else ""
+        raise BiBenchError(f"--format must be {', '.join(known[:-1])} or {known[-1]}; got {format!r}{because}")
 
 
 def records_of(given: Sequence[Path] | None) -> list[Path]:

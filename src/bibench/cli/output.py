@@ -8,20 +8,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich import box
-from rich.console import Console, ConsoleOptions, Group
+from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
-from rich.table import Table
-from rich.text import Text
 from typer.core import TyperGroup
 
 from bibench.cli.doing import done
 from bibench.cli.exit_codes import FAILED
+from bibench.cli.layout import Shown
+from bibench.foundation.errors import BiBenchError
 from bibench.foundation.visible import visible, visible_streams
-from bibench.report.tables import to_csv
+from bibench.report.tables import DATA, DOCUMENTS, Table, paragraph, render_tables, to_csv
 
 if TYPE_CHECKING:
     from bibench.records.record import Record
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 UNBROKEN = 10_000
 TOLD: set[str] = set()
 """Notes of the command that runs; `bibench.cli.app.main` empties it."""
+_FORMAT = ContextVar("format", default="table")
+"""Of the tables of the verb that runs."""
 
 
 class _Console(Console):
@@ -43,12 +45,39 @@ class _Console(Console):
             yield one if one.control else Segment(visible(one.text), one.style)
 
 
+class _Documents(_Console):
+    """Writes tables as Markdown, LaTeX or CSV; text between them is a paragraph, or no part of the data."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        done()
+        format = _FORMAT.get()
+        for one in objects:
+            if isinstance(one, Shown):
+                rows = [dict(zip(one.table.columns, row, strict=True)) for row in one.table.rows]
+                self.file.write(to_csv(rows) if format == "csv" else render_tables([one.table], format))
+            elif isinstance(one, str) and format == "csv":
+                sys.stderr.write(f"{one}\n")
+            elif isinstance(one, str):
+                self.file.write(paragraph(one, format))
+
+
+@contextmanager
+def printing(format: str) -> Iterator[None]:
+    """What is printed inside on standard output is in this ``--format``."""
+    before = _FORMAT.set(format)
+    try:
+        yield
+    finally:
+        _FORMAT.reset(before)
+
+
 def console(stderr: bool = False) -> Console:
     """A console; in a pipe no line is broken, so that each can be searched for. Nothing is read as markup."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNBROKEN
     file = getattr(stream, "rich_proxied_file", stream)
-    return _Console(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    kind = _Documents if not stderr and _FORMAT.get() in ("csv", *DOCUMENTS) else _Console
+    return kind(file=file, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def tell_of_absent_core(out: Console) -> None:
@@ -86,10 +115,10 @@ def print_csv(rows: Sequence[dict[str, Any]]) -> None:
 
 def print_records(records: Sequence[Record], format: str, show: Callable[[], None]) -> None:
     """Records in the format of ``--format``: whole as JSON or CSV, or what `show` prints of them for people."""
-    if format == "table":
-        show()
-    else:
+    if format in DATA:
         (print_json if format == "json" else print_csv)([vars(record) for record in records])
+    else:
+        show()
 
 
 def require_measured(records: Sequence[Record]) -> None:
@@ -98,21 +127,9 @@ def require_measured(records: Sequence[Record]) -> None:
         raise typer.Exit(FAILED)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Group:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Shown:
     """A plain table under its title; columns named in `numeric` are aligned right. Nothing is read as markup."""
-    right = set(numeric)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        made.add_column(_text(column), justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(_text, row))
-    heading = [_text(title, "bold")] if title else []
-    return Group(*heading, made, Text())
-
-
-def _text(value: Any, style: str = "") -> Text:
-    """Made visible before it is measured, or columns would be too narrow."""
-    return Text("" if value is None else visible(str(value)), style=style)
+    return Shown(Table(title, columns, [list(row) for row in rows]), tuple(numeric))
 
 
 class VisibleGroup(TyperGroup):
@@ -123,11 +140,11 @@ class VisibleGroup(TyperGroup):
             return super().main(*args, **more)
 
     def make_context(self, *args: Any, **more: Any) -> Any:
-        with _visible_usage(), _readers_may_leave():
+        with _told_alike(), _readers_may_leave():
             return super().make_context(*args, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        with _visible_usage(), _readers_may_leave():
+        with _told_alike(), _readers_may_leave():
             try:
                 result = super().invoke(ctx)
                 sys.stdout.flush()
@@ -149,14 +166,18 @@ def _readers_may_leave() -> Iterator[None]:
 
 
 @contextmanager
-def _visible_usage() -> Iterator[None]:
-    """Errors of usage quote what was typed, or what a pattern of the shell found, and Typer prints them by itself."""
+def _told_alike() -> Iterator[None]:
+    """Errors of usage, which Click and Typer draw in frames, as all other mistakes: one line, the same exit code."""
     try:
         yield
     except Exception as error:
-        if hasattr(error, "format_message") and isinstance(getattr(error, "message", None), str):
-            error.message = visible(error.message)  # type: ignore[attr-defined]
-        raise
+        if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        near = getattr(error, "possibilities", None)
+        text = error.message if near else error.format_message()  # type: ignore[attr-defined]
+        text = " ".join(text.split()).rstrip(".") + (f"; did you mean {' or '.join(near)}?" if near else "")
+        of = getattr(getattr(error, "ctx", None), "command_path", "bibench")
+        raise BiBenchError(f"{text[:1].lower()}{text[1:]}{'' if near else ';'} see: {of} --help") from None
 
 
 def number(value: float | None, digits: int = 1, missing: str = "-") -> str:

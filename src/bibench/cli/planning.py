@@ -12,11 +12,12 @@ from rich.console import Console
 from bibench.cli.options import (
     RUNS,
     DataRoot,
-    Json,
+    Format,
     Load,
     Rerun,
-    Runs,
+    RunFolder,
     SuiteName,
+    check_format,
     filtered,
     load_files,
 )
@@ -32,22 +33,23 @@ from bibench.suite.filters import Filters
 @filtered
 def plan(
     suite: SuiteName,
-    runs: Runs = RUNS,
+    runs: RunFolder = RUNS,
     data_root: DataRoot = None,
     *,
     wanted: Filters,
     load: Load = None,
     rerun: Rerun = "missing",
     probe: Annotated[bool, typer.Option("--probe", help="Time a few steps where no record tells.")] = False,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
+    check_format(format)
     loaded, root = load_files(load), find_data_root(data_root)
     chosen = cells(SUITES[suite], wanted)
     with notes():
         rows = make_plan(chosen, runs, data_root=root, rerun=rerun, probe=probe)
     warn(used_by([row.cell for row in rows if row.todo]), loaded, data_root=root)
-    if json:
+    if format == "json":
         print_json([row.to_dict() for row in rows])
         return
     out = console()
@@ -68,19 +70,20 @@ def plan(
 @filtered
 def status(
     suite: SuiteName,
-    runs: Runs = RUNS,
+    runs: RunFolder = RUNS,
     data_root: DataRoot = None,
     *,
     wanted: Filters,
     load: Load = None,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Show how far a suite is, and why cells failed, are stale or cannot run."""
+    check_format(format)
     load_files(load)
     chosen = cells(SUITES[suite], wanted)
     with notes():
         rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
-    if json:
+    if format == "json":
         print_json([row.to_dict() for row in rows])
         return
     out = console()

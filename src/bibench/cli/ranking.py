@@ -12,8 +12,10 @@ import typer
 
 from bibench.cli.options import (
     DataRoot,
+    Format,
     Load,
     Protocol,
+    RandomSeed,
     RecordsOf,
     check_format,
     filtered,
@@ -27,7 +29,7 @@ from bibench.cli.scoring import read_runs, select, some
 from bibench.execution.plan import PlanRow
 from bibench.foundation.errors import BiBenchError
 from bibench.records.record import Record
-from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
+from bibench.report.tables import DATA, Table, paragraph, render, render_tables
 from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, coverage
 from bibench.statistics.comparing import CORRECTION, Inference, comparisons_of
 from bibench.statistics.correcting import CORRECTIONS, check_correction
@@ -42,7 +44,6 @@ from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS
 from bibench.tracks.base import BIBENCH, check_protocol
 
-Format = Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")]
 OfSuite = Annotated[
     str | None, typer.Option("--suite", help="Count the cells of this suite, not those that the records span.")
 ]
@@ -54,7 +55,7 @@ PLANNED = ("learning_task", "neural_architecture", "corruption_robustness")
 @filtered
 def rank(
     runs: RecordsOf = None,
-    track: Annotated[list[str] | None, typer.Option("--track", help="Only these tracks.")] = None,
+    tracks: Annotated[list[str] | None, typer.Option("--tracks", help="Only these tracks.")] = None,
     metric: Annotated[str, typer.Option("--metric", help="Metric of the track to rank by.")] = "om",
     protocol: Protocol = BIBENCH,
     over: Annotated[str, typer.Option("--over", help="What intervals are over: auto, seeds or tasks.")] = "auto",
@@ -63,7 +64,7 @@ def rank(
         str, typer.Option("--correction", help=f"For the number of comparisons: {', '.join(CORRECTIONS)}.")
     ] = CORRECTION,
     samples: Annotated[int, typer.Option("--samples", help="Samples of the bootstrap.")] = SAMPLES,
-    random_seed: Annotated[int, typer.Option("--random-seed", min=0, help="Seed of the bootstrap.")] = 0,
+    random_seed: RandomSeed = 0,
     suite: OfSuite = None,
     *,
     wanted: Filters,
@@ -72,14 +73,14 @@ def rank(
     format: Format = "table",
 ) -> None:
     """Rank operators by score, with rank intervals, who is not told apart, average ranks, and without each task."""
-    check_format(format, FORMATS)
+    check_format(format)
     load_files(load)
     check_protocol(protocol)
     check_correction(correction)
-    names = flat(track) or [name for name in TRACKS if not TRACKS[name].comparators]
+    names = flat(tracks) or [name for name in TRACKS if not TRACKS[name].comparators]
     for name in names:
         if TRACKS[name].comparators:
-            raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
+            raise BiBenchError(f"--tracks {name}: other compression is compared, not ranked; see: bibench score")
     runs = records_of(runs)
     records = _records(runs, wanted)
     plan = plan_of(runs, suite, wanted, data_root)
@@ -148,7 +149,7 @@ def cover(
     format: Format = "table",
 ) -> None:
     """Show which cells are done, failed, cannot work, are stale or never ran."""
-    check_format(format, FORMATS)
+    check_format(format)
     load_files(load)
     runs = records_of(runs)
     found = coverage(_records(runs, wanted, empty=suite is not None), plan_of(runs, suite, wanted, data_root))

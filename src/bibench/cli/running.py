@@ -13,19 +13,20 @@ from bibench.cli.display import make_display
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import (
     RUNS,
-    ComputeDevice,
+    Accelerator,
     DataRoot,
     Download,
-    Json,
+    Format,
     Load,
     Rerun,
     Runs,
     SuiteName,
     check_device,
+    check_format,
     filtered,
     load_files,
 )
-from bibench.cli.output import console, duration, notes, print_json, tell_of_absent_core
+from bibench.cli.output import console, duration, notes, print_csv, print_json, tell_of_absent_core
 from bibench.cli.planning import counts, print_reasons, stale_hint
 from bibench.cli.scoring import print_scores, scores
 from bibench.cli.vouching import Force, vouch
@@ -57,10 +58,10 @@ def run(
         int | None, typer.Option("--workers", min=1, help="Cells trained at once (default: one per core, or per GPU).")
     ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads per worker.")] = None,
-    device: ComputeDevice = "auto",
+    accelerator: Accelerator = "auto",
     data_workers: Annotated[int, typer.Option("--data-workers", min=0, help="Processes reading data, per cell.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write TensorBoard logs.")] = False,
-    json: Json = False,
+    format: Format = "table",
 ) -> None:
     """Train what the suite lacks and print the scores. Run it again to continue after an interruption."""
     for library, purpose in (
@@ -69,14 +70,15 @@ def run(
         ("filelock", "running cells"),
     ):
         require(library, extra="bench", purpose=purpose)
-    check_device(device)
-    began, out = time.monotonic(), console(stderr=json)
+    check_format(format)
+    check_device(accelerator)
+    began, out = time.monotonic(), console(stderr=format != "table")
     loaded = load_files(load)
     settings = Settings(
         runs=runs,
         data_root=find_data_root(data_root),
         download=download,
-        device=device,
+        device=accelerator,
         threads=threads,
         data_workers=data_workers,
         tensorboard=tensorboard,
@@ -90,7 +92,7 @@ def run(
     needed = used_by([row.cell for row in rows if row.todo])
     settings = replace(settings, marks=vouch(needed, loaded, data_root=settings.data_root, force=force))
     todo = sum(row.todo for row in rows)
-    count = min(workers or _default_workers(device), max(1, todo))
+    count = min(workers or _default_workers(accelerator), max(1, todo))
     if todo:
         tell_of_absent_core(out)
     out.print(f"Suite {suite}: {len(rows)} cells ({counts(rows)}); training {todo} with {count} worker(s) into {runs}")
@@ -100,10 +102,12 @@ def run(
     with make_display(out, todo) as display:
         outcome = Runner(rows, settings, count, display).run()
     records = _records(rows, runs)
-    if json:
+    if format == "json":
         print_json(_summary(rows, outcome, records))
+    elif format == "csv":
+        print_csv([score.to_dict() for score in scores(records)] if records else [])
     elif records:
-        print_scores(out, records, plan=make_plan(chosen, runs, data_root=settings.data_root))
+        print_scores(console(), records, plan=make_plan(chosen, runs, data_root=settings.data_root))
     elapsed = duration((time.monotonic() - began) / 3600)
     out.print(
         f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from bibench.cli.options import (
+    Format,
     Load,
     Protocol,
     RecordsOf,
@@ -28,7 +29,7 @@ from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.records.record import Record, read
 from bibench.report.distribution import write_distribution
-from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
+from bibench.report.tables import DATA, Table, render, render_tables
 from bibench.statistics.coverage import coverages
 from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS, Score
@@ -39,7 +40,7 @@ from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 def score(
     runs: RecordsOf = None,
     protocol: Protocol = BIBENCH,
-    format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
+    format: Format = "table",
     details: Annotated[
         bool, typer.Option("--details", help="Also the speed-up on each device and number of threads.")
     ] = False,
@@ -47,22 +48,23 @@ def score(
     by_setting: Annotated[
         bool, typer.Option("--settings", help="Accuracies at each setting of a sensitivity study instead of scores.")
     ] = False,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Also draw the accuracies of a sensitivity study (.svg, .html).")
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Also draw the accuracies of a sensitivity study (.svg, .html)."),
     ] = None,
     *,
     wanted: Filters,
     load: Load = None,
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
-    check_format(format, FORMATS)
+    check_format(format)
     check_protocol(protocol)
     load_files(load)
     runs = records_of(runs)
     records = some(read_runs(runs), runs)
     records = select(records, wanted)
-    if plot is not None:
-        write_distribution(plot, records)
+    if output is not None:
+        write_distribution(output, records)
     if format == "table":
         if by_setting:
             _print_settings(console(), settings(records))

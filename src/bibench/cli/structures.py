@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def structures(
     only: Annotated[list[str] | None, typer.Option("--structures", help="Only these: attention, cnn, mlp.")] = None,
     operators: Operators = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="So many random weights and inputs.")] = 3,
+    draws: Annotated[int, typer.Option("--draws", min=1, help="So many random weights and inputs.")] = 3,
     sizes: Annotated[
         list[str] | None, typer.Option("--sizes", help="Tokens, pixels or points (default: the paper's four each).")
     ] = None,
@@ -55,7 +55,7 @@ def structures(
         rows += structure_errors(
             STRUCTURES[name],
             chosen,
-            seeds=range(seeds),
+            seeds=range(draws),
             sizes=positive_numbers("--sizes", sizes, "64,128") or None,
             dimensions=positive_numbers("--dims", dims, "64,128") or DIMENSIONS,
             normalized=not bare,
