@@ -53,7 +53,7 @@ class MeasureByDefault(LaterGroup):
 
 
 def _group(verbs: dict[str, Verb], help: str, cls: type[LaterGroup] = LaterGroup) -> typer.Typer:
-    made = typer.Typer(cls=cls, help=help, no_args_is_help=True, rich_markup_mode="rich")
+    made = typer.Typer(cls=cls, help=help, add_completion=False, no_args_is_help=True, rich_markup_mode="rich")
     enter(made, verbs)
     made.callback()(lambda: None)  # or one verb alone would be the group itself
     return made

@@ -63,7 +63,9 @@ class _Column:
 def _laid_out(columns: Sequence[_Column], width: int) -> Iterator[RenderableType]:
     parts = _parts(columns, width)
     if len(parts) <= MOST and all(_least(part) <= width for part in parts):
-        yield from (_drawn(part, width) for part in parts)
+        for n, part in enumerate(parts):
+            yield from [Text()] * (n > 0)
+            yield _drawn(part, width)
     else:
         yield from _listed(columns)
 

@@ -27,7 +27,9 @@ VERBS = {
     ),
 }
 
-measure = typer.Typer(cls=LaterGroup, help="Measure what training alone does not tell.", no_args_is_help=True)
+measure = typer.Typer(
+    cls=LaterGroup, help="Measure what training alone does not tell.", add_completion=False, no_args_is_help=True
+)
 enter(measure, VERBS)
 
 

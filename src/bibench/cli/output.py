@@ -175,9 +175,13 @@ def _told_alike() -> Iterator[None]:
             raise
         near = getattr(error, "possibilities", None)
         text = error.message if near else error.format_message()  # type: ignore[attr-defined]
-        text = " ".join(text.split()).rstrip(".") + (f"; did you mean {' or '.join(near)}?" if near else "")
+        text = " ".join(text.split()).rstrip(".").replace(". Did", "; did") + (
+            f"; did you mean {' or '.join(near)}?" if near else ""
+        )
         of = getattr(getattr(error, "ctx", None), "command_path", "bibench")
-        raise BiBenchError(f"{text[:1].lower()}{text[1:]}{'' if near else ';'} see: {of} --help") from None
+        raise BiBenchError(
+            f"{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else ';'} see: {of} --help"
+        ) from None
 
 
 def number(value: float | None, digits: int = 1, missing: str = "-") -> str:
