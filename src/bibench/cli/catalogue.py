@@ -24,7 +24,8 @@ def _operators() -> list[Row]:
 
 
 def _comparators() -> list[Row]:
-    from bibench.comparators.compressor import COMPRESSORS, known_comparators
+    from bibench.comparators.compressor import COMPRESSORS
+    from bibench.comparators.names import known_comparators
     from bibench.operators import OPERATORS
 
     return [_method(COMPRESSORS if name in COMPRESSORS else OPERATORS, name) for name in known_comparators()]

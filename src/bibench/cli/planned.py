@@ -11,7 +11,7 @@ from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.foundation.errors import BiBenchError, UnknownNameError
 from bibench.suite.cell import Cell
-from bibench.suite.definition import SUITES, cells
+from bibench.suite.definition import cells_of
 from bibench.suite.filters import Filters
 from bibench.suite.store import cells_below
 
@@ -23,18 +23,18 @@ def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root:
     """
     folders = [path for path in runs if path.is_dir()]
     if suite is not None:
-        chosen = cells(SUITES[suite], wanted)
+        chosen = cells_of(suite, wanted)
         if len(folders) != 1:
             raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
         with notes():
-            return make_plan(chosen, folders[0], data_root=find_data_root(data_root))
+            return make_plan(chosen, folders[0], data_root=find_data_root(data_root), hours=False)
     try:
         with notes():
             found = [
                 row
                 for folder in folders
                 for place, chosen in _cells(folder, wanted).items()
-                for row in make_plan(chosen, place, data_root=find_data_root(data_root))
+                for row in make_plan(chosen, place, data_root=find_data_root(data_root), hours=False)
             ]
     except UnknownNameError as error:
         sys.stderr.write(f"note: {error} Coverage is told by the records alone; --load the file that defines it\n")

@@ -22,11 +22,10 @@ from bibench.cli.options import (
     load_files,
 )
 from bibench.cli.output import console, duration, notes, print_json, table
-from bibench.cli.vouching import warn
-from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
+from bibench.data.remembered import plugged
 from bibench.execution.plan import PlanRow, make_plan
-from bibench.suite.definition import SUITES, cells
+from bibench.suite.definition import cells_of
 from bibench.suite.filters import Filters
 
 
@@ -45,10 +44,14 @@ def plan(
     """Show the cells of a suite: done, to do, impossible, and an estimate of the hours."""
     check_format(format)
     loaded, root = load_files(load), find_data_root(data_root)
-    chosen = cells(SUITES[suite], wanted)
+    chosen = cells_of(suite, wanted)
     with notes():
         rows = make_plan(chosen, runs, data_root=root, rerun=rerun, probe=probe)
-    warn(used_by([row.cell for row in rows if row.todo]), loaded, data_root=root)
+    if loaded or plugged():
+        from bibench.cli.vouching import warn
+        from bibench.contracts.loaded import used_by
+
+        warn(used_by([row.cell for row in rows if row.todo]), loaded, data_root=root)
     if format == "json":
         print_json([row.to_dict() for row in rows])
         return
@@ -80,9 +83,9 @@ def status(
     """Show how far a suite is, and why cells failed, are stale or cannot run."""
     check_format(format)
     load_files(load)
-    chosen = cells(SUITES[suite], wanted)
+    chosen = cells_of(suite, wanted)
     with notes():
-        rows = make_plan(chosen, runs, data_root=find_data_root(data_root))
+        rows = make_plan(chosen, runs, data_root=find_data_root(data_root), hours=format == "json")
     if format == "json":
         print_json([row.to_dict() for row in rows])
         return

@@ -37,7 +37,7 @@ from bibench.execution.runner import Outcome, Runner, prepare_data
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record, read_compared
-from bibench.suite.definition import SUITES, cells
+from bibench.suite.definition import cells_of
 from bibench.suite.filters import Filters
 from bibench.suite.store import RECORDS, CellDirectory
 from bibench.train.cell import Settings
@@ -85,7 +85,7 @@ def run(
         discard_stale=rerun != "missing",
         load=loaded,
     )
-    chosen = cells(SUITES[suite], wanted)
+    chosen = cells_of(suite, wanted)
     with notes():
         rows = make_plan(chosen, runs, data_root=settings.data_root, download=download, rerun=rerun, weights=True)
     prepare_data(rows, settings, lambda text: out.print(text, markup=False))

@@ -127,15 +127,3 @@ def compressor_of(chosen: Choice) -> Compressor:
     cls = method(chosen.name)
     cls.check_options(chosen.options)
     return LayerByLayer(cls, chosen.options) if issubclass(cls, Operator) else cls(**chosen.options)
-
-
-def known_comparators() -> list[str]:
-    """Names of all comparators, quantizers first."""
-    quantizers = [name for name in OPERATORS if OPERATORS[name].comparator]
-    return quantizers + [name for name in COMPRESSORS if COMPRESSORS[name].comparator]
-
-
-def is_comparator(operator: str) -> bool:
-    """Whether a record's operator (a name, options or not) is a comparator; one that is unknown here is not."""
-    name = operator.partition("[")[0]
-    return (name in COMPRESSORS or name in OPERATORS) and method(name).comparator

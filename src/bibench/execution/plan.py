@@ -1,45 +1,28 @@
 """The plan of a suite: which cells exist, what is to do and why, and how long it will take.
 
-Planning reads no data and trains nothing: models are built on the meta device.
+Planning reads no data and trains nothing: models are built on the meta device. What was found out of a cell without its
+folder is remembered (`bibench.suite.known`), so that looking at a run folder again takes no PyTorch.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-
-from bibench.comparators.compressor import compressor_of
-from bibench.foundation import blame
-from bibench.foundation.choice import Choice
-from bibench.foundation.errors import (
-    BiBenchError,
-    CheckpointError,
-    ConversionError,
-    DefinitionError,
-    ExampleInputsError,
-    UnsupportedError,
-)
-from bibench.nn.auditing import build
-from bibench.nn.calls import Call, on_meta, trace
-from bibench.nn.tracing.inputs import first_of
-from bibench.recipes.recipe import make_optimizer
-from bibench.records.provenance import environment
+from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.records.record import Record, read, read_compared
 from bibench.records.sealed import compare, told
 from bibench.suite.cell import Cell
+from bibench.suite.known import answer, remember
 from bibench.suite.store import CELL, MODEL, RECORDS, CellDirectory, described_epochs
-from bibench.tasks import TASKS
-from bibench.train.code import code_of
-from bibench.train.stored import compare_model
+
+if TYPE_CHECKING:
+    from bibench.execution.geometry import Geometry
+    from bibench.tasks import Task
 
 _PENDING = {"missing", "interrupted", "running"}
 RERUN = {
@@ -49,8 +32,6 @@ RERUN = {
     "all": _PENDING | {"failed", "unsupported", "stale", "done"},
 }
 """Which states each rerun policy trains again; a running cell is waited for."""
-
-PROBE_STEPS = 3
 
 
 @dataclass
@@ -85,30 +66,33 @@ def make_plan(
     rerun: str = "missing",
     probe: bool = False,
     weights: bool = False,
+    hours: bool = True,
 ) -> list[PlanRow]:
     """Look at every cell: its state on disk, whether its code changed, whether it can run at all.
 
     A finished cell whose files are not those that it was finished with has failed, for this reason. With `weights` that
     is also found out of the model files that cells to do start from, which are read for it, and of all where failed
-    cells are trained again.
+    cells are trained again. Without `hours` nothing is said of the time.
     """
     if rerun not in RERUN:
         raise BiBenchError(f"--rerun must be one of {', '.join(RERUN)}; got {rerun!r}")
-    geometry, estimate = _Geometry(), _Estimates(runs)
-    missing_data = {name: TASKS[name](data_root, download=download).missing() for name in {c.task.name for c in cells}}
+    geometry, estimate, data = _Geometry(), _Estimates(runs), _Data(data_root, download)
     rows: dict[Cell, PlanRow] = {}
     for cell in cells:
         row = rows[cell] = _look(cell, runs, geometry, rows)
         row.todo = row.state in RERUN[rerun]
-        if row.todo and missing_data[cell.task.name]:
-            row.state, row.reason, row.todo = "no data", missing_data[cell.task.name], False
+        if row.todo and (missing := data.missing(cell.task.name)):
+            row.state, row.reason, row.todo = "no data", missing, False
     if weights:
         _compare_weights(rows, runs, rerun)
     for cell, row in rows.items():
-        if row.todo or row.state == "no data":
+        if hours and (row.todo or row.state == "no data"):
             row.hours, row.basis = _shared(row, runs, geometry, rows) or estimate(cell, geometry)
             if row.hours is None and probe:
-                row.hours, row.basis = _probed(cell)
+                from bibench.execution.probing import probed
+
+                row.hours, row.basis = probed(cell)
+    remember()
     return list(rows.values())
 
 
@@ -118,6 +102,8 @@ def _compare_weights(rows: dict[Cell, PlanRow], runs: Path, rerun: str) -> None:
     needed = {c for cell, row in rows.items() if row.todo for c in (cell.baseline, cell.trained_as)}
     for cell, row in rows.items():
         if row.state in ("done", "stale") and not row.todo and (again or cell in needed):
+            from bibench.train.stored import compare_model
+
             try:
                 compare_model(CellDirectory(runs, cell).file(MODEL))
             except CheckpointError as error:
@@ -172,7 +158,7 @@ def _weights(directory: CellDirectory) -> str | None:
 
 def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, PlanRow]) -> str:
     """What changed since a finished cell was trained, or an empty string."""
-    now = code_of(cell)
+    now = answer(str(cell), "code", lambda: _code_of(cell))
     changed = [part for part, digest in now.items() if then.get("code", {}).get(part) != digest]
     if changed:
         return f"changed since: {', '.join(changed)} code"
@@ -184,6 +170,12 @@ def _changes(cell: Cell, then: dict[str, Any], runs: Path, earlier: dict[Cell, P
         if baseline in earlier and earlier[baseline].state == "stale":
             return "its full-precision baseline is stale"
     return _shared_changes(cell, runs, earlier) if then.get("trained_as") else ""
+
+
+def _code_of(cell: Cell) -> dict[str, str]:
+    from bibench.train.code import code_of
+
+    return code_of(cell)
 
 
 def _shared_changes(cell: Cell, runs: Path, earlier: dict[Cell, PlanRow]) -> str:
@@ -200,104 +192,49 @@ def _shared_changes(cell: Cell, runs: Path, earlier: dict[Cell, PlanRow]) -> str
     return f"the training it shares with task {other.task} is stale" if changed else ""
 
 
-@dataclass(frozen=True)
-class _Traced:
-    """A model on the meta device with the calls of its layers."""
+class _Data:
+    """What is missing of the data of tasks: asked once, of those that are to be trained."""
 
-    model: nn.Module
-    calls: dict[nn.Module, Call]
+    def __init__(self, root: Path | None, download: bool) -> None:
+        self._root, self._download = root, download
+        self._found: dict[str, str] = {}
 
-    @cached_property
-    def macs(self) -> int:
-        """Multiply-accumulates of one example."""
-        return sum(build(self.model, self.calls, {}).macs_by_bits().values())
+    def missing(self, task: str) -> str:
+        """What is missing and where to get it, or an empty string."""
+        if task not in self._found:
+            there = answer(task, "made here", lambda: self._is_made_here(task))
+            self._found[task] = "" if there else self._task(task).missing()
+        return self._found[task]
 
-    def unsupported(self, operator: Choice) -> str:
-        """Why the operator cannot serve the model, or an empty string."""
-        try:
-            with torch.device("meta"):
-                compressor_of(operator).check(self.model, self.calls)
-        except DefinitionError:  # as below
-            pass
-        except BiBenchError as error:
-            return _by_nature(error, operator)
-        except Exception:  # of a stranger's operator; training will tell
-            pass
-        return ""
+    def _is_made_here(self, task: str) -> bool:
+        made = self._task(task)
+        return made.embedded and not made.missing()
+
+    def _task(self, name: str) -> Task:
+        from bibench.tasks import TASKS
+
+        return TASKS[name](self._root, download=self._download)
 
 
 class _Geometry:
-    """Models on the meta device; those that several tasks train alike are traced once."""
+    """`Geometry`, made when something is asked that is not known."""
 
     def __init__(self) -> None:
-        self._models: dict[tuple[Choice, Choice], _Traced | str] = {}
-        self._traced: dict[Any, _Traced] = {}
-        self._problems: dict[tuple[int, Choice], str] = {}
+        self._made: Geometry | None = None
 
-    def _model(self, cell: Cell) -> _Traced | str:
-        """What is known of the cell's model, or why it cannot be built."""
-        key = (cell.task, cell.model)
-        if key not in self._models:
-            try:
-                self._models[key] = self._trace(cell)
-            except ExampleInputsError:  # of a stranger's model, which may need values; training will tell
-                self._models[key] = ""
-            except BiBenchError as error:
-                self._models[key] = _by_nature(error, cell.model)
-            except Exception:  # as above
-                self._models[key] = ""
-        return self._models[key]
+    def _asked(self) -> Geometry:
+        from bibench.execution.geometry import Geometry
 
-    def _trace(self, cell: Cell) -> _Traced:
-        with torch.device("meta"), _WithoutInitialization():
-            task = TASKS[cell.task.name]()
-            model, inputs = task.model(cell.model.name, cell.model.options), on_meta(first_of(task.example_inputs()))
-            tensors = [*model.named_parameters(), *enumerate(_tensors(inputs))]
-            alike = cell.model, repr(model), tuple((name, x.shape, x.dtype) for name, x in tensors)
-            if alike not in self._traced:
-                self._traced[alike] = _Traced(model, trace(model, inputs))
-        return self._traced[alike]
+        self._made = self._made or Geometry()
+        return self._made
 
     def unsupported(self, cell: Cell) -> str:
         """Why the combination cannot work, or an empty string."""
-        traced = self._model(cell)
-        if isinstance(traced, str):
-            return traced
-        if cell.full_precision:
-            return ""
-        key = id(traced), cell.operator
-        if key not in self._problems:
-            self._problems[key] = traced.unsupported(cell.operator)
-        return self._problems[key]
+        return answer(str(cell), "unsupported", lambda: self._asked().unsupported(cell))
 
     def macs(self, cell: Cell) -> int:
         """Multiply-accumulates of one example, 0 if nothing is known."""
-        traced = self._model(cell)
-        return 0 if isinstance(traced, str) else traced.macs
-
-
-class _WithoutInitialization(TorchFunctionMode):
-    """Leaves tensors as they come: on the meta device they have no values, and initializing costs a third of a plan."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if getattr(func, "__module__", "") == "torch.nn.init" or name in ("uniform_", "normal_", "fill_", "zero_"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
-def _by_nature(error: BiBenchError, chosen: Choice) -> str:
-    """The reason why what was `chosen` cannot work; raises the error if one of its options is to blame."""
-    if chosen.items and not isinstance(error, UnsupportedError | ConversionError):
-        raise error
-    return str(error)
-
-
-def _tensors(inputs: Any) -> list[Tensor]:
-    if isinstance(inputs, dict):
-        inputs = list(inputs.values())
-    return [inputs] if isinstance(inputs, Tensor) else [x for item in inputs for x in _tensors(item)]
+        return answer(str(cell), "MACs", lambda: self._asked().macs(cell))
 
 
 class _Estimates:
@@ -313,6 +250,10 @@ class _Estimates:
 
     @cached_property
     def _times(self) -> list[Record]:
+        import torch
+
+        from bibench.records.provenance import environment
+
         here = environment("cuda" if torch.cuda.is_available() else "cpu")
         return [
             r
@@ -338,6 +279,8 @@ class _Estimates:
         return None, "no finished run to go by; --probe measures a few steps"
 
     def _work(self, record: Record) -> float:
+        from bibench.tasks import TASKS
+
         description = self._runs / record.cell / CELL
         if record.task not in TASKS or not description.exists():
             return 0.0
@@ -345,39 +288,6 @@ class _Estimates:
 
 
 def _examples(cell: Cell) -> int:
+    from bibench.tasks import TASKS
+
     return TASKS[cell.task.name].train_examples * cell.resolved_recipe().epochs
-
-
-def _probed(cell: Cell) -> tuple[float | None, str]:
-    try:
-        return _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
-    except Exception as error:  # of a stranger's operator or model; the plan shows all the others
-        return None, f"the probe failed: {blame.told(error)}"
-
-
-def _probe(cell: Cell) -> float:
-    """Hours for the whole cell, from a few training steps on inputs of the right shape."""
-    from bibench.train.cell import compressor_for, convert, float_model
-
-    task, recipe = TASKS[cell.task.name](), cell.resolved_recipe()
-    model = float_model(cell, task)
-    chosen = compressor_for(cell)
-    convert(cell, model, task, recipe, chosen)
-    optimizer = make_optimizer(model, recipe)
-    inputs = _repeat(task.example_inputs(), recipe.batch_size)
-    times = []
-    for _ in range(PROBE_STEPS + 1):
-        start = time.perf_counter()
-        chosen.progress(model, 0.0, 1 / recipe.epochs)
-        loss = task.trial_loss(model, inputs)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        times.append(time.perf_counter() - start)
-    steps = _examples(cell) / recipe.batch_size
-    return sorted(times[1:])[PROBE_STEPS // 2] * steps / 3600
-
-
-def _repeat(inputs: Any, size: int) -> tuple[Tensor, ...]:
-    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    return tuple(x[:1].expand(size, *x.shape[1:]).contiguous() for x in tensors)

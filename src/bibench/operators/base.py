@@ -31,14 +31,10 @@ from bibench.kernels.surrogate import STE, Surrogate
 from bibench.operators import description
 from bibench.operators.description import Description, InferenceForm, Signs
 from bibench.operators.method import Method, Techniques
+from bibench.operators.names import paper_order
 
 OPERATORS: Registry[type[Operator]] = Registry("operator", "bibench.operators", "bibench.comparators")
 """The operators and comparators by name; `operator` enters one."""
-
-FULL_PRECISION = "fp32"
-"""Name of the baseline that nothing is done to."""
-PAPER_ORDER = (FULL_PRECISION, "bnn", "xnor", "dorefa", "bireal", "xnorpp", "reactnet", "recu", "fda")
-"""The baseline and the paper's eight operators, in the order of its tables."""
 
 
 class Operator(Method, nn.Module):
@@ -275,16 +271,6 @@ def _ours(cls: type[Operator]) -> bool:
 def known_operators() -> list[str]:
     """All operators: the paper's in its order, then the others by name; comparators are none of them."""
     return sorted((name for name in OPERATORS if not OPERATORS[name].comparator), key=paper_order)
-
-
-def paper_order(name: str) -> tuple[int, str]:
-    """Sort key: the paper's operators in its order, then the others by name (options are ignored).
-
-    Args:
-        name: of an operator, options included.
-    """
-    base = name.partition("[")[0]
-    return (PAPER_ORDER.index(base) if base in PAPER_ORDER else len(PAPER_ORDER), name)
 
 
 def channel_mean_abs(w: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from bibench.comparators.compressor import COMPRESSORS, is_comparator, method
+from bibench.comparators.compressor import COMPRESSORS, method
+from bibench.comparators.names import is_comparator
 from bibench.execution.plan import PlanRow
 from bibench.foundation.choice import recorded
 from bibench.foundation.errors import BiBenchError

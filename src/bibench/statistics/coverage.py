@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bibench.comparators.compressor import is_comparator
+from bibench.comparators.names import is_comparator
 from bibench.execution.plan import PlanRow
 from bibench.foundation.wording import counted
 from bibench.operators import paper_order

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bibench.comparators.compressor import is_comparator
+from bibench.comparators.names import is_comparator
 from bibench.operators import paper_order
 from bibench.records.record import OVERALL_METRIC, TIMED, Record, distinct
 from bibench.statistics.spread import Spread, spreads

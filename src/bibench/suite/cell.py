@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from bibench.comparators.compressor import COMPRESSORS, method
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.plain import plain, shown
 from bibench.foundation.typed_json import problem
-from bibench.models import MODELS
-from bibench.operators import FULL_PRECISION, OPERATORS
-from bibench.recipes.recipe import Recipe, division_of, study_of
-from bibench.tasks import TASKS
+from bibench.operators.names import FULL_PRECISION
+from bibench.suite.known import answer
+
+if TYPE_CHECKING:
+    from bibench.recipes.recipe import Recipe
 
 
 class Described(TypedDict):
@@ -51,6 +51,11 @@ class Cell:
     @property
     def full_precision(self) -> bool:
         """Whether this is a full-precision baseline."""
+        return answer(self.operator.name, "full precision", self._full_precision)
+
+    def _full_precision(self) -> bool:
+        from bibench.comparators.compressor import method
+
         return method(self.operator.name).full_precision
 
     @property
@@ -61,6 +66,12 @@ class Cell:
     @property
     def trained_as(self) -> Cell | None:
         """The cell of the task that this one's is trained as (`Task.trained_as`), if the recipe is the same there."""
+        found = answer(str(self), "trained as", self._trained_as)
+        return None if found is None else Cell.from_dict(found)
+
+    def _trained_as(self) -> dict[str, Any] | None:
+        from bibench.tasks import TASKS
+
         name = TASKS[self.task.name].trained_as
         if not name:
             return None
@@ -71,11 +82,16 @@ class Cell:
             )
         other = replace(self, task=Choice(name))
         alike = self.recipe.name in TASKS[name].recipes and other.resolved_recipe() == self.resolved_recipe()
-        return other if alike else None
+        return other.to_dict() if alike else None
 
     @property
     def marks(self) -> tuple[str, ...]:
         """The flags that what it is made of puts on its records (`Registry.mark`)."""
+        from bibench.comparators.compressor import COMPRESSORS
+        from bibench.models import MODELS
+        from bibench.operators import OPERATORS
+        from bibench.tasks import TASKS
+
         kind = COMPRESSORS if self.operator.name in COMPRESSORS else OPERATORS
         tasks = [name for name in (self.task.name, TASKS[self.task.name].trained_as) if name]
         named = (kind.marks(str(self.operator)), MODELS.marks(str(self.model)), *map(TASKS.marks, tasks))
@@ -94,30 +110,51 @@ class Cell:
 
     @property
     def _named_recipe(self) -> Recipe:
+        from bibench.tasks import TASKS
+
         return TASKS[self.task.name].recipe(self.recipe.name, self.model.name)
 
     @property
     def division(self) -> str:
         """``closed`` when trained as the benchmark prescribes, ``open`` when the recipe was changed."""
+        from bibench.recipes.recipe import division_of
+
         return division_of(self._named_recipe, self.recipe)
 
     @property
     def study(self) -> Choice | None:
         """The study over a grid of settings that this training belongs to, if any."""
-        return study_of(self._named_recipe, self.recipe)
+        found = answer(str(self), "study", self._study)
+        return None if found is None else choice(found)
+
+    def _study(self) -> str | None:
+        from bibench.recipes.recipe import study_of
+
+        found = study_of(self._named_recipe, self.recipe)
+        return None if found is None else str(found)
 
     @property
     def starts_from_baseline(self) -> bool:
         """Whether the training needs the weights of the full-precision cell."""
+        return answer(str(self), "starts from baseline", self._starts_from_baseline)
+
+    def _starts_from_baseline(self) -> bool:
         recipe = self.resolved_recipe()
         return not self.full_precision and (recipe.init == "fp32" or recipe.distillation != "none")
 
     def validate(self) -> None:
         """Raise for unknown names and options, without building anything."""
+        answer(str(self), "valid", self._validate)
+
+    def _validate(self) -> bool:
+        from bibench.comparators.compressor import method
+        from bibench.models import MODELS
+
         _ = self.trained_as  # looks up the task, and the one it is trained as
         MODELS[self.model.name].check_options(self.model.options)
         method(self.operator.name).check_options(self.operator.options)
         self.resolved_recipe()
+        return True
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""

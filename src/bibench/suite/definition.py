@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bibench.data.remembered import remembered
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.registry import Registry
-from bibench.models import MODELS
-from bibench.operators import FULL_PRECISION, known_operators
+from bibench.operators.names import FULL_PRECISION
 from bibench.suite.cell import Cell
 from bibench.suite.filters import Filters
-from bibench.tasks import TASKS
 
 SUITES: Registry[Suite] = Registry("suite", "bibench.suites")
 """The suites by name; `suite` enters one."""
@@ -51,10 +52,14 @@ class Suite:
         Raises:
             UnknownNameError: no such task.
         """
+        from bibench.tasks import TASKS
+
         return (self.models or {}).get(task, TASKS[task].models)
 
     def operators_of(self, task: str) -> Sequence[str]:
         """Operators that train on `task`, beside the full-precision baseline."""
+        from bibench.operators import known_operators
+
         named = self.operators.get(task) if isinstance(self.operators, Mapping) else self.operators
         return known_operators() if named is None else named
 
@@ -73,6 +78,15 @@ def suite(build: Callable[[], Suite]) -> Callable[[], Suite]:
     made = build()
     SUITES.register(made.name, made, where=inspect.unwrap(build))
     return build
+
+
+def cells_of(name: str, filters: Filters | None = None) -> list[Cell]:
+    """The `cells` of the suite called `name`; without the catalogues where they were asked before by the same code."""
+    if not SUITES.untouched or "torch" in sys.modules:
+        return cells(SUITES[name], filters)
+    asked = hashlib.sha256(repr((name, filters or Filters())).encode()).hexdigest()[:16]
+    found = remembered(f"suite-{asked}", lambda: [cell.to_dict() for cell in cells(SUITES[name], filters)])
+    return [Cell.from_dict(cell) for cell in found]
 
 
 def cells(suite: Suite, filters: Filters | None = None) -> list[Cell]:
@@ -110,6 +124,8 @@ def _chosen_models(models: Mapping[str, Sequence[Choice]], task: str, wanted: Se
     """The models of `task` that are `wanted`; one that the suite trains on no task is new and joins every task."""
     if not wanted:
         return list(models[task])
+    from bibench.models import MODELS
+
     chosen: list[Choice] = []
     for asked in map(choice, wanted):
         MODELS[asked.name]
@@ -140,6 +156,8 @@ def _is_asked(model: Choice, asked: Choice) -> bool:
 def _select(kind: str, available: Sequence[str], wanted: Sequence[str], suite: str) -> list[str]:
     for name in wanted:
         if name not in available:
+            from bibench.tasks import TASKS
+
             TASKS[name]  # an unknown name gets the catalogue's own error
             raise BiBenchError(f"{kind} {name!r} is not in suite {suite!r}, which has: {', '.join(available)}")
     return [name for name in available if not wanted or name in wanted]

@@ -12,7 +12,7 @@ from functools import wraps
 from statistics import fmean, geometric_mean, stdev
 from typing import Any
 
-from bibench.comparators.compressor import is_comparator
+from bibench.comparators.names import is_comparator
 from bibench.foundation.choice import is_choice
 from bibench.foundation.errors import UnknownNameError
 from bibench.foundation.registry import Registry

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 
-from bibench.comparators.compressor import is_comparator, known_comparators
+from bibench.comparators.names import is_comparator, known_comparators
 from bibench.comparators.table21 import printed_accuracy
 from bibench.operators import paper_order
 from bibench.records.accuracies import accuracies

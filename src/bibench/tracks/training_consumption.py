@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import stdev
 
+from bibench.data.remembered import remembered
 from bibench.foundation.choice import recorded
 from bibench.operators import FULL_PRECISION, paper_order
 from bibench.records.accuracies import is_score
 from bibench.records.record import Record, is_collapsed
-from bibench.tasks import TASKS
 from bibench.tracks.base import MEANS, Score, by_study, is_ratio, quadratic_mean, track
 
 NAME = "training_consumption"
@@ -84,9 +84,14 @@ def _sensitivity(runs: Sequence[Record], operator: str, protocol: str) -> Score:
 
 def _grid_size(task: str, study: str) -> int:
     """How many settings the study has, as far as the task's recipes tell."""
-    recipes = TASKS[task].recipes if task in TASKS else {}
-    name = recorded(study).name
-    return len(recipes[name].grid) if name in recipes else 0
+    return remembered("grids", _grids).get(task, {}).get(recorded(study).name, 0)
+
+
+def _grids() -> dict[str, dict[str, int]]:
+    """How many settings each recipe of each task has."""
+    from bibench.tasks import TASKS
+
+    return {task: {name: len(recipe.grid) for name, recipe in TASKS[task].recipes.items()} for task in TASKS}
 
 
 def _accuracies(runs: Sequence[Record]) -> list[float]:
