@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -63,7 +64,13 @@ class Later(TyperCommand):
 
 
 class LaterGroup(VisibleGroup):
-    """A group whose verbs are `Later`."""
+    """A group whose verbs are `Later`. What they found out of cells is remembered when they are done."""
+
+    def invoke(self, ctx: Any) -> Any:
+        result = super().invoke(ctx)
+        if ctx.parent is None and (known := sys.modules.get("bibench.suite.known")):
+            known.remember()
+        return result
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, found, rest = super().resolve_command(ctx, args)

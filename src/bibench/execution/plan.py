@@ -17,7 +17,7 @@ from bibench.foundation.errors import BiBenchError, CheckpointError
 from bibench.records.record import Record, read, read_compared
 from bibench.records.sealed import compare, told
 from bibench.suite.cell import Cell
-from bibench.suite.known import answer, remember
+from bibench.suite.known import answer
 from bibench.suite.store import CELL, MODEL, RECORDS, CellDirectory, described_epochs
 
 if TYPE_CHECKING:
@@ -92,7 +92,6 @@ def make_plan(
                 from bibench.execution.probing import probed
 
                 row.hours, row.basis = probed(cell)
-    remember()
     return list(rows.values())
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bibench.published.names import OVERALL, chance, collapsed, our_model, our_task
+from bibench.published.names import OVERALL, chance, collapsed, our_model, our_task, ours
 from bibench.published.tables import RECIPE, Row, rows, score
 from bibench.records.record import OVERALL_METRIC, Record
-from bibench.tasks import TASKS
 
 COLUMNS = ("task", "subtask", "architecture", "operator", "score_percent")
 
@@ -30,10 +29,10 @@ def _record(row: Row) -> Record:
     task = our_task(row["task"], row["subtask"])
     return score(
         kind="score",
-        metric=TASKS[task].metric,
+        metric=ours(task).metric,
         value=value,
         task=task,
-        group=TASKS[task].group,
+        group=ours(task).group,
         chance=chance(task),
         flags="collapsed" if collapsed(task, value) else "",
         model=our_model(row["task"], row["architecture"], task),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from bibench.operators import FULL_PRECISION
-from bibench.published.names import chance
+from bibench.published.names import chance, ours
 from bibench.published.tables import Row, rows, score
 from bibench.records.record import Record
-from bibench.tasks import TASKS
 
 TASK = "cifar10"
 COLUMNS = ("corruption", "severity", "operator", "accuracy_percent")
@@ -23,7 +22,7 @@ def records() -> list[Record]:
 def _record(model: str, row: Row) -> Record:
     return score(
         kind="corruption",
-        metric=TASKS[TASK].metric,
+        metric=ours(TASK).metric,
         value=float(row["accuracy_percent"]) / 100,
         task=TASK,
         chance=chance(TASK),

@@ -7,19 +7,19 @@ and its accuracies show it.
 from __future__ import annotations
 
 from bibench.foundation.choice import choice
-from bibench.published.names import chance
+from bibench.published.names import chance, ours
 from bibench.published.tables import Row, rows, score
 from bibench.records.record import Record
-from bibench.tasks import TASKS
-from bibench.tasks.sensitivity import RELEASE, settings
 
-TASK, MODEL, STUDY = "cifar10", "resnet18", RELEASE
+TASK, MODEL, STUDY = "cifar10", "resnet18", "sensitivity_release"
 COLUMNS = ("operator", "optimizer", "learning_rate", "scheduler", "trial", "accuracy_percent")
 Setting = tuple[str, float, str]
 
 
 def records() -> list[Record]:
     """Kind ``score``, each setting a recipe of the study."""
+    from bibench.tasks.sensitivity import settings
+
     recipes = {_setting(recipe): recipe for recipe in settings(STUDY)}
     table = rows("sensitivity_cifar10_resnet18.csv", COLUMNS, ("learning_rate", "trial", "accuracy_percent"))
     return [_record(recipes, row) for row in table]
@@ -33,7 +33,7 @@ def _setting(recipe: str) -> Setting:
 def _record(recipes: dict[Setting, str], row: Row) -> Record:
     return score(
         kind="score",
-        metric=TASKS[TASK].metric,
+        metric=ours(TASK).metric,
         value=float(row["accuracy_percent"]) / 100,
         task=TASK,
         chance=chance(TASK),

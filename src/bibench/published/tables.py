@@ -14,7 +14,6 @@ from bibench.foundation.choice import choice
 from bibench.foundation.errors import DataError
 from bibench.foundation.lines import split_lines
 from bibench.foundation.numbers import parse_number
-from bibench.models import MODELS
 from bibench.operators import PAPER_ORDER
 from bibench.records.record import PUBLISHED, Record
 
@@ -66,7 +65,7 @@ def record(*, task: str, model: str, operator: str, recipe: str = RECIPE, seed: 
         task=task,
         embedded=False,
         model=model,
-        family=MODELS[choice(model).name].family,
+        family=_family(model),
         operator=operator,
         recipe=recipe,
         seed=seed,
@@ -77,3 +76,9 @@ def record(*, task: str, model: str, operator: str, recipe: str = RECIPE, seed: 
 
 score = partial(record, split="test")
 """A record of the test split."""
+
+
+def _family(model: str) -> str:
+    from bibench.models import MODELS
+
+    return MODELS[choice(model).name].family

@@ -55,7 +55,8 @@ def _own() -> bool:
     from bibench.tasks import TASKS
 
     catalogues: tuple[Registry[Any], ...] = (OPERATORS, COMPRESSORS, MODELS, TASKS)
-    return all(Path(one.source(name)).is_relative_to(PACKAGE) for one in catalogues for name in one)
+    sources = (one.source(name) for one in catalogues for name in one)
+    return all(source.startswith("bibench.") or Path(source).is_relative_to(PACKAGE) for source in sources)
 
 
 def forget() -> None:
