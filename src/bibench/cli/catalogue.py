@@ -11,6 +11,7 @@ import typer
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import Format, Load, check_format, load_files
 from bibench.cli.output import console, notes, print_json, table
+from bibench.data.remembered import remembered
 from bibench.foundation.errors import UnknownNameError
 from bibench.foundation.registry import Registry
 
@@ -142,7 +143,7 @@ def list_(
     load_files(load)
     if what not in CATALOGUES:
         raise UnknownNameError(f"cannot list {what!r}; choose from {', '.join(CATALOGUES)}")
-    rows = CATALOGUES[what]()
+    rows = CATALOGUES[what]() if load else remembered(f"list-{what}", CATALOGUES[what])
     if format == "json":
         print_json(rows)
         return

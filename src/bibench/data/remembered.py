@@ -95,7 +95,7 @@ def _files(folder: Path) -> Iterable[os.DirEntry[str]]:
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         if entry.is_dir() and entry.name != "__pycache__":
             yield from _files(Path(entry.path))
-        elif entry.name.endswith((".py", ".so", ".pyd", ".toml", ".json")):
+        elif entry.is_file():
             yield entry
 
 
