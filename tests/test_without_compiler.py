@@ -124,7 +124,7 @@ def test_installed_without_a_compiler_it_works_and_tells(source: Path, tmp_path:
     assert "compiled core" not in call(*runs, "--runs", tmp_path / "runs")  # nothing is left to do
     cell = next((tmp_path / "runs").rglob("bnn/**/model.pt")).parent
     call("export", cell, "-o", tmp_path / "model.onnx")
-    said = call("latency", tmp_path / "model.onnx", "--output", tmp_path / "measured", expect=2)
+    said = call("latency", tmp_path / "model.onnx", "--runs", tmp_path / "measured", expect=2)
     assert said.index("note: bibench runs without") < said.index("the 1-bit operators need BiBench's compiled core")
 
 

@@ -119,7 +119,7 @@ class TestList:
 
 class TestPlan:
     def test_groups_seeds_and_gives_reasons_once(self, call: Call, runs: Path) -> None:
-        ended = call("plan", "tiny", "--runs", runs, *SELECTED)
+        ended = call("plan", "tiny", runs, *SELECTED)
         assert (ended.code, ended.err) == (0, "")
         lines = ended.out.splitlines()
         assert lines[0] == "Plan of suite tiny"
@@ -138,22 +138,22 @@ class TestPlan:
         assert "To do" not in ended.out
 
     def test_prices_what_is_to_do(self, call: Call, runs: Path) -> None:
-        ended = call("plan", "tiny", "--runs", runs, "--load", TINY, "--operators", "bnn", "--seeds", "0-3")
+        ended = call("plan", "tiny", runs, "--load", TINY, "--operators", "bnn", "--seeds", "0-3")
         assert "8 cells: 4 done, 4 missing." in ended.out
         assert re.search(r"To do: 4 cells, about \d+ s of one worker\.", ended.out)
         assert "mean of 2 finished seed(s)" in ended.out
-        new = call("plan", "tiny", "--runs", runs.parent / "none", "--load", TINY)
+        new = call("plan", "tiny", runs.parent / "none", "--load", TINY)
         assert "To do: 3 cells, about 0 s of one worker, without 3 cells that nothing tells about." in new.out
 
     def test_rerun_and_probe(self, call: Call, runs: Path) -> None:
-        rows = call("plan", "tiny", "--runs", runs, *SELECTED, "--rerun", "failed", "--json").json
+        rows = call("plan", "tiny", runs, *SELECTED, "--rerun", "failed", "--json").json
         assert {row["operator"] for row in rows if row["todo"]} == {"raises"}
-        (probed, *_) = call("plan", "tiny", "--runs", runs.parent / "none", "--load", TINY, "--probe", "--json").json
+        (probed, *_) = call("plan", "tiny", runs.parent / "none", "--load", TINY, "--probe", "--json").json
         assert probed["basis"] == "probe of 3 steps on this machine"
         assert probed["hours"] > 0
 
     def test_json_has_a_row_per_cell(self, call: Call, runs: Path) -> None:
-        rows = call("plan", "tiny", "--runs", runs, *SELECTED, "--json").json
+        rows = call("plan", "tiny", runs, *SELECTED, "--json").json
         assert len(rows) == 8
         assert list(rows[0]) == [
             *("task", "model", "operator", "recipe", "seed", "state", "reason", "todo", "hours", "basis"),
@@ -163,7 +163,7 @@ class TestPlan:
 class TestStatus:
     def test_tells_what_is_neither_done_nor_missing(self, call: Call, runs: Path) -> None:
         more = ("--operators", "bnn,raises,fda", "--seeds", "0,1")
-        ended = call("status", "tiny", "--runs", runs, "--load", TINY, *more)
+        ended = call("status", "tiny", runs, "--load", TINY, *more)
         assert (ended.code, ended.err) == (0, "")
         boom = f'RuntimeError: boom in forward ({TINY}:64: raise RuntimeError("boom in forward"))'
         assert [line.split() for line in ended.out.splitlines() if line.startswith("tiny ")] == [
@@ -173,11 +173,11 @@ class TestStatus:
         assert "Failed cells keep their traceback in failure.json; run with --rerun failed" in ended.out
 
     def test_all_done_needs_one_line(self, call: Call, runs: Path) -> None:
-        ended = call("status", "tiny", "--runs", runs, "--load", TINY)
+        ended = call("status", "tiny", runs, "--load", TINY)
         assert ended.out == f"Suite tiny in {runs}: 3 cells: 3 done.\n"
 
     def test_json(self, call: Call, runs: Path) -> None:
-        rows = call("status", "tiny", "--runs", runs, *SELECTED, "--json").json
+        rows = call("status", "tiny", runs, *SELECTED, "--json").json
         assert [row["state"] for row in rows] == ["done"] * 6 + ["failed"] * 2
 
 
@@ -364,9 +364,12 @@ class TestErrors:
         ("arguments", "problem"),
         [
             (("--rerun", "everything"), "--rerun must be one of missing, failed, stale, all; got 'everything'"),
-            (("--device", "cuda:77"), "--device cuda:77: this machine has cpu"),
-            (("--device", "cuda:0,1"), "--device cuda:0,1: a cell trains on one device; name one of them, or"),
-            (("--device", "abacus"), "--device abacus: this machine has cpu"),
+            (("--accelerator", "cuda:77"), "--accelerator cuda:77: this machine has cpu"),
+            (
+                ("--accelerator", "cuda:0,1"),
+                "--accelerator cuda:0,1: a cell trains on one device; name one of them, or",
+            ),
+            (("--accelerator", "abacus"), "--accelerator abacus: this machine has cpu"),
             (("--workers", "0"), "Invalid value for '--workers'"),
             (("--operator", "bnn"), "No such option: --operator"),
         ],
@@ -435,7 +438,7 @@ class TestMissingLibraries:
 
     def test_looking_needs_no_library_of_training(self, runs: Path) -> None:
         heavy = "lightning_fabric,torchmetrics,filelock,sklearn,skimage,tensorboard"
-        ended = self.without(heavy, "plan", "quick", "--operators", "bnn", "--runs", runs)
+        ended = self.without(heavy, "plan", "quick", runs, "--operators", "bnn")
         assert (ended.returncode, ended.stderr) == (0, "")
         assert "12 cells: 12 missing." in ended.stdout
 
@@ -451,7 +454,7 @@ class TestPipes:
         )
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "40"}
         ended = subprocess.run(
-            command("plan", "quick", "--runs", tmp_path, *options),
+            command("plan", "quick", tmp_path, *options),
             capture_output=True,
             text=True,
             timeout=300,

@@ -186,7 +186,7 @@ class TestMeasure:
 
 
 class TestStructures:
-    SHORT = ("measure", "structures", "--sizes", "16", "--dims", "64", "--seeds", "1", "--operators", "fp32,bnn,xnor")
+    SHORT = ("measure", "structures", "--sizes", "16", "--dims", "64", "--draws", "1", "--operators", "fp32,bnn,xnor")
 
     def test_table(self, call: Call) -> None:
         ended = call(*self.SHORT)
@@ -206,7 +206,7 @@ class TestStructures:
         assert re.search(r"^bnn( +\d\.\d{3}){3}", ended.out, re.M)
 
     def test_by_size(self, call: Call) -> None:
-        asked = ("measure", "structures", "--structures", "mlp", "--sizes", "64,100", "--dims", "64", "--seeds", "1")
+        asked = ("measure", "structures", "--structures", "mlp", "--sizes", "64,100", "--dims", "64", "--draws", "1")
         ended = call(*asked, "--operators", "bnn", "--by-size")
         assert re.search(r"^ *64 +64 +0\.84 +\d\.\d{3}", ended.out, re.M)
         assert re.search(r"^ *100 +64 +- +\d\.\d{3}", ended.out, re.M)

@@ -39,7 +39,7 @@ def test_prints_tables_and_writes_records(call: Call, runs: Path) -> None:
         (("--tasks", "tny"), "unknown task 'tny'; did you mean 'tiny'"),
         (("--models", "resnet20"), "has no finished cell of an image classification task that the options name"),
         (("--source", "official"), "nothing of it found in task 'tiny'"),
-        (("--device", "cuda:7"), "--device cuda:7: this machine has cpu"),
+        (("--accelerator", "cuda:7"), "--accelerator cuda:7: this machine has cpu"),
     ],
 )
 def test_refusals(call: Call, runs: Path, arguments: tuple[str, ...], problem: str) -> None:

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("devices_restored")
 
 def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:
     net, base = convolution(tmp_path / "net.onnx"), convolution(tmp_path / "base.onnx", 32)
-    ended = call("latency", net, "--baseline", base, "--threads", "1", "--batch", "1,2", "-o", tmp_path / "runs", *SOON)
+    ended = call(
+        "latency", net, "--baseline", base, "--threads", "1", "--batch-sizes", "1,2", "--runs", tmp_path / "runs", *SOON
+    )
     assert ended.code == 0, ended.err
     assert ended.out.startswith("Latency on ")
     rows = [line.split() for line in ended.out.splitlines()[3:] if line.strip()]
@@ -44,10 +46,10 @@ def test_json_and_csv_are_the_records(call: Call, tmp_path: Path) -> None:
 
 def test_a_model_that_fails_is_a_row_and_a_status(call: Call, tmp_path: Path) -> None:
     free = convolution(tmp_path / "free.onnx", size="S")
-    ended = call("latency", free, "--threads", "1", "-o", tmp_path / "runs", *SOON)
+    ended = call("latency", free, "--threads", "1", "--runs", tmp_path / "runs", *SOON)
     assert ended.code == 1
-    assert "failed: input 'x' has free axes S, S; give its sizes: --shape x=1x" in ended.out
-    shaped = call("latency", free, "--threads", "1", "--shape", "x=1x3x8x8", "-o", tmp_path / "runs", *SOON)
+    assert "failed: input 'x' has free axes S, S; give its sizes: --input-shapes x=1x" in ended.out
+    shaped = call("latency", free, "--threads", "1", "--input-shapes", "x=1x3x8x8", "--runs", tmp_path / "runs", *SOON)
     assert shaped.code == 0
 
 
@@ -59,9 +61,9 @@ def test_on_a_phone_of_ones_own(call: Call, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "mine.toml").write_text(f'["Kirin 970"]\ntransport = "adb"\nadb = "{script(tmp_path / "adb", ADB)}"\n')
     (tmp_path / "net.tflite").write_bytes(b"TFL3")
     program = stand_in(tmp_path / "lce", LCE_OUTPUT)
-    device = ("--devices", tmp_path / "mine.toml", "--device", "Kirin 970", "--threads", "2")
+    device = ("--device-files", tmp_path / "mine.toml", "--device", "Kirin 970", "--threads", "2")
     ended = call(
-        "latency", tmp_path / "net.tflite", *device, "--program", f"larq={program}", "-o", tmp_path / "r", *SOON
+        "latency", tmp_path / "net.tflite", *device, "--programs", f"larq={program}", "--runs", tmp_path / "r", *SOON
     )
     assert ended.code == 0, ended.err
     [record] = [r for r in read([tmp_path / "r"]) if r.metric == "latency_ms"]
@@ -74,16 +76,19 @@ def test_on_a_phone_of_ones_own(call: Call, tmp_path: Path, monkeypatch: pytest.
     [
         (["none.onnx"], "none.onnx does not exist"),
         (["net.onnx", "--threads", "0"], "--threads: '0' is no positive number"),
-        (["net.onnx", "--batch", "x"], "--batch: 'x' is no positive number"),
-        (["net.onnx", "--shape", "x"], "--shape: 'x', expected an input's name and sizes, as in: ids=1x128"),
-        (["net.onnx", "--shape", "x=1x0"], "--shape: 'x=1x0', expected"),
-        (["net.onnx", "--program", "tvm=x"], "--program: 'tvm=x', expected one of larq=FILE, dabnn=FILE"),
-        (["net.onnx", "--program", "larq=none"], "--program: there is no file none"),
+        (["net.onnx", "--batch-sizes", "x"], "--batch-sizes: 'x' is no positive number"),
+        (
+            ["net.onnx", "--input-shapes", "x"],
+            "--input-shapes: 'x', expected an input's name and sizes, as in: ids=1x128",
+        ),
+        (["net.onnx", "--input-shapes", "x=1x0"], "--input-shapes: 'x=1x0', expected"),
+        (["net.onnx", "--programs", "tvm=x"], "--programs: 'tvm=x', expected one of larq=FILE, dabnn=FILE"),
+        (["net.onnx", "--programs", "larq=none"], "--programs: there is no file none"),
         (["net.onnx", "--library", "none"], "--library: there is no file none"),
         (["net.onnx", "--engines", "tvm"], "unknown engine 'tvm'"),
         (["net.onnx", "--device", "Raspberry Pi 4B"], "is known, but not how it is reached"),
         (["net.onnx", "--device", "loca"], "unknown device 'loca'; did you mean 'local'"),
-        (["net.onnx", "--devices", "none.toml"], "--devices none.toml cannot be read"),
+        (["net.onnx", "--device-files", "none.toml"], "--device-files none.toml cannot be read"),
         (["net.onnx", "--format", "xml"], "--format must be table, json or csv"),
         (["import", "none.csv"], "none.csv cannot be read"),
     ],
@@ -93,7 +98,7 @@ def test_what_is_wrong(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     convolution(Path("net.onnx"))
-    ended = call("latency", *arguments, "-o", "runs")
+    ended = call("latency", *arguments, "--runs", "runs")
     assert ended.code == 2
     assert message in ended.err
     assert not Path("runs").exists()
@@ -103,11 +108,11 @@ def test_import_takes_all_or_nothing(call: Call, tmp_path: Path) -> None:
     sheet, lines = tmp_path / "mine.csv", ["device,threads,model,engine,operator,latency_ms"]
     lines += [f"Apple M1,{threads},resnet18,larq,bnn,{8 / threads}" for threads in (1, 2, 4)]
     sheet.write_text("\n".join([*lines, "Apple M1,8,resnet18,larq,bnn,-1"]))
-    ended = call("latency", "import", sheet, "-o", tmp_path / "runs")
+    ended = call("latency", "import", sheet, "--runs", tmp_path / "runs")
     assert (ended.code, (tmp_path / "runs").exists()) == (2, False)
     assert "mine.csv, line 5: column 'latency'" in ended.err
     sheet.write_text("\n".join(lines))
-    ended = call("latency", "import", sheet, "-o", tmp_path / "runs")
+    ended = call("latency", "import", sheet, "--runs", tmp_path / "runs")
     assert ended.code == 0 and ended.out.startswith("3 measurements of 1 device(s): ")
     assert [r.value for r in read([tmp_path / "runs"])] == [8, 4, 2]
     call("latency", "import", sheet, "-o", tmp_path / "mine.jsonl")

@@ -101,7 +101,7 @@ class TestTrainingCost:
             (("--model", "vgg_smal"), "unknown model 'vgg_smal'; did you mean 'vgg_small'"),
             (("--recipe", "fast"), "task 'tiny' has no recipe 'fast'"),
             (("--recipe", "quick[lr=0]"), "lr must be a positive number"),
-            (("--device", "cuda:7"), "--device cuda:7: this machine has cpu"),
+            (("--accelerator", "cuda:7"), "--accelerator cuda:7: this machine has cpu"),
             (("--task", "cifar10", "--model", "resnet20"), "task 'cifar10': no data root given; pass --data-root"),
         ],
     )
@@ -167,10 +167,10 @@ class TestScoreOfAStudy:
         assert "sensitivity: cifar10 resnet18: 4 of 8 settings" in ended.out
 
     def test_the_plot(self, call: Call, study: Path, tmp_path: Path) -> None:
-        ended = call("score", study, "--plot", tmp_path / "figure.svg", "--operators", "bnn")
+        ended = call("score", study, "-o", tmp_path / "figure.svg", "--operators", "bnn")
         assert (ended.code, ended.err) == (0, "")
         assert (tmp_path / "figure.svg").read_text().count("<title>") == 80
-        ended = call("score", study, "--plot", tmp_path / "figure.png")
+        ended = call("score", study, "-o", tmp_path / "figure.png")
         assert (ended.code, ended.out) == (2, "")
         assert "expected a file name that ends in .svg or .html" in ended.err
 

@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_coverage_stands_before_the_ranks_and_tells_of_failures(call: Call, tmp_path: Path) -> None:
     records = [*world({B: {"t": 0.5}, X: {"t": 0.7}}, 3), *cell(D, 0.6, None, 0.6)]
-    out = call("rank", written(tmp_path, records), "--track", "learning_task").out
+    out = call("rank", written(tmp_path, records), "--tracks", "learning_task").out
     assert "11 of 12 cells: 1 failed" in out
     assert out.index("11 of 12 cells") < out.index("Learning task track, om")
     assert "95 % intervals over seeds" in out and "without one task" in out
@@ -40,43 +40,43 @@ def test_coverage_stands_before_the_ranks_and_tells_of_failures(call: Call, tmp_
 
 def test_the_first_line_says_how_little_there_is(call: Call, file: Path, tmp_path: Path) -> None:
     few = "Three seeds, two tasks: so few tasks hardly speak for others."
-    assert call("rank", file, "--track", "learning_task").out.splitlines()[0] == few
+    assert call("rank", file, "--tracks", "learning_task").out.splitlines()[0] == few
     for format in ("markdown", "latex"):
-        assert call("rank", file, "--track", "learning_task", "--format", format).out.startswith(few)
-    assert call("rank", file, "--track", "learning_task", "--format", "csv").err.splitlines()[0] == few
-    (found,) = call("rank", file, "--track", "learning_task", "--format", "json").json
+        assert call("rank", file, "--tracks", "learning_task", "--format", format).out.startswith(few)
+    assert call("rank", file, "--tracks", "learning_task", "--format", "csv").err.splitlines()[0] == few
+    (found,) = call("rank", file, "--tracks", "learning_task", "--format", "json").json
     assert found["evidence"] == few
-    out = call("rank", file, "--track", "learning_task", "--seeds", "0", "--tasks", "t").out
+    out = call("rank", file, "--tracks", "learning_task", "--seeds", "0", "--tasks", "t").out
     assert out.startswith("One seed, one task: one seed does not tell how far another would move a score, and one task")
     many = {f"t{n}": 0.5 for n in range(11)}
     (tmp_path / "more").mkdir()
     enough = written(tmp_path / "more", world({B: many, X: many}, 3))
-    assert call("rank", enough, "--track", "learning_task").out.startswith("Learning task track: cells")
+    assert call("rank", enough, "--tracks", "learning_task").out.startswith("Learning task track: cells")
 
 
 def test_average_ranks_and_their_critical_difference(call: Call, file: Path, tmp_path: Path) -> None:
     many = {f"t{n}": 0.5 for n in range(11)}
     records = world({B: many, X: dict.fromkeys(many, 0.7)}, 2)
     (tmp_path / "more").mkdir()
-    out = call("rank", written(tmp_path / "more", records), "--track", "learning_task").out
+    out = call("rank", written(tmp_path / "more", records), "--tracks", "learning_task").out
     assert "Average ranks over 11 tasks; Friedman F(1, 10) = ∞, p < 0.0001; critical difference 0.59 (Nemenyi" in out
     assert [line.split() for line in out.splitlines() if line.strip().startswith(("1.00", "2.00"))] == [
         ["1.00", "a", "xnor"],
         ["2.00", "b", "bnn"],
     ]
-    alone = call("rank", file, "--track", "learning_task", "--tasks", "t").out
+    alone = call("rank", file, "--tracks", "learning_task", "--tasks", "t").out
     assert "no critical difference: it needs two operators and two tasks, there are 3 and 1" in alone
 
 
 def test_the_correction_is_chosen(call: Call, file: Path) -> None:
-    asked = ("rank", file, "--track", "learning_task", "--format", "json", "--correction", "bonferroni")
+    asked = ("rank", file, "--tracks", "learning_task", "--format", "json", "--correction", "bonferroni")
     (found,) = call(*asked).json
     assert {row["correction"] for row in [*found["ranks"], *found["comparisons"]]} == {"bonferroni"}
     assert len(found["comparisons"]) == 3
 
 
 def test_json_has_everything(call: Call, file: Path) -> None:
-    (found,) = call("rank", file, "--track", "learning_task", "--format", "json").json
+    (found,) = call("rank", file, "--tracks", "learning_task", "--format", "json").json
     assert found["coverage"][0]["line"] == "24 of 24 cells"
     ranks = {row["operator"]: row for row in found["ranks"]}
     assert (ranks[D]["rank"], ranks[X]["rank"], ranks[B]["rank"]) == (1, 2, 3)
@@ -87,16 +87,16 @@ def test_json_has_everything(call: Call, file: Path) -> None:
 
 
 def test_rows_in_csv_and_tables_for_papers(call: Call, file: Path) -> None:
-    ended = call("rank", file, "--track", "learning_task", "--format", "csv")
+    ended = call("rank", file, "--tracks", "learning_task", "--format", "csv")
     assert [row["operator"] for row in csv.DictReader(io.StringIO(ended.out))][-1] == B
     assert "learning_task: 24 of 24 cells" in ended.err
-    assert "| 3 | 3 | b |" in call("rank", file, "--track", "learning_task", "--format", "markdown").out
-    assert r"\begin{tabular}" in call("rank", file, "--track", "learning_task", "--format", "latex").out
+    assert "| 3 | 3 | b |" in call("rank", file, "--tracks", "learning_task", "--format", "markdown").out
+    assert r"\begin{tabular}" in call("rank", file, "--tracks", "learning_task", "--format", "latex").out
 
 
 def test_filters_and_options(call: Call, file: Path) -> None:
     (found,) = call(
-        *("rank", file, "--track", "learning_task", "--format", "json", "--tasks", "t", "--operators", "bnn,xnor"),
+        *("rank", file, "--tracks", "learning_task", "--format", "json", "--tasks", "t", "--operators", "bnn,xnor"),
         *("--level", "0.5", "--samples", "200", "--random-seed", "3"),
     ).json
     assert {row["operator"] for row in found["ranks"]} == {B, X}
@@ -108,8 +108,8 @@ def test_filters_and_options(call: Call, file: Path) -> None:
     ("arguments", "said"),
     [
         (["--format", "xml"], "--format must be table"),
-        (["--track", "learning"], "learning_task"),
-        (["--track", "other_compression"], "compared, not ranked"),
+        (["--tracks", "learning"], "learning_task"),
+        (["--tracks", "other_compression"], "compared, not ranked"),
         (["--protocol", "papre"], "paper"),
         (["--metric", "nothing"], "has the metric 'nothing'"),
         (["--over", "luck"], "seeds, tasks"),
@@ -234,7 +234,7 @@ def test_all_verbs_agree_on_cells_behind_links_and_tell_what_they_leave_out(call
     verbs = {
         "score": ("score", runs, "--accuracies", "--format", "json"),
         "coverage": ("coverage", runs, "--format", "json"),
-        "rank": ("rank", runs, "--track", "learning_task", "--format", "json"),
+        "rank": ("rank", runs, "--tracks", "learning_task", "--format", "json"),
         "recommend": ("recommend", runs, "--task", "t", "--no-count-sizes"),
         "report": ("report", runs, "-o", tmp_path / "site"),
     }

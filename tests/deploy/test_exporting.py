@@ -271,7 +271,7 @@ def test_command_line(run: Path, call: Call, tmp_path: Path) -> None:
     assert proof.code == 0, proof.err
     assert "the same model" in proof.out
     assert "accuracy on the test split: trained" in proof.out
-    proof = call("verify", tmp_path / "m.onnx", "--against", run, "--load", TINY, "--json", "--no-metric")
+    proof = call("verify", tmp_path / "m.onnx", "--against", run, "--load", TINY, "--json", "--no-task-metric")
     assert proof.json["equal"] is True
     wrong = call("export", tmp_path, "-o", tmp_path / "n", "--load", TINY)
     assert wrong.code == 2

@@ -229,7 +229,7 @@ def test_a_shape_of_an_input_that_no_model_has(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).eval()
     export(model, tmp_path / "net.onnx", torch.zeros(1, 3, 4), engine="onnxruntime")
     found = tuple(contenders([tmp_path / "net.onnx"], None, []))
-    with pytest.raises(BiBenchError, match="--shape ids: no model has an input of that name; known: input"):
+    with pytest.raises(BiBenchError, match="--input-shapes ids: no model has an input of that name; known: input"):
         to_job(Request(found, shapes={"ids": [1, 3]}))
     plain = tuple(contenders([convolution(tmp_path / "plain.onnx")], None, []))  # says nothing of its inputs
     assert to_job(Request(plain, shapes={"ids": [1, 3]}))

@@ -118,7 +118,7 @@ class TestFailures:
         assert rows["dies"] == ("failed", None, death)
         assert rows["bnn"][0] == rows["fp32"][0] == "ok"
 
-        status = bibench_here("status", "tiny", "--load", TINY, "--runs", tmp_path, "--operators", "raises,dies").stdout
+        status = bibench_here("status", "tiny", tmp_path, "--load", TINY, "--operators", "raises,dies").stdout
         assert "2 failed, 1 done" in status  # although the dead worker's lock is still there
         assert CellDirectory(tmp_path, cell("dies")).file(LOCK).exists() is False
 

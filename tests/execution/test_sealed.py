@@ -121,7 +121,7 @@ class TestVerbs:
 
     def test_status_names_it(self, runs: Path) -> None:
         damage(runs, BNN, RECORDS)
-        out, _ = self.call("status", "tiny", "--load", TINY, "--runs", runs, "--operators", "fp32,bnn")
+        out, _ = self.call("status", "tiny", runs, "--load", TINY, "--operators", "fp32,bnn")
         assert "1 done, 1 failed" in out
         assert "damaged" in out
 

@@ -148,7 +148,7 @@ def _check_shapes(request: Request) -> None:
     known = {tensor.name for found in described if found for tensor in found.inputs}
     if None not in described and (unknown := sorted(request.shapes.keys() - known)):
         raise BiBenchError(
-            f"--shape {unknown[0]}: no model has an input of that name; known: {', '.join(sorted(known))}"
+            f"--input-shapes {unknown[0]}: no model has an input of that name; known: {', '.join(sorted(known))}"
         )
 
 

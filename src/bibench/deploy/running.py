@@ -30,7 +30,7 @@ def runner(contender: Mapping[str, Any], threads: int, batch: int) -> Callable[[
 def _array(tensor: Tensor, batch: int, shapes: Mapping[str, Any]) -> Array:
     shape = list(shapes.get(tensor.name) or [batch, *tensor.shape[1:]])
     if free := [size for size in shape if not isinstance(size, int)]:
-        raise BiBenchError(f"input {tensor.name!r} has free axes {', '.join(map(str, free))}; give --shape")
+        raise BiBenchError(f"input {tensor.name!r} has free axes {', '.join(map(str, free))}; give --input-shapes")
     if not np.issubdtype(np.dtype(tensor.dtype), np.floating):
         return np.ones(shape, tensor.dtype)
     return np.random.default_rng(0).standard_normal(shape).astype(tensor.dtype)

@@ -29,7 +29,7 @@ def write_distribution(path: Path, records: Sequence[Record]) -> None:
         head = '<html lang="en"><meta charset="utf-8"><title>Accuracies by operator and setting</title>'
         write_text(path, f"<!doctype html>\n{head}\n<body>\n{svg}</body></html>\n")
     else:
-        raise BiBenchError(f"--plot {path}: expected a file name that ends in .svg or .html")
+        raise BiBenchError(f"--output {path}: expected a file name that ends in .svg or .html")
 
 
 def distribution_svg(records: Sequence[Record]) -> str:

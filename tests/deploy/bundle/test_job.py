@@ -111,7 +111,7 @@ def test_a_program_of_an_engine_takes_turns_with_the_rest(tmp_path: Path) -> Non
     found = results(run(tmp_path, contenders))
     assert set(found["larq"]["samples"]) == {31.4206}
     assert len(found["onnx"]["samples"]) == len(found["larq"]["samples"])
-    assert "give it with --program" in found["without"]["reason"]
+    assert "give it with --programs" in found["without"]["reason"]
     assert found["unknown"]["status"] == "failed" and "pigeon" in found["unknown"]["reason"]
 
 
@@ -124,11 +124,11 @@ def test_sessions_tell_the_state_of_the_machine(tmp_path: Path) -> None:
 
 def test_free_axes_and_types_of_inputs(tmp_path: Path) -> None:
     free = onnx("free", convolution(tmp_path / "free.onnx", size="S"))
-    with pytest.raises(ValueError, match="input 'x' has free axes S, S; give its sizes: --shape x=1x"):
+    with pytest.raises(ValueError, match="input 'x' has free axes S, S; give its sizes: --input-shapes x=1x"):
         engines.load(free, 1, 1)
     assert engines.load({**free, "shapes": {"x": [1, 3, 8, 8]}}, 1, 1)()[0].shape == (1, 4, 8, 8)
     for wrong in ([1, 4, 8, 8], [1, 3, 8]):
-        with pytest.raises(ValueError, match=r"--shape x=1x.* does not fit: the model takes …x3x…x…"):
+        with pytest.raises(ValueError, match=r"--input-shapes x=1x.* does not fit: the model takes …x3x…x…"):
             engines.load({**free, "shapes": {"x": wrong}}, 1, 1)
     whole = onnx("whole", convolution(tmp_path / "whole.onnx", dtype="int64"))
     assert engines.load(whole, 1, 3)()[0].shape[0] == 3

@@ -124,7 +124,7 @@ def test_no_adb_and_no_program(phone: Path) -> None:
     with pytest.raises(BiBenchError, match=r"adb cannot be run .*install Android's platform tools"):
         next(Adb(device(phone, adb="/none/adb")).run(*job(phone)))
     results = [e for e in Adb(device(phone)).run(*job(phone, programs={})) if e["event"] == "result"]
-    assert all("needs the program lce_benchmark_model; give --program" in r["reason"] for r in results)
+    assert all("needs the program lce_benchmark_model; give --programs" in r["reason"] for r in results)
 
 
 def test_other_engines_do_not_run_there(phone: Path) -> None:

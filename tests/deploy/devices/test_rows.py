@@ -32,7 +32,7 @@ def test_transports_and_this_machine() -> None:
 
 
 def test_a_known_device_says_how_to_make_it_reachable() -> None:
-    with pytest.raises(BiBenchError, match=r"'Raspberry Pi 4B' is known, but not how it is reached; .*--devices"):
+    with pytest.raises(BiBenchError, match=r"'Raspberry Pi 4B' is known, but not how it is reached; .*--device-files"):
         DEVICES["Raspberry Pi 4B"].open()
     with pytest.raises(UnknownNameError, match="did you mean 'Raspberry Pi 4B'"):
         DEVICES["Raspberry Pi 4"]
@@ -88,5 +88,5 @@ def test_secrets_do_not_belong_into_rows_and_are_not_repeated(tmp_path: Path, ke
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(BiBenchError, match=r"--devices .*none\.toml cannot be read"):
+    with pytest.raises(BiBenchError, match=r"--device-files .*none\.toml cannot be read"):
         load_devices(tmp_path / "none.toml")

@@ -111,7 +111,9 @@ def _shape(one: Any, batch: int, contender: Mapping[str, Any]) -> list[int]:
         open_axes = [not isinstance(size, int) or size < 1 for size in shape]
         if len(asked) != len(shape) or any(a != s for a, s, open_ in zip(asked, shape, open_axes) if not open_):
             takes = "x".join("…" if open_ else str(size) for size, open_ in zip(shape, open_axes))
-            raise ValueError(f"--shape {one.name}={'x'.join(map(str, asked))} does not fit: the model takes {takes}")
+            raise ValueError(
+                f"--input-shapes {one.name}={'x'.join(map(str, asked))} does not fit: the model takes {takes}"
+            )
         return [int(size) for size in asked]
     if shape and not isinstance(shape[0], int):
         shape[0] = batch
@@ -119,7 +121,9 @@ def _shape(one: Any, batch: int, contender: Mapping[str, Any]) -> list[int]:
         raise ValueError(f"the model has a fixed batch size of {shape[0]}, batch {batch} was asked for")
     free = [str(size) for size in shape if not isinstance(size, int) or size < 1]
     if free:
-        raise ValueError(f"input {one.name!r} has free axes {', '.join(free)}; give its sizes: --shape {one.name}=1x…")
+        raise ValueError(
+            f"input {one.name!r} has free axes {', '.join(free)}; give its sizes: --input-shapes {one.name}=1x…"
+        )
     return shape
 
 
@@ -147,7 +151,7 @@ def _tool_sampler(contender: Mapping[str, Any], threads: int, batch: int) -> Cal
     engine = contender["engine"]
     check(engine, threads, batch)
     if not contender.get("program"):
-        raise ValueError(f"engine {engine!r} needs the program {TOOLS[engine].program}; give it with --program")
+        raise ValueError(f"engine {engine!r} needs the program {TOOLS[engine].program}; give it with --programs")
     words = command(engine, contender["program"], contender["file"], threads, CALLS, contender.get("arguments", ()))
 
     def sample() -> float:

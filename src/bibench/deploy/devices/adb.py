@@ -90,7 +90,7 @@ class Adb(Transport):
         engine = contender["engine"]
         tools.check(engine, threads, batch)
         if not contender.get("program"):
-            raise BiBenchError(f"engine {engine!r} needs the program {tools.TOOLS[engine].program}; give --program")
+            raise BiBenchError(f"engine {engine!r} needs the program {tools.TOOLS[engine].program}; give --programs")
         program, model = f"{folder}/program{number}", f"{folder}/model{number}"
         words = tools.command(engine, program, model, threads, tools.CALLS, contender.get("arguments", ()))
         return lambda: tools.TOOLS[engine].parse(self.shell(words)).value

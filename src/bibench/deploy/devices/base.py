@@ -56,7 +56,7 @@ class Device:
         if not self.transport:
             raise BiBenchError(
                 f"device {self.name!r} is known, but not how it is reached; write a row with its transport "
-                f"({', '.join(TRANSPORTS)}) into a file and name that with --devices (see docs/latency.md)"
+                f"({', '.join(TRANSPORTS)}) into a file and name that with --device-files (see docs/latency.md)"
             )
         return TRANSPORTS[self.transport](self)
 

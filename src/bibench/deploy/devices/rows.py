@@ -36,7 +36,7 @@ def load_devices(file: str | Path) -> list[Device]:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problem = f"{path} cannot be read ({error}); expected TOML with a row per device"
-        raise BiBenchError(f"--devices {unreadable(path, error) or problem}") from error
+        raise BiBenchError(f"--device-files {unreadable(path, error) or problem}") from error
     rows = [_row(name, row, f"{path}: device {name!r}", path.resolve().parent) for name, row in table.items()]
     return [register_device(row) for row in rows]
 
