@@ -1,11 +1,14 @@
 """`import bibench` is light, and imports inside the package run one way."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bibench.data.location import CACHE
 
 PACKAGE = Path(__file__).parents[1] / "src" / "bibench"
 
@@ -48,7 +51,10 @@ def test_light_verbs_do_not_import_the_training_libraries(verb: str, needs: str,
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print('HEAVY', *[m for m in {HEAVY!r} if m in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    new = {**os.environ, CACHE: str(tmp_path)}  # in which nothing is remembered
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env=new
+    )
     assert result.stdout.splitlines()[-1] == f"HEAVY {needs}".strip()
 
 

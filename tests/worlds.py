@@ -14,6 +14,7 @@ from bibench.foundation.choice import choice
 from bibench.foundation.registry import Registry, load_file
 from bibench.models import MODELS
 from bibench.operators import OPERATORS
+from bibench.suite import known
 from bibench.suite.cell import Cell
 from bibench.suite.definition import SUITES
 from bibench.tasks import TASKS
@@ -27,17 +28,18 @@ TINY = Path(__file__).with_name("tiny.py")
 def fresh_registries(*more: Registry[Any]) -> Iterator[None]:
     """Whatever is registered (in `more` of them, too) or loaded inside is forgotten afterwards."""
     registries = (OPERATORS, MODELS, TASKS, SUITES, TRACKS, *more)
-    known = [(len(r), dict(r._entries), dict(r._sources), dict(r._marks)) for r in registries]  # len: discover first
+    before = [(len(r), dict(r._entries), dict(r._sources), dict(r._marks)) for r in registries]  # len: discover first
     modules = set(sys.modules)
     try:
         yield
     finally:
-        for registry, (_, entries, sources, marks) in zip(registries, known, strict=True):
+        for registry, (_, entries, sources, marks) in zip(registries, before, strict=True):
             registry._entries, registry._sources, registry._marks = entries, sources, marks
         for name in set(sys.modules) - modules:
             if name.startswith("bibench_loaded_"):
                 del sys.modules[name]
         code._fingerprint.cache_clear()
+        known.forget()
 
 
 @contextmanager

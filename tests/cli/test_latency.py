@@ -89,7 +89,7 @@ def test_on_a_phone_of_ones_own(call: Call, tmp_path: Path, monkeypatch: pytest.
         (["net.onnx", "--device", "Raspberry Pi 4B"], "is known, but not how it is reached"),
         (["net.onnx", "--device", "loca"], "unknown device 'loca'; did you mean 'local'"),
         (["net.onnx", "--device-files", "none.toml"], "--device-files none.toml cannot be read"),
-        (["net.onnx", "--format", "xml"], "--format must be table, json or csv"),
+        (["net.onnx", "--format", "xml"], "--format must be table, json, csv, markdown or latex"),
         (["import", "none.csv"], "none.csv cannot be read"),
     ],
 )

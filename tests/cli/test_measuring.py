@@ -95,7 +95,7 @@ class TestTrainingCost:
         [
             (("--threads", "none"), "--threads: 'none' is no positive number; expected as in: 1,2"),
             (("--threads", "0"), "--threads: '0' is no positive number"),
-            (("--format", "xml"), "--format must be table, json or csv; got 'xml'"),
+            (("--format", "xml"), "--format must be table, json, csv, markdown or latex; got 'xml'"),
             (("--operators", "bnnn"), "unknown operator 'bnnn'; did you mean 'bnn'"),
             (("--task", "tny"), "unknown task 'tny'; did you mean 'tiny'"),
             (("--model", "vgg_smal"), "unknown model 'vgg_smal'; did you mean 'vgg_small'"),

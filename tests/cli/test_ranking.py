@@ -214,7 +214,7 @@ def test_recommend_says_that_nothing_qualifies(call: Call) -> None:
         ([], "--task is missing"),
         (["--task", "cifar"], "Did you mean cifar10?"),
         (["--task", "cifar10", "--max-ms", "3"], "give device"),
-        (["--task", "cifar10", "--format", "latex"], "table, json or csv"),
+        (["--task", "cifar10", "--format", "xml"], "table, json, csv, markdown or latex"),
     ],
 )
 def test_errors_of_recommend(call: Call, arguments: list[str], said: str) -> None:
