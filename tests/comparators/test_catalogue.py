@@ -10,9 +10,8 @@ from bibench.comparators.compressor import (
     Compressor,
     compressor,
     compressor_of,
-    is_comparator,
-    known_comparators,
 )
+from bibench.comparators.names import is_comparator, known_comparators
 from bibench.comparators.table21 import TABLE_21, printed_accuracy
 from bibench.contracts import check
 from bibench.foundation.choice import choice

@@ -10,7 +10,9 @@ import pytest
 from torch import nn
 
 import bibench
-from bibench.execution.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
+from bibench.execution.geometry import Geometry
+from bibench.execution.plan import RERUN, PlanRow, make_plan
+from bibench.execution.probing import PROBE_STEPS
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.foundation.files import write_json
@@ -191,7 +193,7 @@ class TestStates:
         found = cells(SUITES["paper"])
         traced = []
         monkeypatch.setattr(
-            "bibench.execution.plan.trace", lambda model, inputs: traced.append(model) or trace(model, inputs)
+            "bibench.execution.geometry.trace", lambda model, inputs: traced.append(model) or trace(model, inputs)
         )
         make_plan(found, tmp_path)
         assert 0 < len(traced) <= len({(cell.task, cell.model) for cell in found}) < len(found) / 5
@@ -212,13 +214,13 @@ class TestGeometry:
             made = TASKS[task_name]()
             model = made.model(place.model.name, place.model.options)
             recorded = convert(place, model, made, place.resolved_recipe()).macs_by_bits()
-            assert _Geometry().macs(place) == sum(recorded.values()) > 0, (task_name, chosen)
+            assert Geometry().macs(place) == sum(recorded.values()) > 0, (task_name, chosen)
 
     def test_tasks_that_train_the_same_network_share_a_trace(self) -> None:
         def place(task_name: str, chosen: str = "bert_base[pretrained=bert-base-uncased]") -> Cell:
             return Cell(choice(task_name), choice(chosen), choice("bnn"), choice("paper"), 0)
 
-        geometry = _Geometry()
+        geometry = Geometry()
         traced = {n: geometry._model(place(f"glue_{n}")) for n in ("mrpc", "rte", "sst2", "mnli", "stsb")}
         assert traced["mrpc"] is traced["rte"]
         assert len({id(t) for t in traced.values()}) == 4  # another length, another number of classes

@@ -20,7 +20,7 @@ from bibench.data.coco import read_coco
 from bibench.data.detection import DetectionSamples, augmentation
 from bibench.data.location import CACHE
 from bibench.data.voc import CLASSES, read_voc
-from bibench.execution.plan import _repeat
+from bibench.execution.probing import _repeat
 from bibench.execution.worker import Result, run_cell
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, DataError, UnsupportedError
@@ -282,8 +282,7 @@ def test_coco17_is_counted(coco_root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["voc07", "coco17", "digit_scenes_voc", "digit_scenes_coco"])
 def test_every_cell_builds_on_the_meta_device(name: str) -> None:
-    from bibench.execution.plan import on_meta
-    from bibench.nn.calls import trace
+    from bibench.nn.calls import on_meta, trace
     from bibench.nn.conversion import resolve
     from bibench.operators import PAPER_ORDER
 
