@@ -24,7 +24,6 @@ from bibench.cli.options import (
 )
 from bibench.cli.output import console, notes, number, print_records, require_measured, table
 from bibench.cli.vouching import Force, vouch
-from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.errors import BiBenchError, StoreError
 from bibench.records.record import Record
@@ -55,6 +54,7 @@ def corruptions(
     format: Format = "table",
 ) -> None:
     """Accuracy of finished cells under 19 corruptions in 5 severities (Hendrycks & Dietterich, 2019)."""
+    from bibench.contracts.loaded import used_by
     from bibench.data.corruptions import CORRUPTIONS
     from bibench.data.corruptions.apply import check_name
     from bibench.measure.corruptions import SOURCES, Request, finished_cells, measure_corruptions

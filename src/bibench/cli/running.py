@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bibench.cli.display import make_display
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import (
     RUNS,
@@ -30,17 +29,17 @@ from bibench.cli.output import console, duration, notes, print_csv, print_json, 
 from bibench.cli.planning import counts, print_reasons, stale_hint
 from bibench.cli.scoring import print_scores, scores
 from bibench.cli.vouching import Force, vouch
-from bibench.contracts.loaded import used_by
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
-from bibench.execution.runner import Outcome, Runner, prepare_data
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record, read_compared
 from bibench.suite.definition import cells_of
 from bibench.suite.filters import Filters
 from bibench.suite.store import RECORDS, CellDirectory
-from bibench.train.cell import Settings
+
+if TYPE_CHECKING:
+    from bibench.execution.runner import Outcome
 
 
 @filtered
@@ -72,6 +71,11 @@ def run(
         require(library, extra="bench", purpose=purpose)
     check_format(format)
     check_device(accelerator)
+    from bibench.cli.display import make_display
+    from bibench.contracts.loaded import used_by
+    from bibench.execution.runner import Runner, prepare_data
+    from bibench.train.cell import Settings
+
     began, out = time.monotonic(), console(stderr=format != "table")
     loaded = load_files(load)
     settings = Settings(

@@ -11,7 +11,6 @@ import typer
 from bibench.cli.options import Format, Load, Operators, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_csv, print_json, table
 from bibench.cli.vouching import warn
-from bibench.contracts.loaded import used
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, UnknownNameError
 
@@ -34,6 +33,7 @@ def structures(
     format: Format = "table",
 ) -> None:
     """Relative error of binarizing a bottleneck, self-attention and an MLP with random weights (Eq. 41)."""
+    from bibench.contracts.loaded import used
     from bibench.measure.local_structures import DIMENSIONS, STRUCTURES, structure_errors
     from bibench.operators import OPERATORS, known_operators
 

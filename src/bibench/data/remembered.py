@@ -2,7 +2,7 @@
 
 Nothing can be in a catalogue before PyTorch is imported but what BiBench brings and plug-ins add. So where it is not
 imported, what was said before still holds, as long as nothing changed: the files of BiBench, and what is installed.
-With plug-ins, whose files nobody knows, nothing is remembered.
+With anything of others in the catalogues, nothing is remembered.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from bibench.data.location import cache_dir
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.files import read_json, write_json
+from bibench.foundation.registry import foreign
 
 T = TypeVar("T")
 
@@ -33,12 +34,15 @@ KEPT = 8
 def remembered(name: str, ask: Callable[[], T]) -> T:
     """What `ask` returns, plain data of JSON, or what it returned before; always asked where PyTorch is imported."""
     if "torch" in sys.modules:
-        return ask()
-    if name not in _SAID:
-        if (found := recall(name)) is None:
-            found = ask()
+        found = ask()
+        if recall(name) is None:
             keep(name, found)
-        _SAID[name] = found
+        return found
+    if name not in _SAID:
+        if (said := recall(name)) is None:
+            said = ask()
+            keep(name, said)
+        _SAID[name] = said
     return _SAID[name]  # type: ignore[no-any-return]
 
 
@@ -51,8 +55,8 @@ def recall(name: str) -> Any:
 
 
 def keep(name: str, said: Any) -> None:
-    """Remember plain data under `name`; nowhere if the cache cannot be written, or there are plug-ins."""
-    if plugged():
+    """Remember plain data under `name`; nowhere if the cache cannot be written or the catalogues are not ours alone."""
+    if foreign():
         return
     folder = _folder()
     try:

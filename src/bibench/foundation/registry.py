@@ -29,6 +29,12 @@ from bibench.foundation.slips import did_you_mean
 T = TypeVar("T")
 
 PACKAGE = Path(__file__).parents[1]
+_foreign: list[str] = []
+
+
+def foreign() -> bool:
+    """Whether anything that is not BiBench's own has been entered into any catalogue of this process."""
+    return bool(_foreign)
 
 
 class Registry(Generic[T]):
@@ -51,6 +57,8 @@ class Registry(Generic[T]):
             raise BiBenchError(f"{self.kind} {name!r} is defined twice: in {known} and in {source}; rename one of them")
         self._entries[name] = entry
         self._sources[name] = source
+        if not (source.startswith("bibench.") or Path(source).is_relative_to(PACKAGE)):
+            _foreign.append(name)
         return entry
 
     def __getitem__(self, name: str) -> T:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from bibench.data.remembered import keep, recall
-from bibench.foundation.registry import PACKAGE, Registry
+from bibench.foundation.registry import foreign
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ def answer(of: str, question: str, ask: Callable[[], T]) -> T:
 def remember() -> None:
     """Keep what was learned since, for the next process; nothing where the catalogues have anything of others."""
     global _before
-    if _learned and not _own():
+    if foreign():
         forget()
         return
     known = recall(NAME) or {}
@@ -45,18 +44,6 @@ def remember() -> None:
         keep(NAME, {**known, **{of: {**known.get(of, {}), **said} for of, said in new.items()}})
     _before = None
     forget()
-
-
-def _own() -> bool:
-    """Whether everything in the catalogues is BiBench's."""
-    from bibench.comparators.compressor import COMPRESSORS
-    from bibench.models import MODELS
-    from bibench.operators import OPERATORS
-    from bibench.tasks import TASKS
-
-    catalogues: tuple[Registry[Any], ...] = (OPERATORS, COMPRESSORS, MODELS, TASKS)
-    sources = (one.source(name) for one in catalogues for name in one)
-    return all(source.startswith("bibench.") or Path(source).is_relative_to(PACKAGE) for source in sources)
 
 
 def forget() -> None:
