@@ -43,7 +43,7 @@ def _run() -> None:
 
     TOLD.clear()
     try:
-        app()
+        app(prog_name="bibench")
     except BiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR)

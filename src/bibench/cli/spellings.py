@@ -83,10 +83,15 @@ def renamed(verb: str, arguments: Sequence[str], with_value: Collection[str]) ->
         if now.name.isupper():
             moved += [] if value is None else [value]
         else:
-            name, *given = now.name.split(" ")
-            found += [name, *given] if value is None else [name, value]
+            found += _in_words(now, value, "=" in written[0])
     end = found.index("--") if "--" in found else len(found)
     return [*found[:end], *moved, *found[end:]]
+
+
+def _in_words(now: Now, value: str | None, joined: bool) -> list[str]:
+    if value is None:
+        return now.name.split(" ")
+    return [f"{now.name}={value}"] if joined else [now.name, value]
 
 
 def _read(arguments: Sequence[str], with_value: Collection[str]) -> Iterator[tuple[str, str | None, list[str]]]:
