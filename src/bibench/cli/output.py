@@ -158,7 +158,9 @@ def _readers_may_leave() -> Iterator[None]:
     """Whoever reads our output may have had enough, as `head` has: that ends the verb and is no error."""
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        if not any(isinstance(one, BrokenPipeError) for one in (error, error.__context__)):  # Rich exits with 1
+            raise
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)  # what is left in buffers is written at the very end
         os.close(nowhere)

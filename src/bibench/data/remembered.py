@@ -32,8 +32,11 @@ KEPT = 8
 
 
 def remembered(name: str, ask: Callable[[], T]) -> T:
-    """What `ask` returns, plain data of JSON, or what it returned before; always asked where PyTorch is imported."""
-    if "torch" in sys.modules:
+    """What `ask` returns, plain data of JSON, or what it returned before.
+
+    It is asked wherever PyTorch is imported, or anything of others is in a catalogue.
+    """
+    if "torch" in sys.modules or foreign():
         found = ask()
         if recall(name) is None:
             keep(name, found)

@@ -108,11 +108,6 @@ class Registry(Generic[T]):
         """The flags that records of what is `chosen` carry."""
         return self._marks.get(chosen, ())
 
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing has been entered yet and nobody has looked anything up."""
-        return not self._discovered and not self._entries
-
     def discover(self) -> None:
         """Import all entries of BiBench and of plug-ins, if that has not been done."""
         self._discover()

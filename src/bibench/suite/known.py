@@ -23,7 +23,7 @@ _learned: dict[str, dict[str, Any]] = {}
 
 def answer(of: str, question: str, ask: Callable[[], T]) -> T:
     """The answer to a question about a cell (or what is not of a cell alone), from before or from `ask`."""
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules and not foreign():
         before = _remembered().get(of, {})
         if question in before:
             return before[question]  # type: ignore[no-any-return]
