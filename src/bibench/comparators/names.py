@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from bibench.data.remembered import remembered
+from bibench.data.remembered import live, remembered
 
 
 def known_comparators() -> list[str]:
@@ -15,7 +13,7 @@ def known_comparators() -> list[str]:
 def is_comparator(operator: str) -> bool:
     """Whether a record's operator (a name, options or not) is a comparator; one that is unknown here is not."""
     name = operator.partition("[")[0]
-    return name in known_comparators() if "torch" not in sys.modules else _is_comparator(name)
+    return _is_comparator(name) if live() else name in known_comparators()
 
 
 def _comparators() -> list[str]:

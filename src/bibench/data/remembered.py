@@ -36,10 +36,11 @@ def remembered(name: str, ask: Callable[[], T]) -> T:
 
     It is asked wherever PyTorch is imported, or anything of others is in a catalogue.
     """
-    if "torch" in sys.modules or foreign():
+    if live():
         found = ask()
-        if recall(name) is None:
+        if name not in _SAID and recall(name) is None:
             keep(name, found)
+        _SAID[name] = found
         return found
     if name not in _SAID:
         if (said := recall(name)) is None:
@@ -47,6 +48,11 @@ def remembered(name: str, ask: Callable[[], T]) -> T:
             keep(name, said)
         _SAID[name] = said
     return _SAID[name]  # type: ignore[no-any-return]
+
+
+def live() -> bool:
+    """Whether the catalogues are to be asked themselves: they are there, or hold anything of others."""
+    return "torch" in sys.modules or foreign()
 
 
 def recall(name: str) -> Any:

@@ -6,11 +6,10 @@ is imported, since nothing of a user's own is in them before (`bibench.data.reme
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from bibench.data.remembered import keep, recall
+from bibench.data.remembered import keep, live, recall
 from bibench.foundation.registry import foreign
 
 T = TypeVar("T")
@@ -23,7 +22,7 @@ _learned: dict[str, dict[str, Any]] = {}
 
 def answer(of: str, question: str, ask: Callable[[], T]) -> T:
     """The answer to a question about a cell (or what is not of a cell alone), from before or from `ask`."""
-    if "torch" not in sys.modules and not foreign():
+    if not live():
         before = _remembered().get(of, {})
         if question in before:
             return before[question]  # type: ignore[no-any-return]
