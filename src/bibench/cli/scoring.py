@@ -24,6 +24,7 @@ from bibench.cli.planned import plan_of
 from bibench.execution.plan import PlanRow
 from bibench.foundation.choice import choice, recorded
 from bibench.foundation.errors import BiBenchError
+from bibench.foundation.wording import meant
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.records.record import Record, read
@@ -100,8 +101,10 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
         asked = [choice(name) for name in names if name]
         matching = {v for v in {getattr(r, axis) for r in records} if any(recorded(v).fits(a) for a in asked)}
         if not matching:
-            found = ", ".join(sorted({getattr(r, axis) for r in records}))
-            raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}; the records have: {found}")
+            found = sorted({getattr(r, axis) for r in records})
+            near = meant(str(asked[0]), found) if len(asked) == 1 else "."
+            have = f"{near} The records have" if near != "." else "; the records have"
+            raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}{have}: {', '.join(found)}")
         if axis == "operator":
             matching.add(FULL_PRECISION)
         records = [r for r in records if getattr(r, axis) in matching]
