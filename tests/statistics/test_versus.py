@@ -161,7 +161,7 @@ class TestPublished:
     def test_a_missing_metric_names_others_and_why(self) -> None:
         with pytest.raises(BiBenchError, match=r"needs time_cost .*with --metric: sensitivity"):
             compared(self.RECORDS, "bnn", "xnor", track="training_consumption")
-        with pytest.raises(BiBenchError, match="no spedup .* did you mean 'speedup'"):
+        with pytest.raises(BiBenchError, match=r"no spedup .* did you mean 'speedup'"):
             compared(self.RECORDS, "bnn", "reactnet", track="hardware_inference", metric="spedup")
         with pytest.raises(BiBenchError, match="recu: no score of this track"):
             compared(self.RECORDS, "reactnet", "recu", track="hardware_inference")
