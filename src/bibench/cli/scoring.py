@@ -12,7 +12,6 @@ from rich.console import Console
 
 from bibench.cli.options import (
     Load,
-    Protocol,
     RecordsOf,
     check_format,
     filtered,
@@ -35,11 +34,23 @@ from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
+OfTable = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="How scores are averaged: bibench, or paper as the paper does \\[default: bibench; paper for --table].",
+    ),
+]
+
 
 @filtered
 def score(
     runs: RecordsOf = None,
-    protocol: Protocol = BIBENCH,
+    protocol: OfTable = None,
+    of_paper: Annotated[
+        str | None,
+        typer.Option("--table", help="A table of the paper: 2 (accuracy), 3 (efficiency) or 4 (deployability)."),
+    ] = None,
     format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
     details: Annotated[
         bool, typer.Option("--details", help="Also the speed-up on each device and number of threads.")
@@ -57,11 +68,14 @@ def score(
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
     check_format(format, FORMATS)
-    check_protocol(protocol)
+    protocol = check_protocol(protocol or (BIBENCH if of_paper is None else PAPER))
     load_files(load)
     runs = records_of(runs)
     records = some(read_runs(runs), runs)
     records = select(records, wanted)
+    if of_paper is not None:
+        _print_sheets(of_paper, records, protocol, format)
+        return
     if plot is not None:
         write_distribution(plot, records)
     if format == "table":
@@ -77,6 +91,26 @@ def score(
         sys.stdout.write(render([row.to_dict() for row in scores(records, protocol)], format))
     else:
         sys.stdout.write(render_tables(list(track_tables(records, protocol, details)), format))
+
+
+def _print_sheets(number: str, records: Sequence[Record], protocol: str, format: str) -> None:
+    """A table of the paper, for each source of the records."""
+    from bibench.report.paper_tables import sheets
+    from bibench.report.typesetting import WRITTEN, plain, rows_of
+
+    made = sheets(number, records, protocol)
+    if format in DATA:
+        sys.stdout.write(render([row for sheet in made for row in rows_of(sheet)], format))
+    elif format in WRITTEN:
+        sys.stdout.write("\n".join(map(WRITTEN[format], made)))
+    else:
+        out = console()
+        for sheet in made:
+            columns, rows, notes_ = plain(sheet)
+            numeric = columns[1:] if any(line.values for line in sheet.lines) else ()
+            out.print(table(sheet.title, columns, rows, numeric=numeric))
+            for note in notes_:
+                out.print(note, markup=False)
 
 
 def read_runs(runs: Sequence[Path]) -> list[Record]:
