@@ -108,7 +108,7 @@ def _print_sheets(number: str, records: Sequence[Record], protocol: str, format:
         for sheet in made:
             columns, rows, notes_ = plain(sheet)
             numeric = columns[1:] if any(line.values for line in sheet.lines) else ()
-            out.print(table(sheet.title, columns, rows, numeric=numeric))
+            out.print(table(f"Table {sheet.number}: {sheet.title}", columns, rows, numeric=numeric))
             for note in notes_:
                 out.print(note, markup=False)
 

@@ -59,18 +59,34 @@ def collapsed(task: str, value: float) -> bool:
 
 
 OPERATORS = {
-    "bnn": "BNN", "xnor": "XNOR", "dorefa": "DoReFa", "bireal": "Bi-Real", "xnorpp": "XNOR++",
-    "reactnet": "ReActNet", "recu": "ReCU", "fda": "FDA",
+    "bnn": "BNN",
+    "xnor": "XNOR",
+    "dorefa": "DoReFa",
+    "bireal": "Bi-Real",
+    "xnorpp": "XNOR++",
+    "reactnet": "ReActNet",
+    "recu": "ReCU",
+    "fda": "FDA",
 }
 """Operators as the paper's tables print them."""
 
 METRICS = {
-    ("", "cifar10"): "CIFAR10", ("", "imagenet"): "ImageNet", ("", "voc07"): "VOC07", ("", "coco17"): "COCO17",
-    ("", "modelnet40"): "ModelNet40", ("", "shapenet_part"): "ShapeNet", ("", "glue"): "GLUE",
-    ("", "speech_commands"): "SpeechCom.", ("corruption_robustness", "cifar10"): "CIFAR10-C",
-    ("", "cnn"): "CNNs", ("", "transformer"): "Transformers", ("", "mlp"): "MLPs",
-    ("", "sensitivity"): "Sensitivity", ("", "time_cost"): "Time Cost",
-    ("", "speedup"): "Speedup", ("", "compression"): "Compression",
+    ("", "cifar10"): "CIFAR10",
+    ("", "imagenet"): "ImageNet",
+    ("", "voc07"): "VOC07",
+    ("", "coco17"): "COCO17",
+    ("", "modelnet40"): "ModelNet40",
+    ("", "shapenet_part"): "ShapeNet",
+    ("", "glue"): "GLUE",
+    ("", "speech_commands"): "SpeechCom.",
+    ("corruption_robustness", "cifar10"): "CIFAR10-C",
+    ("", "cnn"): "CNNs",
+    ("", "transformer"): "Transformers",
+    ("", "mlp"): "MLPs",
+    ("", "sensitivity"): "Sensitivity",
+    ("", "time_cost"): "Time Cost",
+    ("", "speedup"): "Speedup",
+    ("", "compression"): "Compression",
 }
 """Rows of Tables 2 and 3 as printed, by track (empty: of all) and metric."""
 
@@ -83,8 +99,12 @@ TRACK_NAMES = {
     "hardware_inference": "Hardware Inference",
 }
 OVERALLS = {
-    "learning_task": "OM_task", "neural_architecture": "OM_arch", "corruption_robustness": "OM_robust",
-    "training_consumption": "OM_train", "theoretical_complexity": "OM_comp", "hardware_inference": "OM_infer",
+    "learning_task": "OM_task",
+    "neural_architecture": "OM_arch",
+    "corruption_robustness": "OM_robust",
+    "training_consumption": "OM_train",
+    "theoretical_complexity": "OM_comp",
+    "hardware_inference": "OM_infer",
 }
 """Overall metrics as Eq. 2 to 9 call them."""
 

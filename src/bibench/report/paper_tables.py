@@ -41,8 +41,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as the paper has it, with a `label` to refer to and `notes` to stand below it."""
+    """The table of the paper with that `number`, with a `label` to refer to and `notes` to stand below it."""
 
+    number: str
     title: str
     label: str
     columns: tuple[str, ...]
@@ -76,8 +77,12 @@ def _scores(number: str, what: str, tracks: Sequence[str]) -> Callable[[Sequence
         if not lines:
             return None
         source = f", of {records[0].source}" if records[0].source else ""
-        title = f"Table {number}: {what}{source}, averaged by the protocol {protocol}."
+        embedded = (
+            ", on embedded data, not comparable with published numbers" if any(r.embedded for r in records) else ""
+        )
+        title = f"{what}{source}, averaged by the protocol {protocol}{embedded}."
         return Sheet(
+            number,
             title,
             f"tab:{what.partition(' ')[0].lower()}",
             ("", *map(printed, operators)),
@@ -164,9 +169,11 @@ def _deployability(records: Sequence[Record], protocol: str) -> Sheet | None:
     if not rows:
         return None
     algorithms = [Line(printed(r.operator), (YES if "" in r.refusals.values() else NO, *_features(r))) for r in rows]
-    title = "Table 4: deployability of the operators on the libraries of the paper."
+    title = "Deployability of the operators on the libraries of the paper."
     head = Line("Algorithm", ("Deployable", *FEATURES), heading=True)
-    return Sheet(title, "tab:deployability", ("Infer. Lib.", "Provider", *FEATURES), (*libraries, head, *algorithms))
+    return Sheet(
+        "4", title, "tab:deployability", ("Infer. Lib.", "Provider", *FEATURES), (*libraries, head, *algorithms)
+    )
 
 
 def _features(row: object) -> tuple[str, ...]:

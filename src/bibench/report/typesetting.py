@@ -68,7 +68,12 @@ def _tex(text: str) -> str:
 def markdown(sheet: Sheet) -> str:
     """A table of GitHub's Markdown, headings of rows in italics."""
     right = ["---:" if any(line.values for line in sheet.lines) else "---"] * (len(sheet.columns) - 1)
-    lines = [f"### {_md(sheet.title)}", "", _bars(map(_md, sheet.columns)), _bars(["---", *right])]
+    lines = [
+        f"### Table {sheet.number}: {_md(sheet.title)}",
+        "",
+        _bars(map(_md, sheet.columns)),
+        _bars(["---", *right]),
+    ]
     for line in sheet.lines:
         cells = [_starred(line, n) for n in range(len(line.cells))] or [""] * (len(sheet.columns) - 1)
         name = f"*{_md(line.name)}*" if line.heading or not line.cells else _md(line.name)
