@@ -214,6 +214,42 @@ def measurements(found: Measured, called: Called) -> str:
     return f"{found.line}{f': {listed(lack)}' if lack else ''}."
 
 
+def all_measured(found: Sequence[Measured], called: Called) -> str:
+    """``Measured: 6 of 6 latencies; 1 of 2 ratios of training times: BNN lacks 1.``; nothing without any."""
+    said = [text.removesuffix(".") for one in found if (text := measurements(one, called))]
+    return f"Measured: {'; '.join(said)}." if said else ""
+
+
+def incomplete(lacking: int, places: int) -> str:
+    """How many of the task × operator of a page lack some of their cells."""
+    if not lacking:
+        return "Every operator has a result for every cell of every task." if places else "There is no cell."
+    return f"{lacking} of {counted(places, 'task × operator')} {verb(lacking, 'is', 'are')} incomplete."
+
+
+def kept(shares: Sequence[float], places: int) -> str:
+    """``keeps 84 % of full precision on average over 5 of 6 task × model pairs``, from the share at each."""
+    if not shares:
+        return ""
+    over = f"{len(shares)} of " if len(shares) < places else ""
+    average = f" on average over {over}{counted(places, 'task × model')}" if places > 1 else ""
+    return f"keeps {fmean(shares):.0f} % of full precision{average}"
+
+
+def average_rank(ranks: Sequence[tuple[str, float]], blocks: int, unit: str) -> str:
+    """Who has the smallest average rank, from names and average ranks; that all are alike, where they are."""
+    over = f"over {counted(blocks, unit)}"
+    shown = [(name, f"{rank:.2f}") for name, rank in sorted(ranks, key=lambda one: one[1])]
+    if not shown:
+        return ""
+    first = [name for name, text in shown if text == shown[0][1]]
+    if len(first) == len(shown):
+        return f"All average ranks {over} are alike: {shown[0][1]}."
+    return (
+        f"{named(first, 'operators')} {verb(len(first), 'has', 'share')} the best average rank {over}, {shown[0][1]}."
+    )
+
+
 def without_test(note: str) -> str:
     """Why there is no critical difference, from the note of it."""
     return f"There is {note}." if note.startswith("no ") else f"{_upper(note)}."
@@ -245,7 +281,9 @@ def wins(places: Sequence[tuple[int | None, bool]]) -> str:
     Places without a second operator are none.
     """
     alone, shared = (sum(rank == 1 and both == also for rank, also in places) for both in (False, True))
-    text = f"It has the best score in {alone} of {len(places)} task × model"
+    text = f"It has the best score in {alone} of {counted(len(places), 'task × model')}"
+    if not places:
+        return "There is nothing to compare it with"
     return text + (f", and shares it in {shared}" if shared else "")
 
 
