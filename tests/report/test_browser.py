@@ -125,3 +125,42 @@ def test_rows_are_filtered(site: Path, driver: Any) -> None:
     )
     assert shown
     assert all("task00" in row and "bert" in row for row in shown)
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_no_text_of_a_table_runs_out_of_its_cell(name: str, site: Path, driver: Any) -> None:
+    resize(driver, WIDTHS[name])
+    for page in ("downloads.html", "index.html", "coverage.html", "leaderboard.html"):
+        driver.get((site / page).as_uri())
+        over = "return [...document.querySelectorAll('td')].filter((c) => c.scrollWidth > c.clientWidth + 1)"
+        assert driver.execute_script(f"{over}.map((c) => c.textContent)") == [], page
+
+
+SCROLLS = """
+[...document.querySelectorAll('.table')].map((table) => {
+  const box = table.querySelector('.scroll');
+  const said = getComputedStyle(table.querySelector('.caption'), '::after').content;
+  return [box.scrollWidth - box.clientWidth > 1, box.scrollHeight - box.clientHeight > 1, said];
+})"""
+
+
+def test_tables_that_scroll_say_so_and_others_do_not(site: Path, driver: Any) -> None:
+    found = set()
+    for width in WIDTHS.values():
+        resize(driver, width)
+        for page in ("index.html", "leaderboard.html", "coverage.html", "downloads.html"):
+            driver.get((site / page).as_uri())
+            wait(driver, "document.querySelector('.table').dataset.scrolls !== undefined")
+            for wide, long, said in driver.execute_script(f"return {SCROLLS.strip()}"):
+                assert ("sideways" in said, "down" in said) == (wide, long), (page, said)
+                found.add((wide, long))
+    assert {(False, False), (True, False), (False, True)} <= found
+
+
+def test_a_table_fades_where_there_is_more_of_it(site: Path, driver: Any) -> None:
+    resize(driver, WIDTHS["phone"])
+    driver.get((site / "downloads.html").as_uri())
+    box = "document.querySelector('.scroll')"
+    wait(driver, f"{box}.classList.contains('right') && {box}.classList.contains('down')")
+    driver.execute_script(f"{box}.scrollTo({box}.scrollWidth, {box}.scrollHeight)")
+    wait(driver, f"!{box}.classList.contains('right') && !{box}.classList.contains('down')")

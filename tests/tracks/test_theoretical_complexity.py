@@ -52,7 +52,7 @@ def test_what_is_counted_by_another_convention_alone_is_said() -> None:
     row = score(counted("bnn", 10, 6), "paper")["bnn", "om"]
     assert row.value is None
     assert row.note == "not counted by this protocol's convention (bibench measure complexity SUITE)"
-    assert "(bibench measure complexity)" in score(counted("bnn", 10, 6, "_paper"))["bnn", "om"].note
+    assert "(bibench measure complexity SUITE)" in score(counted("bnn", 10, 6, "_paper"))["bnn", "om"].note
 
 
 @pytest.mark.parametrize("ratio", [0.0, -2.0])

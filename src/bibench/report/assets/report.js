@@ -107,6 +107,21 @@
     table.closest(".scroll").before(field);
   });
 
+  // A table that is wider or longer than its box fades out where there is more, and its caption says so.
+  document.querySelectorAll(".table > .scroll").forEach((box) => {
+    const mark = () => {
+      const wide = box.scrollWidth - box.clientWidth, long = box.scrollHeight - box.clientHeight;
+      const { dataset } = box.parentElement;
+      dataset.scrolls = wide > 1 && long > 1 ? "both" : wide > 1 ? "columns" : long > 1 ? "rows" : "";
+      box.classList.toggle("right", wide - box.scrollLeft > 1);
+      box.classList.toggle("down", long - box.scrollTop > 1);
+    };
+    box.addEventListener("scroll", mark, { passive: true });
+    const sizes = new ResizeObserver(mark);
+    sizes.observe(box);
+    sizes.observe(box.firstElementChild);
+  });
+
   // -- cells: a link to a group opens it ----------------------------------------------------------------------
   function open() {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));

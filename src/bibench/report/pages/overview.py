@@ -58,7 +58,7 @@ def _blocks(material: Material) -> Iterator[Block]:
         yield Heading("Profile of each operator", "profiles")
         yield Text(
             "Each axis is the overall metric of a track in percent of the highest there. "
-            "Tracks that several operators have no score of have no point; they are not counted as zero."
+            "Tracks in which fewer than two operators have a score have no point; they are not counted as zero."
         )
         yield Multiples(figures)
 
