@@ -8,7 +8,7 @@ import pytest
 from bibench.foundation.errors import BiBenchError
 from bibench.published import records as published
 from bibench.records.record import Record
-from bibench.statistics.claims import answer
+from bibench.statistics.answers import answer
 from bibench.statistics.comparing import Inference
 from bibench.statistics.versus import Versus, found_name, versus
 

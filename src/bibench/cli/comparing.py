@@ -25,7 +25,7 @@ from bibench.cli.output import console, print_json, table
 from bibench.cli.scoring import read_runs, select, some
 from bibench.foundation.wording import listed
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
-from bibench.statistics import claims
+from bibench.statistics import answers
 from bibench.statistics.comparing import CORRECTION, Inference
 from bibench.statistics.correcting import CORRECTIONS, check_correction
 from bibench.statistics.intervals import SAMPLES
@@ -67,7 +67,7 @@ def compare(
     records = select(records, filters(tasks, models, None, seeds, recipe))
     how = Inference(over, samples, random_seed, level, correction)
     rows = versus(records, first, second, track, metric=metric, protocol=protocol, how=how)
-    answers = [claims.answer(row) for row in rows if not row.task]
+    answers = [answers.answer(row) for row in rows if not row.task]
     if format == "json":
         print_json({"answers": answers, "rows": [row.to_dict() for row in rows]})
     elif format in DATA:
@@ -82,7 +82,7 @@ def _show(rows: Sequence[Versus], format: str) -> None:
     out = console()
     for place in dict.fromkeys((row.recipe, row.source) for row in rows):
         own = [row for row in rows if (row.recipe, row.source) == place]
-        text, shown = claims.answer(own[-1]), _table(own)
+        text, shown = answers.answer(own[-1]), _table(own)
         if format == "table":
             out.print(f"{text}\n")
             right = shown.columns[1:-1]
@@ -104,7 +104,7 @@ def _notes(rows: Sequence[Versus]) -> dict[str, list[str]]:
 
 def _table(rows: Sequence[Versus]) -> Table:
     last = rows[-1]
-    digits = claims.places(last)
+    digits = answers.places(last)
     title = f"{TRACKS[last.track].title} track, {last.metric}, recipe {last.recipe}"
     title += f" of {last.source}" if last.source else ""
     title += f", protocol {last.protocol}, {TRACKS[last.track].unit}, on the cells that both have; "
@@ -112,16 +112,16 @@ def _table(rows: Sequence[Versus]) -> Table:
     compared = max((row.comparisons for row in rows[:-1]), default=1)
     if compared > 1:
         title += f"; p of tasks {CORRECTIONS[last.correction].said} for {compared} comparisons"
-    said = [f"{claims.signed(row.difference, digits, row.ratio)}" for row in rows]
+    said = [f"{answers.signed(row.difference, digits, row.ratio)}" for row in rows]
     lines = [
         [
             row.task or "overall",
             f"{row.value:.{digits}f}",
             f"{row.against:.{digits}f}",
             difference,
-            claims.ends(row, digits) or "-",
+            answers.ends(row, digits) or "-",
             row.cells,
-            claims.from_to(*row.seeds),
+            answers.from_to(*row.seeds),
             "-" if row.adjusted is None else f"{row.adjusted:.2g}",
             row.better or ("not told apart" if row.p is not None else "-"),
         ]
