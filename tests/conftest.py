@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import hypothesis
@@ -22,8 +23,17 @@ hypothesis.settings.load_profile("any machine")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first: a test of a minute that begins last would leave the other workers nothing to do."""
+    for item in items:
+        if (mark := item.get_closest_marker("slow_but")) and not _named(item, mark.args):
+            item.add_marker("slow")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)  # stable: what shares a fixture stays together
+
+
+def _named(item: pytest.Item, names: Sequence[str]) -> bool:
+    """Whether the parameters of a test are among `names`: their ids, as they are or as patterns."""
+    own = item.callspec.id  # type: ignore[attr-defined]
+    return own in names or any(fnmatchcase(own, name) for name in names)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,6 +19,7 @@ def run(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_import_loads_torch_and_little_else() -> None:
     loaded = run(
         "import torch, sys; a = set(sys.modules); import bibench; print(*sorted(set(sys.modules) - a))"
@@ -41,6 +42,7 @@ def test_import_loads_torch_and_little_else() -> None:
         ("status smoke", "torchvision"),
     ],
 )
+@pytest.mark.slow_but("list operators-")
 def test_light_verbs_do_not_import_the_training_libraries(verb: str, needs: str, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.argv = ['bibench', *{verb.split()!r}]\n"

@@ -145,6 +145,7 @@ class TestPlan:
         new = call("plan", "tiny", "--runs", runs.parent / "none", "--load", TINY)
         assert "To do: 3 cells, about 0 s of one worker, without 3 cells that nothing tells about." in new.out
 
+    @pytest.mark.slow
     def test_rerun_and_probe(self, call: Call, runs: Path) -> None:
         rows = call("plan", "tiny", "--runs", runs, *SELECTED, "--rerun", "failed", "--json").json
         assert {row["operator"] for row in rows if row["todo"]} == {"raises"}
@@ -418,6 +419,7 @@ class TestMissingLibraries:
         )
 
     @pytest.mark.parametrize("name", ["lightning_fabric", "torchmetrics", "filelock"])
+    @pytest.mark.slow
     def test_run_names_the_line_that_installs_them(self, tmp_path: Path, name: str) -> None:
         ended = self.without(name, "run", "quick", "--runs", tmp_path / "runs")
         assert ended.returncode == 2, ended.stderr
@@ -433,6 +435,7 @@ class TestMissingLibraries:
         assert ended.stderr == f"error: {app.INSTALL}\n"
         assert "pip install 'bibench[bench]'" in app.INSTALL
 
+    @pytest.mark.slow
     def test_looking_needs_no_library_of_training(self, runs: Path) -> None:
         heavy = "lightning_fabric,torchmetrics,filelock,sklearn,skimage,tensorboard"
         ended = self.without(heavy, "plan", "quick", "--operators", "bnn", "--runs", runs)
@@ -440,7 +443,9 @@ class TestMissingLibraries:
         assert "12 cells: 12 missing." in ended.stdout
 
 
+@pytest.mark.slow
 class TestPipes:
+    @pytest.mark.slow
     def test_no_colour_and_no_cut_columns(self, tmp_path: Path) -> None:
         long = "bnn[profile=original,clip_latent_weights=True],recu[profile=bibench,scale_init=weight]"
         options = (
@@ -466,6 +471,7 @@ class TestPipes:
         assert sum("recu[profile=bibench,scale_init=weight]" in row for row in rows) == 2
 
     @pytest.mark.parametrize("arguments", [("list", "operators"), ("list", "operators", "--json"), ("plan", "paper")])
+    @pytest.mark.slow_but("arguments0")
     def test_a_reader_that_goes_away_is_no_error(self, arguments: tuple[str, ...]) -> None:
         process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -475,6 +481,7 @@ class TestPipes:
         assert process.wait(60) in (0, 1)
 
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+    @pytest.mark.slow_but("ascii")
     def test_a_locale_without_our_signs_loses_no_output(self, encoding: str) -> None:
         ended = subprocess.run(
             command("score", "published", "--tasks", "cifar10", "--operators", "bnn"),
@@ -485,6 +492,7 @@ class TestPipes:
         assert (ended.returncode, ended.stderr) == (0, b"")
         assert "Learning task track" in ended.stdout.decode(encoding)
 
+    @pytest.mark.slow
     def test_a_narrow_terminal_folds_but_cuts_nothing(self) -> None:
         pty = pytest.importorskip("pty")
         ours, theirs = pty.openpty()

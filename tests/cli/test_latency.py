@@ -20,6 +20,7 @@ SOON = ("--max-seconds", "1.5", "--no-memory")
 pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
+@pytest.mark.slow
 def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:
     net, base = convolution(tmp_path / "net.onnx"), convolution(tmp_path / "base.onnx", 32)
     ended = call("latency", net, "--baseline", base, "--threads", "1", "--batch", "1,2", "-o", tmp_path / "runs", *SOON)
@@ -34,6 +35,7 @@ def test_measures_beside_the_baseline(call: Call, tmp_path: Path) -> None:
     assert "1 thread(s), batch 2: base fp32 (onnxruntime): warming up" in ended.err
 
 
+@pytest.mark.slow
 def test_json_and_csv_are_the_records(call: Call, tmp_path: Path) -> None:
     net, file = convolution(tmp_path / "net.onnx"), tmp_path / "mine.jsonl"
     ended = call("latency", net, "--threads", "1", "-o", file, "--format", "json", *SOON)
@@ -42,6 +44,7 @@ def test_json_and_csv_are_the_records(call: Call, tmp_path: Path) -> None:
     assert [float(r["value"]) for r in csv.DictReader(io.StringIO(ended.out))] == [r.value for r in read([file])[2:]]
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_a_row_and_a_status(call: Call, tmp_path: Path) -> None:
     free = convolution(tmp_path / "free.onnx", size="S")
     ended = call("latency", free, "--threads", "1", "-o", tmp_path / "runs", *SOON)

@@ -53,6 +53,7 @@ class TestTrainingCost:
         assert {r.operator for r in stored} == {"fp32", "bnn", "recu"}
         assert {(r.kind, r.recipe, r.batch_size, r.threads) for r in stored} == {("cost", "paper", 16, 1)}
 
+    @pytest.mark.slow
     def test_json_and_csv_are_the_records(self, call: Call, tmp_path: Path) -> None:
         ended = call(*TASK, "--operators", "bnn", "--threads", "1", "--runs", tmp_path / "a", "--format", "json")
         assert [r["value"] for r in ended.json] == [r.value for r in read([tmp_path / "a"])]
@@ -60,6 +61,7 @@ class TestTrainingCost:
         rows = list(csv.DictReader(io.StringIO(ended.out)))
         assert [float(r["value"]) for r in rows] == [r.value for r in read([tmp_path / "b"])]
 
+    @pytest.mark.slow
     def test_every_thread_count_is_a_session(self, call: Call, tmp_path: Path) -> None:
         ended = call(*TASK, "--operators", "bnn", "--threads", "1,2", "--batch-size", "8", "--runs", tmp_path)
         assert ended.out.count("Training step on tiny") == 2
@@ -78,6 +80,7 @@ class TestTrainingCost:
         )
         assert re.search(r"^bnn \(channels_last\) .*\d \[", ended.out, re.M)
 
+    @pytest.mark.slow
     def test_the_embedded_task_is_measured_as_in_the_study(self, call: Call, tmp_path: Path) -> None:
         where = ("--task", "digits_photos", "--model", "vgg_small[width=2]", "--operators", "bnn", "--batch-size", "4")
         call("measure", "training-cost", *where, "--rounds", "2", "--threads", "1", "--runs", tmp_path)

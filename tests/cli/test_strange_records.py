@@ -138,6 +138,7 @@ class TestWholeCommand:
         assert r"UserWarning: e\x1b[2Jf" in ended.stderr and r"g\x1b[2Jh" in ended.stderr
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+    @pytest.mark.slow
     def test_on_a_terminal_only_our_own_colours_act(self, tmp_path: Path) -> None:
         import pty
 

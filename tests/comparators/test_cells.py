@@ -56,6 +56,7 @@ def records(runs: Path, operator: str) -> dict[tuple[str, str], Record]:
 
 
 @pytest.mark.parametrize("operator", COMPARATORS)
+@pytest.mark.slow
 def test_it_learns(runs: Path, operator: str) -> None:
     """Colours of the tiny task, from the baseline: far above chance (0.25)."""
     found = records(runs, operator)

@@ -256,6 +256,12 @@ class TestConventions:
     ],
 )
 @pytest.mark.parametrize("operator", BINARY)
+@pytest.mark.slow_but(
+    *(
+        f"reactnet-{shape}"
+        for shape in ("resnet20-shape0", "vgg_small-shape1", "bert-shape2", "fsmn-shape3", "deep_fsmn-shape4")
+    )
+)
 def test_totals_are_the_audits_before_and_after_conversion(name: str, shape: tuple[int, ...], operator: str) -> None:
     """What is counted ahead, on the float model, is what the converted model gives, and the audit agrees."""
     model = bibench.models.create(name, num_classes=12, input_shape=shape)

@@ -20,6 +20,7 @@ def test_its_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "W1A1" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_its_commands_work(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert len(COMMANDS) == 7

@@ -104,6 +104,7 @@ def test_no_architecture_is_left_out() -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.slow_but("*-bnn", "*-reactnet")
 def test_combination(name: str, operator: str) -> None:
     model = converted(name, operator, seed=0)
     plain = [n for n, m in model.named_modules() if isinstance(m, FLOAT_KINDS) and not isinstance(m, BinaryLayer)]

@@ -68,6 +68,7 @@ def streams(count: int, *key: int) -> Streams:
 
 class TestAll:
     @pytest.mark.parametrize("corruption", CORRUPTIONS)
+    @pytest.mark.slow
     def test_damage_is_that_of_the_reference(self, crops: np.ndarray, corruption: str) -> None:
         for severity, expected in zip((1, 3, 5), CHANGE[corruption], strict=True):
             made = corrupt(crops, corruption, severity, seed=3)

@@ -68,6 +68,7 @@ def arguments(call: Any, batch: int) -> Any:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow_but("bibench-by name")
 def test_arguments_and_outputs(call: Any, engine: str, tmp_path: Path) -> None:
     model = net(arguments(call, 3))
     path = (tmp_path / "m").with_suffix(ENGINES[engine].extension)
@@ -101,6 +102,7 @@ class Changing(Net):
 
 
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow
 def test_changes_in_place_and_wrapped_models(engine: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Changing(), values(4)["x"]
@@ -152,6 +154,7 @@ def test_what_a_deployed_model_is_called_with(exported: tuple[Net, Path]) -> Non
             deployed(wrong)
 
 
+@pytest.mark.slow
 def test_file_names(exported: tuple[Net, Path], tmp_path: Path) -> None:
     model, x = exported[0], values(2)["x"]
     with pytest.raises(BiBenchError, match=r"engine 'torch' writes \.pt2 files; name the model file m\.pt2"):
@@ -240,6 +243,7 @@ class Several(Net):
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("by_name", [False, True], ids=["by position", "by name"])
+@pytest.mark.slow_but("by position-bibench")
 def test_any_number_of_arguments_and_calls(engine: str, by_name: bool, tmp_path: Path) -> None:
     def given(batch: int) -> Any:
         named = {"y": values(batch)["y"], "x": values(batch)["x"]}
@@ -259,6 +263,7 @@ def test_any_number_of_arguments_and_calls(engine: str, by_name: bool, tmp_path:
 
 
 @pytest.mark.parametrize("engine", HERE)
+@pytest.mark.slow
 def test_a_batch_that_the_forward_fixes(engine: str, tmp_path: Path) -> None:
     class Fixed(Net):
         def forward(self, x: Tensor, y: Tensor | None = None, z: Tensor | None = None) -> Any:
@@ -289,6 +294,7 @@ class Attending(nn.Module):
 
 @pytest.mark.parametrize("engine", HERE)
 @pytest.mark.parametrize("heads", [True, False], ids=["heads", "no heads"])
+@pytest.mark.slow
 def test_attention_with_and_without_heads(engine: str, heads: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Attending(heads), torch.randn(4, 6, 8)

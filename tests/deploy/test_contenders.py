@@ -64,6 +64,7 @@ def test_a_plain_file_is_known_by_its_name_and_a_plain_baseline_by_its_models(tm
     assert all(base.facts[name] == model.facts[name] for name in ("task", "model", "recipe", "seed", "family"))
 
 
+@pytest.mark.slow
 def test_exports_without_a_cell_are_related_to_their_baseline(tmp_path: Path) -> None:
     """What records are scored by: `bibench.export` knows no model's name, so it is the file's."""
     file, plain = exported(tmp_path / "bnn.onnx", "bnn"), exported(tmp_path / "fp32.onnx", None)
@@ -88,6 +89,7 @@ def test_the_baseline_takes_part_in_every_engine_of_the_models_that_reads_it(tmp
     assert [c.engine for c in contenders([lite], base, [])] == ["onnxruntime", "larq"]
 
 
+@pytest.mark.slow
 def test_a_binarized_or_foreign_baseline_is_refused(tmp_path: Path) -> None:
     net = exported(tmp_path / "net.onnx", "bnn")
     with pytest.raises(BiBenchError, match=r"is binarized \(bnn\); give the full-precision model"):

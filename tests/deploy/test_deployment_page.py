@@ -18,6 +18,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(encoding
 EXPORTING, RUNNING = blocks(PAGE, "python")
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(EXPORTING, "deployment.md", "exec"), {})
@@ -26,6 +27,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @needs_core
+@pytest.mark.slow
 def test_a_program_without_pytorch(tmp_path: Path) -> None:
     """Nor BiBench itself: ONNX Runtime and the library alone, in a process that can import neither."""
     model, x = binary("resnet20", "xnor")

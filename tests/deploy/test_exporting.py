@@ -51,6 +51,7 @@ def test_no_architecture_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.slow_but("resnet20")
 def test_every_architecture_is_the_same_model(name: str, tmp_path: Path) -> None:
     model, x = binary(name, ARCHITECTURES[name])
     path = tmp_path / "model.onnx"
@@ -85,6 +86,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, torch.Tens
     return model, x, path
 
 
+@pytest.mark.slow
 class TestManifest:
     def test_says_what_the_model_is(self, vgg: Deployed) -> None:
         data = json.loads(vgg[2].with_suffix(".json").read_text())
@@ -184,6 +186,7 @@ def int8_tolerance() -> float:
     return 0.25 if saturates else 0.1
 
 
+@pytest.mark.slow
 def test_int8_is_close_to_full_precision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = bibench.models.create("resnet20", width=4, num_classes=4, input_shape=(3, 16, 16)).eval()
@@ -203,6 +206,7 @@ def optimized(path: Path) -> Counter[str]:
     return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
 
 
+@pytest.mark.slow
 def test_int8_leaves_no_convolution_in_float(tmp_path: Path) -> None:
     """Also behind shortcuts, which two nodes read: a baseline that falls back to float32 there is none."""
     torch.manual_seed(0)
@@ -221,6 +225,7 @@ def test_int8_makes_no_remarks_on_norms(tmp_path: Path, caplog: pytest.LogCaptur
     assert not [record for record in caplog.records if "weight" in record.getMessage()]
 
 
+@pytest.mark.slow
 def test_int8_of_a_transformer_has_its_products_in_8_bits_and_nothing_else(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = bibench.models.create("bert", vocabulary=50, max_length=32, num_classes=4, input_shape=(16,)).eval()
@@ -247,6 +252,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / cell("reactnet").path
 
 
+@pytest.mark.slow
 def test_task_metric_equals_the_training_graph(run: Path, tmp_path: Path) -> None:
     with tiny_world():
         source = trained(run)

@@ -92,6 +92,7 @@ def flipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return Flipped(verify(path, model, x), model, x, path, margin)
 
 
+@pytest.mark.slow
 def test_a_flip_is_told_with_layer_count_and_margin(flipped: Flipped) -> None:
     report = flipped.report
     first, second = report.layers
@@ -103,6 +104,7 @@ def test_a_flip_is_told_with_layer_count_and_margin(flipped: Flipped) -> None:
     assert (report.flips, report.examples, report.unflipped) == (1 + second.flips, EXAMPLES, EXAMPLES - 1)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_model_though_outputs_of_that_example_differ(
     flipped: Flipped, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +120,7 @@ def test_it_is_the_same_model_though_outputs_of_that_example_differ(
     assert re.search(rf"^second +equal +3072 +{report.layers[1].flips} +0 +0 *$", printed, re.M)
 
 
+@pytest.mark.slow
 def test_a_flip_beyond_rounding_fails(flipped: Flipped) -> None:
     """Many more of them, if the model is another one by a little."""
     other = copy.deepcopy(flipped.model)

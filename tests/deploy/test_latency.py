@@ -241,6 +241,7 @@ def test_our_operators_for_another_machine_must_be_given(replay: list[dict[str, 
         to_job(Request(found, device="replay"))
 
 
+@pytest.mark.slow
 def test_this_machine_for_real(tmp_path: Path) -> None:
     asked = request(tmp_path, device="local", threads=(1,), max_seconds=1.5, profile=True)
     measured = measure(asked, lambda text: None)

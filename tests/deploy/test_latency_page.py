@@ -28,6 +28,7 @@ def blocks(language: str) -> list[str]:
 pytestmark = pytest.mark.usefixtures("devices_restored")
 
 
+@pytest.mark.slow
 def test_commands_and_files(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     convolution(Path("bnn.onnx")), convolution(Path("fp32.onnx"), 16)

@@ -81,6 +81,7 @@ def bank(operator: str, **options: object) -> Bank:
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.slow
 def test_integer_products_equal_the_training_graph(operator: str, tmp_path: Path) -> None:
     model, x = bank(operator), examples()
     for engine in HERE:
@@ -95,6 +96,7 @@ def test_integer_products_equal_the_training_graph(operator: str, tmp_path: Path
         assert report.equal, (engine, report.summary())
 
 
+@pytest.mark.slow
 def test_an_activation_scale_for_each_example(tmp_path: Path) -> None:
     model, x = bank("xnor", act_scale="sample"), examples()
     for engine in HERE:

@@ -216,6 +216,7 @@ def test_truncated_files() -> None:
             session(data[:size])
 
 
+@pytest.mark.slow
 def test_flipped_bytes_do_no_harm() -> None:
     """A damaged file is an error or another model; in a process of its own, which has to survive."""
     program = """
@@ -245,6 +246,7 @@ print("survived", refused)
     assert "survived" in done.stdout
 
 
+@pytest.mark.slow
 def test_instruction_sets_are_chosen_by_the_environment() -> None:
     """`BIBENCH_ISA` holds for the operators too; a name this processor does not have is an error, not a crash."""
     program = "from tests.deploy.test_ort_hostile import conv; print(conv().run().abs().sum().item() >= 0)"

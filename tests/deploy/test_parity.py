@@ -98,6 +98,7 @@ def test_a_file_without_1_bit_layers_is_no_export_of_a_model_that_has_some(
         verify(tmp_path / "float.onnx", model, x)
 
 
+@pytest.mark.slow
 def test_a_model_whose_layers_run_otherwise_without_hooks_proves_nothing(tmp_path: Path) -> None:
     """Hooks keep the fused path off, so that layer by layer all would be equal."""
     torch.manual_seed(0)
@@ -112,6 +113,7 @@ def test_a_model_whose_layers_run_otherwise_without_hooks_proves_nothing(tmp_pat
         verify(path, model, x)
 
 
+@pytest.mark.slow
 def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
     model, x, _ = exported
     bibench.export(model, tmp_path / "model_torch.pt2", x, "torch")
@@ -119,6 +121,7 @@ def test_engines_that_cannot_tell_say_so(exported: tuple[Chain, Tensor, Path], t
     assert said.startswith("the same model: 2 1-bit layers, not told one by one by this engine")
 
 
+@pytest.mark.slow
 def test_engines_that_round_are_not_said_to_be_broken(exported: tuple[Chain, Tensor, Path], tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)).eval(), torch.randn(8, 8)
@@ -152,6 +155,7 @@ def _infinite(model: Mean) -> None:
 
 
 @pytest.mark.parametrize("change", [_tripled, _not_a_number, _infinite])
+@pytest.mark.slow_but("_not_a_number")
 def test_outputs_without_a_batch_are_compared(change: Callable[[Mean], None], tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Mean().eval(), torch.randn(4, 8)

@@ -51,6 +51,7 @@ X = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
 class TestFolded:
     @pytest.mark.parametrize("operator", ["bnn", "dorefa", "xnor", "xnorpp", "reactnet"])
+    @pytest.mark.slow_but("bnn")
     def test_batch_norm(self, operator: str) -> None:
         graph = folded(Around(nn.Conv2d(4, 5, 3, padding=1), nn.BatchNorm2d(5)), X, operator)
         assert kinds(graph) == ["BinaryConv"]
@@ -71,10 +72,12 @@ class TestFolded:
         ],
         ids=str,
     )
+    @pytest.mark.slow_but("ReLU6()")
     def test_activations(self, then: nn.Module) -> None:
         graph = folded(Around(nn.Conv2d(4, 5, 3), then), X)
         assert kinds(graph) == ["BinaryConv"]
 
+    @pytest.mark.slow
     def test_residual_and_then_an_activation(self) -> None:
         class Block(Around):
             def forward(self, x: Tensor) -> Tensor:
@@ -97,6 +100,7 @@ class TestFolded:
             np.testing.assert_allclose(run(graph, X), model(X).numpy(), rtol=1e-6)
 
     @pytest.mark.parametrize("shifted", [torch.add, torch.sub])
+    @pytest.mark.slow
     def test_a_shift_before_the_sign(self, shifted: Callable[[Tensor, Tensor], Tensor]) -> None:
         class Shifted(WithConstant):
             def forward(self, x: Tensor) -> Tensor:
@@ -115,6 +119,7 @@ class TestFolded:
         assert kinds(graph) == ["BinaryLinear"]
 
 
+@pytest.mark.slow
 class TestNotFolded:
     def test_a_value_that_is_used_elsewhere(self) -> None:
         class Twice(Around):

@@ -132,6 +132,7 @@ def extreme(model: nn.Module) -> nn.Module:
     st.sampled_from([0, 1, -1]),
     st.integers(0, 2**31),
 )
+@pytest.mark.slow
 def test_files_are_the_same_models(
     tmp_path: Path, operator: str, chains: list[list[tuple[str, str]]], pad_value: int, seed: int
 ) -> None:

@@ -31,6 +31,7 @@ def test_an_engine_runs_what_its_manifest_says(tmp_path: Path) -> None:
         runner(contender, 1, 1)
 
 
+@pytest.mark.slow
 def test_engines_side_by_side(tmp_path: Path) -> None:
     files = [exported(tmp_path / "t.pt2", "torch"), exported(tmp_path / "o.onnx", "onnxruntime")]
     base = exported(tmp_path / "base.onnx", "onnxruntime", None)
@@ -44,6 +45,7 @@ def test_engines_side_by_side(tmp_path: Path) -> None:
     assert {r.engine for r in found.records if r.metric == "speedup"} == {"torch", "onnxruntime"}
 
 
+@pytest.mark.slow
 def test_packed_models_run_with_our_operators(tmp_path: Path) -> None:
     from bibench.deploy import ENGINES
 

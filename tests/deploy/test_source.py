@@ -44,6 +44,7 @@ def sentences() -> Source:
     return Source(model.eval(), task, {})
 
 
+@pytest.mark.slow
 def test_sentences_of_any_length(sentences: Source, tmp_path: Path) -> None:
     task, path = sentences.task, tmp_path / "bert.onnx"
     (batch, *_) = task.batches("test", batch_size=8).epoch(0)
@@ -62,6 +63,7 @@ def test_sentences_calibrate(sentences: Source) -> None:
     assert [[x.shape for x in batch] for batch in found] == [[(4, *shape[1:]) for shape in shapes]] * 2
 
 
+@pytest.mark.slow
 def test_detectors_calibrate() -> None:
     """A detector is called with a list of images; its deployed part with one tensor of scaled ones."""
     task = TASKS["digit_scenes_voc"]().for_model("faster_rcnn")

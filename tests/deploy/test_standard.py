@@ -43,6 +43,7 @@ def net(operator: str) -> tuple[nn.Module, Tensor]:
 
 
 @pytest.mark.parametrize("operator", ["xnor", "xnorpp", "reactnet"])
+@pytest.mark.slow_but("xnor")
 def test_the_reference_implementation_agrees(operator: str, tmp_path: Path) -> None:
     model, x = net(operator)
     bibench.export(model, tmp_path / "m.onnx", x, "onnxruntime")

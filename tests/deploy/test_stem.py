@@ -124,6 +124,7 @@ def folded(model: nn.Module, x: Tensor) -> list[str]:
 CONV: dict[str, Any] = {"kernel_size": 7, "stride": 2, "padding": 3}
 
 
+@pytest.mark.slow
 class TestPass:
     @pytest.mark.parametrize(
         "then",
@@ -138,6 +139,7 @@ class TestPass:
         ],
         ids=str,
     )
+    @pytest.mark.slow_but("()")
     def test_takes_what_follows(self, then: tuple[nn.Module, ...], tmp_path: Path) -> None:
         model, x = net(nn.Conv2d(3, 32, **CONV), *then)
         assert folded(model, x) == ["StemConv", "BinaryConv"]
@@ -163,11 +165,13 @@ class TestPass:
         ],
         ids=str,
     )
+    @pytest.mark.slow
     def test_leaves_others_alone(self, conv: nn.Conv2d) -> None:
         model, x = net(conv, width=conv.out_channels, size=(conv.in_channels, 64, 64))
         assert folded(model, x)[0] == "Conv"
 
     @pytest.mark.parametrize(("kernel", "stride", "width"), [(5, 2, 32), (8, 2, 33), (3, 1, 128), (4, 1, 130)])
+    @pytest.mark.slow
     def test_other_sizes(self, kernel: int, stride: int, width: int) -> None:
         model, x = net(nn.Conv2d(4, width, kernel, stride, kernel // 2), width=width, size=(4, 64, 64))
         assert folded(model, x) == ["StemConv", "BinaryConv"]
@@ -200,6 +204,7 @@ class TestPass:
 
 
 @pytest.mark.parametrize(("engine", "winograd"), [("bibench", True), ("bibench", False), ("onnxruntime", True)])
+@pytest.mark.slow
 def test_who_gets_it(engine: str, winograd: bool, tmp_path: Path) -> None:
     model, x = net(nn.Conv2d(3, 32, **CONV))
     made = bibench.export(model, tmp_path / "a.onnx", x, engine=engine, winograd=winograd)

@@ -178,12 +178,14 @@ class TestStates:
         assert devices == {"meta"}
 
     @pytest.mark.parametrize("name", ["paper", "quick", "smoke", "embedded"])
+    @pytest.mark.slow_but("quick", "smoke")
     def test_suites_can_be_planned(self, tmp_path: Path, name: str) -> None:
         rows = make_plan(cells(SUITES[name]), tmp_path)
         expected = {"no data"} if name == "paper" else {"missing", "unsupported"}
         assert {row.state for row in rows} == expected  # of the tiny file's operators one is impossible
         assert {row.cell.operator.name for row in rows if row.state == "unsupported"} <= {"impossible"}
 
+    @pytest.mark.slow
     def test_the_papers_grid_takes_one_trace_for_each_model_of_a_task(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

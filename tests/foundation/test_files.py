@@ -56,6 +56,7 @@ class TestAtomicity:
         assert file.read_text() == "old"
         assert names(tmp_path) == ["a.txt"]
 
+    @pytest.mark.slow
     def test_a_process_that_is_killed_while_writing_leaves_the_old_file(self, tmp_path: Path) -> None:
         file = tmp_path / "a.txt"
         write_text(file, "old")

@@ -43,6 +43,7 @@ def test_a_short_name_stays_without_a_word(name: str) -> None:
     assert short is importlib.import_module(f"bibench.{PUBLIC[name]}")
 
 
+@pytest.mark.slow
 def test_modules_are_attributes_after_import_bibench_alone() -> None:
     code = "import bibench; print(bibench.layers.progress is bibench.progress, bibench.errors.BiBenchError.__name__)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -167,6 +167,7 @@ def test_empty_and_all_padding(isa: str) -> None:
         assert (convolve(**wide) == 4).all()  # the middle tap alone meets the input
 
 
+@pytest.mark.slow
 def test_memory_that_is_not_there_is_an_exception() -> None:
     """Also where it is another thread that asks for it."""
     pytest.importorskip("resource")

@@ -53,6 +53,7 @@ def python(code: str, *arguments: str, **environment: str) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, env={**clean, **environment}, timeout=300)
 
 
+@pytest.mark.slow
 def test_without_the_module_training_is_the_same() -> None:
     absent, here = python(ABSENT + TRAIN), python(TRAIN)
     assert absent.returncode == 0, absent.stderr
@@ -61,6 +62,7 @@ def test_without_the_module_training_is_the_same() -> None:
     assert losses == json.loads(here.stdout)[2]
 
 
+@pytest.mark.slow
 def test_without_the_module_the_environment_says_so_and_asking_for_kernels_is_an_error() -> None:
     code = """
 from bibench.kernels import native
@@ -86,10 +88,12 @@ main()
 @needs_core
 class TestTheEnvironmentVariable:
     @pytest.mark.parametrize("isa", ["portable", native.NONE])
+    @pytest.mark.slow_but("none")
     def test_chooses(self, isa: str) -> None:
         done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA=isa)
         assert done.stdout.strip() == isa, done.stderr
 
+    @pytest.mark.slow
     def test_unknown_names_what_there_is(self) -> None:
         done = python("from bibench.kernels import native; print(native.isa())", BIBENCH_ISA="mmx")
         assert f"BIBENCH_ISA=mmx: this processor has {', '.join(ISAS)}" in done.stderr

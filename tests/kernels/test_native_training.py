@@ -131,6 +131,7 @@ def test_sequences(name: str) -> None:
 
 @pytest.mark.parametrize("name", WITH_TWO_THREADS)
 @pytest.mark.usefixtures("two_threads")
+@pytest.mark.slow
 def test_two_threads(name: str) -> None:
     for kind, memory_format in ((Images, torch.channels_last), (Sequences, torch.contiguous_format)):
         found, pure = (train(kind, name, isa, memory_format) for isa in (ISAS[0], native.NONE))
@@ -208,6 +209,7 @@ def peak(forward, x: Tensor) -> int:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.slow_but("bnn")
 def test_peak_memory_of_a_layer_does_not_exceed_that_of_pytorch(name: str) -> None:
     x = torch.randn(8, 32, 32, 32, requires_grad=True)
     layer, other = (nn.Conv2d(32, 32, 3, padding=1, bias=False) for _ in range(2))

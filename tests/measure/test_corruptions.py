@@ -218,6 +218,7 @@ class TestOfficialFiles:
 
 
 @pytest.mark.parametrize("name", ["digits_photos", "photo_patches"])
+@pytest.mark.slow_but("digits_photos")
 def test_embedded_tasks_serve_their_test_images(name: str) -> None:
     task = TASKS[name]()
     images, labels, files = task.test_images()

@@ -78,6 +78,7 @@ def test_gradients_of_the_last_step_are_there_during_forward() -> None:
     assert peak_memory(step) == pytest.approx((2 + 2 + 40) * MB, abs=MB)
 
 
+@pytest.mark.slow
 def test_peak_memory_is_repeatable_and_tells_operators_apart(capfd: pytest.CaptureFixture[str]) -> None:
     steps = {name: made(name) for name in ("fp32", "bnn", "heavy")}
     for step in steps.values():

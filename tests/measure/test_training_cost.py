@@ -64,6 +64,7 @@ def test_records_of_a_session() -> None:
     assert own["time_ratio"].value == pytest.approx(median(paired_ratios(result.peer, contender)))
 
 
+@pytest.mark.slow
 def test_the_peer_is_full_precisions_faster_format() -> None:
     result, found = measured(request("bnn"))
     steps = {f: found["fp32", f, "step_seconds"] for f in ("contiguous", "channels_last")}
@@ -72,6 +73,7 @@ def test_the_peer_is_full_precisions_faster_format() -> None:
     assert result.peer.memory_format == fast.memory_format
 
 
+@pytest.mark.slow
 def test_turns_are_in_a_new_order_each_round() -> None:
     turns: list[str] = []
     asked = request("bnn", "recu", "dorefa", rounds=4, tolerance=0)
@@ -98,6 +100,7 @@ def test_half_width_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("tolerance", "expected"), [(1e9, session.MIN_ROUNDS), (0.0, 9)])
+@pytest.mark.slow
 def test_rounds_end_when_the_ratios_are_known(tolerance: float, expected: int) -> None:
     result, _ = measured(request("bnn", rounds=9, tolerance=tolerance))
     assert {len(c.rounds) for c in result.contenders} == {expected}
@@ -150,6 +153,7 @@ class TestFailures:
 
 
 class TestIsolation:
+    @pytest.mark.slow
     def test_one_that_kills_the_process_is_a_row(self) -> None:
         news: list[str] = []
         result = run_isolated(request("dies", "bnn"), news.append)
@@ -197,6 +201,7 @@ def _threads_file(folder: Path) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_records_go_to_the_run_folder_and_add_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_cost, "run_isolated", lambda asked, note: run_session(asked, lambda *_: None))
     asked = request("bnn")

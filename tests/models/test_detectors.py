@@ -137,6 +137,7 @@ def test_the_published_ssd_has_no_norm() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 @pytest.mark.parametrize("operator", PAPER_ORDER)
+@pytest.mark.slow_but("*bnn*", "*reactnet*")
 def test_every_operator_trains_a_step_and_detects(name: str, operator: str) -> None:
     model = tiny(name)
     for module in model.modules():
@@ -171,6 +172,7 @@ def test_every_operator_trains_a_step_and_detects(name: str, operator: str) -> N
 
 
 @pytest.mark.parametrize("name", TINY)
+@pytest.mark.slow
 def test_a_detector_learns_two_scenes_by_heart(name: str) -> None:
     """Losses, matching and coding agree with each other and with the counting of classes from 0."""
     from bibench.tasks.average_precision import voc_scores

@@ -102,6 +102,7 @@ def test_what_stays_full_precision() -> None:
 
 @BOTH
 @pytest.mark.parametrize("operator", PAPER_ORDER)
+@pytest.mark.slow_but("*bnn*", "*reactnet*")
 def test_every_operator_trains_it_and_memory_stays_depthwise(name: str, operator: str) -> None:
     model = create(name, num_classes=4, input_shape=(1, 16, 12), width=16, **LAYERS[name])
     taps = {n: m.weight.shape for n, m in model.named_modules() if isinstance(m, nn.Conv1d) and m.groups > 1}

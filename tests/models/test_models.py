@@ -49,6 +49,9 @@ def test_resnet18_equals_torchvision_up_to_names_and_activation() -> None:
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.slow_but(
+    "resnet20", "vgg_small", "bert", "pointnet", "pointnet_vanilla", "fsmn", "deep_fsmn", "pointnet_seg", "mobilenetv2"
+)
 def test_model_keeps_its_contracts(name: str) -> None:
     findings = list(check("model", name))
     assert len(findings) == 5

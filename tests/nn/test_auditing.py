@@ -219,6 +219,7 @@ class TestOneSign:
         assert bibench.binarize(Twice(), "bnn", example_inputs=torch.randn(8, 4)).warnings == []
         assert bibench.audit(self.model(nn.ReLU()), torch.randn(2, 3, 8, 8)).warnings == []
 
+    @pytest.mark.slow
     def test_no_model_of_the_catalogue_has_such_layers(self) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error", BinarizationWarning)

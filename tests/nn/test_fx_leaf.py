@@ -19,6 +19,7 @@ X = torch.randn(2, 3, 32, 32)
 
 
 @pytest.mark.parametrize("operator", ["bnn", "reactnet", "recu", "fda", "xnor", "xnorpp", "lsq", "pact"])
+@pytest.mark.slow
 def test_feature_extraction(operator: str) -> None:
     model = torchvision.models.resnet18(num_classes=4)
     names = get_graph_node_names(model)

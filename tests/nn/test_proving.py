@@ -363,6 +363,7 @@ class TestNothingIsLeft:
         assert "AttributeError" in audit.unproved
         assert "not proved to run as listed" in str(audit)
 
+    @pytest.mark.slow
     def test_the_compiler_is_not_imported(self) -> None:
         code = (
             "import sys, torch, bibench\n"

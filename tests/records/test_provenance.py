@@ -145,6 +145,7 @@ class TestFingerprint:
 
 
 class TestCodeOfCells:
+    @pytest.mark.slow
     def test_every_process_finds_the_same(self) -> None:
         """A set's order differs from process to process; a fingerprint must not."""
         cells = [cell(o) for o in ("fp32", "fda")]

@@ -51,6 +51,7 @@ def wait(driver: Any, script: str) -> Any:
 
 
 @pytest.mark.parametrize("name", WIDTHS)
+@pytest.mark.slow
 def test_every_page_opens_without_errors_and_fits(name: str, site: Path, driver: Any) -> None:
     resize(driver, WIDTHS[name])
     driver.get_log("browser")

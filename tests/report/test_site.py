@@ -32,6 +32,7 @@ def pages(site: Path) -> dict[Path, Html]:
     return {path: Html(path) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow
 def test_every_link_leads_to_a_file_and_an_anchor(site: Path, pages: dict[Path, Html]) -> None:
     followed = 0
     for path, page in pages.items():
@@ -54,6 +55,7 @@ def test_pages_are_self_contained(pages: dict[Path, Html]) -> None:
                 assert not re.match(r"(https?:)?//", attributes.get(name) or ""), f"{path.name} loads from the network"
 
 
+@pytest.mark.slow
 def test_ids_are_unique_and_figures_have_alternatives(pages: dict[Path, Html]) -> None:
     for path, page in pages.items():
         assert len(page.ids) == len(set(page.ids)), path.name

@@ -80,6 +80,15 @@ def test_families_are_those_of_equation_3() -> None:
 
 
 @pytest.mark.parametrize(("task", "model"), PLACES, ids=[f"{t}-{choice(m).name}" for t, m in PLACES])
+@pytest.mark.slow_but(
+    "cifar10-resnet20",
+    "imagenet-resnet18",
+    "glue_mrpc-bert_tiny4",
+    "modelnet40-pointnet",
+    "voc07-ssd300",
+    "speech_commands-fsmn",
+    "shapenet_part_bag-pointnet_seg",
+)
 def test_row_is_built_and_converted_on_the_meta_device(task: str, model: str) -> None:
     chosen = choice(model)
     # The operators take turns, so that each meets many rows.

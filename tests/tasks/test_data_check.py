@@ -193,6 +193,7 @@ def test_whatever_goes_wrong_is_a_problem_told(tmp_path: Path) -> None:
     assert "Permission denied: 'plain.bin'" in check_data(Unreadable(tmp_path), read=True).problem
 
 
+@pytest.mark.slow
 def test_embedded_caches_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path))
     assert not check_data(TASKS["photo_patches"]()).found[0].files

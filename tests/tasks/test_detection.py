@@ -111,6 +111,7 @@ def test_splits_share_neither_digits_nor_photographs() -> None:
     assert all(len(scans[a] & scans[b]) <= 2 for a in SPLITS for b in SPLITS if a < b)
 
 
+@pytest.mark.slow
 def test_everyone_composes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [task().checksum() for task in EMBEDDED]
     monkeypatch.setenv(CACHE, str(tmp_path))
@@ -118,6 +119,7 @@ def test_everyone_composes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (tmp_path / VERSION / "VOCdevkit" / "VOC2007" / "Annotations").is_dir()
 
 
+@pytest.mark.slow
 def test_both_forms_serve_the_same_scenes() -> None:
     for split in SPLITS:
         voc, coco = (DetectionSamples(task()._splits[split]) for task in (DigitScenesVOC, DigitScenesCOCO))
@@ -129,6 +131,7 @@ def test_both_forms_serve_the_same_scenes() -> None:
                 assert torch.equal(target[name], other[name]), name
 
 
+@pytest.mark.slow
 def test_what_is_served_is_what_was_composed() -> None:
     samples = DetectionSamples(DigitScenesVOC()._splits["test"])
     for index, scene in zip(range(5), compose("test")):
@@ -139,6 +142,7 @@ def test_what_is_served_is_what_was_composed() -> None:
         assert np.abs(difference).mean() < 4  # JPEG
 
 
+@pytest.mark.slow
 def test_other_libraries_read_the_files() -> None:
     """They are true VOC and COCO: torchvision's own data sets find the same boxes in them."""
     from torchvision.datasets import CocoDetection, VOCDetection
@@ -371,6 +375,7 @@ def test_batches_depend_on_the_seed_alone(model: str, voc_root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["plain", "ssd"])
 @pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.slow_but("True-plain")
 def test_augmented_boxes_stay_valid(name: str, mirror: bool) -> None:
     """Whatever happens to the image, boxes lie inside it, have an area, and keep their labels."""
     annotations = DigitScenesVOC()._splits["test"].for_training()
@@ -499,6 +504,7 @@ def test_readers_are_the_real_ones() -> None:
 # -- whole cells -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_detector_ends_with_the_same_weights(voc_root: Path, tmp_path: Path) -> None:
     """Proposals and regions are drawn at random in every step; a checkpoint keeps where the draws were."""
     model = choice("faster_rcnn[width=4,image_size=64,roi_size=3,rois=8,proposals=16]")

@@ -113,6 +113,7 @@ def contents(task: ImageClassification) -> list[bytes]:
 
 
 @image_task
+@pytest.mark.slow_but("DigitsPhotos")
 def test_everyone_composes_the_same(
     task: type[ImageClassification], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +287,7 @@ def task(request: pytest.FixtureRequest) -> Iterator[ImageClassification]:
     yield request.param()
 
 
+@pytest.mark.slow_but("DigitsPhotos")
 def test_judging_models_of_known_worth(task: ImageClassification) -> None:
     batches = task.batches("test", batch_size=256)
     labels = torch.cat([batch.targets for batch in batches.epoch(0)])

@@ -19,7 +19,13 @@ from bibench.tasks.formant_words import FormantWords
 from bibench.tasks.spoken_words import SpokenWords, deal, family
 
 needs_espeak = pytest.mark.skipif(bool(espeak.need()), reason="espeakng-loader is not installed")
-task_of_words = pytest.mark.parametrize("task", [FormantWords, pytest.param(SpokenWords, marks=needs_espeak)])
+task_of_words = pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(FormantWords, marks=pytest.mark.slow),
+        pytest.param(SpokenWords, marks=[needs_espeak, pytest.mark.slow]),
+    ],
+)
 
 
 @task_of_words

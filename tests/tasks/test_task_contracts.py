@@ -22,6 +22,7 @@ CONTRACTS = ["models_and_recipes_exist", "order_is_reproducible", "loss_and_mode
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.slow_but("digits_photos", "embedded_cola", "shapes", "embedded_sst2")
 def test_embedded_task_keeps_its_contracts(name: str) -> None:
     findings = list(check("task", name))
     assert {finding.contract for finding in findings} >= set(CONTRACTS)

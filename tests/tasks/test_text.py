@@ -49,6 +49,7 @@ def test_labels_are_balanced_and_the_metric_of_a_constant_answer_is_the_stated_c
     assert constant[task.metric] == pytest.approx(task.chance, abs=0.04)
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_data() -> None:
     code = f"from bibench.tasks import TASKS; print(*[TASKS[n]().checksum() for n in {EMBEDDED!r}])"
     here = [TASKS[name]().checksum() for name in EMBEDDED]
@@ -320,6 +321,7 @@ def test_pretrained_weights_need_their_vocabulary_and_their_folder(vocabulary: P
         assert TASKS["glue_sst2"](tmp_path).model("bert_tiny4", {"pretrained": "some"})
 
 
+@pytest.mark.slow
 def test_every_paper_model_of_glue_builds_on_the_meta_device() -> None:
     from bibench.foundation.choice import choice
 

@@ -87,6 +87,7 @@ def test_models_that_name_nothing_are_refused() -> None:
 
 
 @pytest.mark.parametrize("method", ["none", "logits", "dmd"])
+@pytest.mark.slow
 def test_a_cell_trains_with_each_method_and_records_it(method: str, tmp_path) -> None:
     import json
 

@@ -92,6 +92,7 @@ class TestSameResult:
         assert len({content(runs, chosen, DONE)["score"] for runs in both}) == 1
 
     @pytest.mark.parametrize("operator", ["fp32", "bnn", "reactnet"])
+    @pytest.mark.slow
     def test_on_embedded_text_with_a_teacher(self, tmp_path: Path, operator: str) -> None:
         @task("other_films")
         class OtherFilms(EmbeddedSST2):

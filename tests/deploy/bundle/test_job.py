@@ -39,6 +39,7 @@ def onnx(name: str, file: Path, **more: Any) -> dict[str, Any]:
     return {"name": name, "engine": "onnxruntime", "file": str(file), **more}
 
 
+@pytest.mark.slow
 def test_memory_profile_and_a_contender_that_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     contenders = [
@@ -100,6 +101,7 @@ def test_threads_and_batches(tmp_path: Path) -> None:
     assert "threads were asked for, the machine has" in found[-1]["reason"]
 
 
+@pytest.mark.slow
 def test_a_program_of_an_engine_takes_turns_with_the_rest(tmp_path: Path) -> None:
     program = stand_in(tmp_path / "lce benchmark", LCE_OUTPUT)
     contenders = [

@@ -24,6 +24,7 @@ RUNS = [name for name in known_operators() if name not in ("fp32", "xnor", "xnor
 
 @pytest.mark.parametrize("operator", RUNS)
 @pytest.mark.parametrize("name", ["resnet18", "vgg_small"])
+@pytest.mark.slow_but("vgg_small-bnn")
 def test_whole_models(operator: str, name: str, tmp_path: Path) -> None:
     model, x = binary(name, operator, pad_value=-1)
     path = tmp_path / "model.onnx"
@@ -41,6 +42,7 @@ def test_whole_models(operator: str, name: str, tmp_path: Path) -> None:
     assert sum(n.op_type == "Pad" for n in proto.graph.node) == len(made.layers)
 
 
+@pytest.mark.slow
 def test_activations_and_another_epsilon(tmp_path: Path) -> None:
     torch.manual_seed(0)
     tails = [

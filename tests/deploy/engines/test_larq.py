@@ -194,6 +194,7 @@ def test_rounding_grows_with_the_root_of_what_is_summed() -> None:
     assert Bibench().rounding([4608] * 16) == 1e-5
 
 
+@pytest.mark.slow
 def test_files_are_small(tmp_path: Path) -> None:
     sizes = {}
     for operator in ("bireal", "fp32"):

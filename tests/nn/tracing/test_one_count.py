@@ -85,6 +85,7 @@ def test_transformers(name: str, expected: int) -> None:
         assert audit.macs_by_bits() == {(1, 1): expected - between, (32, 32): between}
 
 
+@pytest.mark.slow
 def test_foreign_vision_models() -> None:
     import timm
     import torchvision
