@@ -132,7 +132,7 @@ class TestPlan:
             ["recu", "quick", "0,1", "2 done"],
             ["raises", "quick", "0,1", "2 failed"],
         ]
-        boom = f'RuntimeError: boom in forward ({TINY}:64: raise RuntimeError("boom in forward"))'
+        boom = 'RuntimeError: boom in forward (tiny.py:64: raise RuntimeError("boom in forward"))'
         assert f"failed: 2 cells of tiny: {boom}" in lines
         assert "8 cells: 6 done, 2 failed." in lines
         assert "To do" not in ended.out
@@ -166,7 +166,7 @@ class TestStatus:
         more = ("--operators", "bnn,raises,fda", "--seeds", "0,1")
         ended = call("status", "tiny", "--runs", runs, "--load", TINY, *more)
         assert (ended.code, ended.err) == (0, "")
-        boom = f'RuntimeError: boom in forward ({TINY}:64: raise RuntimeError("boom in forward"))'
+        boom = 'RuntimeError: boom in forward (tiny.py:64: raise RuntimeError("boom in forward"))'
         assert [line.split() for line in ended.out.splitlines() if line.startswith("tiny ")] == [
             ["tiny", "vgg_small[width=2]", "raises", str(s), "failed", *boom.split()] for s in (0, 1)
         ]

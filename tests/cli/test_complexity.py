@@ -180,7 +180,7 @@ class TestMeasure:
         ended = call("measure", "complexity", "cifar10xresnet20", "--operators", "bnn", "--runs", tmp_path)
         assert ended.code == 1
         assert {(r.status, r.reason) for r in read([tmp_path]) if r.operator == "bnn"} == {
-            ("failed", "RuntimeError: boom")
+            ("failed", 'RuntimeError: boom (test_complexity.py:177: raise RuntimeError("boom"))')
         }
         assert {r.status for r in read([tmp_path]) if r.operator == "fp32"} == {"ok"}
 

@@ -135,7 +135,7 @@ class TestWholeCommand:
         file.write_text(said)
         ended = bibench("list", "tracks", "--load", file)
         assert not hidden(ended.stdout + ended.stderr)
-        assert r"UserWarning: e\x1b[2Jf" in ended.stderr and r"g\x1b[2Jh" in ended.stderr
+        assert r"note: e\x1b[2Jf" in ended.stderr and r"g\x1b[2Jh" in ended.stderr
 
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
     @pytest.mark.slow

@@ -60,7 +60,7 @@ def test_the_suites_that_compare() -> None:
 @pytest.mark.parametrize(
     ("operator", "problem"),
     [
-        ("lsq[bit=2]", "'lsq' has no option 'bit'; it has: bits=2, profile='default'"),
+        ("lsq[bit=2]", "'lsq' has no option 'bit'; did you mean 'bits'\\?; it has: bits=2, profile='default'"),
         ("resrep[x=1]", "'resrep' has no option 'x'"),
     ],
 )

@@ -484,7 +484,10 @@ class TestEstimates:
         rows = plan(tmp_path, FP, cell("raises"), probe=True)
         assert rows[FP].hours is not None
         assert rows[cell("raises")].hours is None
-        assert rows[cell("raises")].basis == "the probe failed: RuntimeError: boom in forward"
+        assert (
+            rows[cell("raises")].basis
+            == 'the probe failed: RuntimeError: boom in forward (tiny.py:64: raise RuntimeError("boom in forward"))'
+        )
         assert rows[cell("raises")].todo
 
     def test_records_go_before_a_probe(self, tmp_path: Path) -> None:

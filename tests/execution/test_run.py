@@ -127,7 +127,7 @@ class TestFailures:
         chosen = [cell(o, model="breakable") for o in ("fp32", "bnn", "recu")]
         monkeypatch.setenv("TINY_BROKEN", "1")
         printed = run(tmp_path, "bnn,recu", *more, expect=1)
-        line = f'{TINY}:88: raise RuntimeError("the model is broken")'
+        line = 'tiny.py:88: raise RuntimeError("the model is broken")'
         reason = f"its full-precision baseline is not available (RuntimeError: the model is broken ({line}))"
         assert f"bnn quick seed 0: failed: {reason}" in printed
         assert [state(tmp_path, c) for c in chosen] == ["failed"] * 3
@@ -363,7 +363,7 @@ class TestSharedTraining:
         more = ("--models", "breakable", "--workers", 1)
         monkeypatch.setenv("TINY_BROKEN", "1")
         printed = self.run(tmp_path, "bnn", *more, expect=1)
-        line = f'{TINY}:88: raise RuntimeError("the model is broken")'
+        line = 'tiny.py:88: raise RuntimeError("the model is broken")'
         why = f"its training is that of task tiny, which is not available (RuntimeError: the model is broken ({line}))"
         assert f"tiny_twin breakable fp32 quick seed 0: failed: {why}" in printed
         assert {r.status for r in read([tmp_path])} == {"failed"}

@@ -18,6 +18,7 @@ from bibench.tracks import TRACKS
 
 from ..worlds import TINY, cell
 
+BROKEN = 'RuntimeError: the model is broken (tiny.py:88: raise RuntimeError("the model is broken"))'
 pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
@@ -110,7 +111,10 @@ class TestFailures:
     def test_rows_have_reasons_and_the_others_their_numbers(self) -> None:
         _, found = measured(request("raises", "impossible", "bnn"))
         raises, impossible = (found[o, "channels_last", "time_ratio"] for o in ("raises", "impossible"))
-        assert (raises.status, raises.reason) == ("failed", "RuntimeError: boom in forward")
+        assert (raises.status, raises.reason) == (
+            "failed",
+            'RuntimeError: boom in forward (tiny.py:64: raise RuntimeError("boom in forward"))',
+        )
         assert impossible.status == "unsupported"
         assert impossible.reason.endswith("is too small for it")
         assert found["bnn", "channels_last", "time_ratio"].status == "ok"
@@ -130,7 +134,10 @@ class TestFailures:
 
         monkeypatch.setattr(TrainingStep, "__call__", later)
         _, found = measured(request("bnn", rounds=3))
-        assert found["bnn", "channels_last", "time_ratio"].reason == "RuntimeError: late"
+        assert (
+            found["bnn", "channels_last", "time_ratio"].reason
+            == 'RuntimeError: late (test_training_cost.py:129: raise RuntimeError("late"))'
+        )
         assert ("bnn", "channels_last", "step_seconds") not in found
         assert found["fp32", "channels_last", "step_seconds"].samples == 3
 
@@ -139,8 +146,8 @@ class TestFailures:
         broken = Cell(cell().task, cell(model="breakable").model, cell().operator, cell().recipe, 0)
         asked = Request(baseline_first([broken]), 1, rounds=2)
         _, found = measured(asked)
-        assert found["fp32", "contiguous", "step_seconds"].reason == "RuntimeError: the model is broken"
-        assert found["bnn", "channels_last", "time_ratio"].reason == "RuntimeError: the model is broken"
+        assert found["fp32", "contiguous", "step_seconds"].reason == BROKEN
+        assert found["bnn", "channels_last", "time_ratio"].reason == BROKEN
 
     def test_numbers_that_are_not_finite_are_no_times(self, monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = Cell(cell().task, cell().model, cell().operator, cell("bnn", "quick").recipe, 0)

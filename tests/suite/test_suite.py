@@ -245,7 +245,7 @@ class TestFilters:
             ({"tasks": ["cifar"]}, "unknown task 'cifar'; did you mean 'cifar10'"),
             (
                 {"operators": ["recu[scale=1]"]},
-                "operator 'recu' has no option 'scale'; it has: profile='default', scale",
+                "operator 'recu' has no option 'scale'; did you mean 'scale_init'?; it has: profile='default', scale",
             ),
             ({"operators": ["fp32[scale=1]"]}, "operator 'fp32' has no option 'scale'"),
             ({"models": ["vgg_small[depth=9]"]}, "model 'vgg_small' has no option 'depth'; it has: width=128"),

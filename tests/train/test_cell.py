@@ -36,6 +36,7 @@ from bibench.train.weights import digest, first_not_finite, load_full_precision
 
 from ..worlds import cell, tiny_world
 
+BOOM = 'RuntimeError: boom in forward (tiny.py:64: raise RuntimeError("boom in forward"))'
 pytestmark = pytest.mark.usefixtures("in_tiny_world")
 
 
@@ -371,12 +372,12 @@ class TestRecords:
 class TestFailures:
     def test_an_operator_that_raises_is_a_row_with_its_traceback(self, runs: Path, tmp_path: Path) -> None:
         chosen = cell("raises", "scratch")
-        assert train(tmp_path, chosen) == Result("failed", "RuntimeError: boom in forward")
+        assert train(tmp_path, chosen) == Result("failed", BOOM)
         failure = json.loads(CellDirectory(tmp_path, chosen).file(FAILURE).read_text())
-        assert failure["reason"] == "RuntimeError: boom in forward"
+        assert failure["reason"] == BOOM
         assert 'raise RuntimeError("boom in forward")' in failure["traceback"]
         (record,) = records(tmp_path, chosen).values()
-        assert (record.status, record.value, record.reason) == ("failed", None, "RuntimeError: boom in forward")
+        assert (record.status, record.value, record.reason) == ("failed", None, BOOM)
         assert record.operator == "raises"
         assert record.torch
 

@@ -26,7 +26,7 @@ def users_line(error: BaseException, own: Path | None = None) -> str:
         own: a file that is the user's although it is installed, as a plug-in is; with what lies beside it.
     """
     found = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename, own)]
-    return f"{found[-1].filename}:{found[-1].lineno}: {found[-1].line}" if found else ""
+    return f"{_place(found[-1].filename)}:{found[-1].lineno}: {found[-1].line}" if found else ""
 
 
 def told(error: BaseException, own: Path | None = None) -> str:
@@ -43,7 +43,7 @@ def last_return(function: Callable[..., Any]) -> str:
         return ""
     found = [n for n, line in enumerate(lines) if line.strip().startswith("return")]
     at = found[-1] if found else 0
-    return f"{file}:{first + at}: {lines[at].strip()}"
+    return f"{_place(file)}:{first + at}: {lines[at].strip()}"
 
 
 def first_line(function: Callable[..., Any]) -> str:
@@ -53,7 +53,7 @@ def first_line(function: Callable[..., Any]) -> str:
     except (OSError, TypeError):
         return ""
     at = next((n for n, line in enumerate(lines) if line.strip().startswith("def ")), 0)
-    return f"{inspect.getsourcefile(function)}:{first + at}: {lines[at].strip()}"
+    return f"{_place(inspect.getsourcefile(function))}:{first + at}: {lines[at].strip()}"
 
 
 def assignment(cls: type, name: str) -> str:
@@ -66,8 +66,13 @@ def assignment(cls: type, name: str) -> str:
             continue
         for number, line in enumerate(lines, first):
             if written.match(line):
-                return f"{inspect.getsourcefile(function)}:{number}: {line.strip()}"
+                return f"{_place(inspect.getsourcefile(function))}:{number}: {line.strip()}"
     return ""
+
+
+def _place(file: str | None) -> str:
+    """A file as records hold it, which others read: its name, and no path of the user's machine."""
+    return Path(file or "?").name
 
 
 def _is_users(file: str, own: Path | None) -> bool:

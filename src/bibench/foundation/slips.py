@@ -66,7 +66,7 @@ def tell(sentences: Iterable[str]) -> None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'width'?`` where one of the `known` names is close, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.65)  # depth and width are 0.6
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
