@@ -56,6 +56,7 @@ class BinaryLayer(nn.Module):
         Raises:
             ValueError: another number of input channels than the layer has.
             UnsupportedError: a weight that is no parameter of the layer's own, as a parametrization makes it.
+            DefinitionError: a scale of another shape than one factor per output channel.
         """
         x, op, spec = input, self.operator, self.spec
         if op.full_precision:
