@@ -40,8 +40,10 @@ def _main() -> None:
 def _run() -> None:
     from bibench.cli.commands import app
     from bibench.cli.output import TOLD
+    from bibench.records.flags import IN_FORCE, Marks
 
     TOLD.clear()
+    IN_FORCE.set(Marks())
     try:
         app()
     except BiBenchError as error:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     Load,
     Models,
@@ -22,6 +23,7 @@ from bibench.cli.options import (
     records_of,
 )
 from bibench.cli.output import console, print_json, table
+from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs, select, some
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
 from bibench.statistics import claims
@@ -63,7 +65,8 @@ def compare(
     places = records_of(runs)
     records = some(read_runs(places), places)
     first, second = (found_name(name, records) for name in (one, other))
-    records = select(records, filters(tasks, models, None, seeds, recipe))
+    wanted = filters(tasks, models, None, seeds, recipe)
+    records = marked(select(records, wanted), plan_of(places, None, wanted, None))
     how = Inference(over, samples, random_seed, level, correction)
     rows = versus(records, first, second, track, metric=metric, protocol=protocol, how=how)
     answers = [claims.answer(row) for row in rows if not row.task]

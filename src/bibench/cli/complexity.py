@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import RenderableType
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     RUNS,
     Format,
@@ -252,7 +253,7 @@ def measure(
     vouch(used((c.operator for c in found), (c.model for c in found)), loaded, force=force)
     news = console(stderr=True)
     records = measure_complexity(found, runs, lambda text: news.print(text, markup=False))
-    print_records(records, format, lambda: _print_measured(records))
+    print_records(marked(records), format, lambda: _print_measured(records))
     require_measured(records)
 
 

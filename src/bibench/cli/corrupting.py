@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     ComputeDevice,
     DataRoot,
@@ -79,6 +80,7 @@ def corruptions(
     vouch(used_by(cells), loaded, data_root=root, force=force)
     request = Request(runs, chosen, source, seed, root, device, threads, again)
     records = measure_corruptions(cells, request, news.print)
+    records = marked(records)
     print_records(records, format, lambda: print_corruptions(console(), records))
     require_measured(records)
 

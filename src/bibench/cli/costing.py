@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     RUNS,
     ComputeDevice,
@@ -26,6 +27,7 @@ from bibench.cli.vouching import Force, vouch
 from bibench.data.location import data_root as find_data_root
 from bibench.foundation.choice import Choice, choice
 from bibench.foundation.errors import require
+from bibench.records.flags import others_than_marked
 from bibench.records.provenance import available_cores
 from bibench.records.record import Record
 
@@ -85,7 +87,7 @@ def training_cost(
         request = Request(cells, count, batch_size, rounds, tolerance, device, root, loaded)
         said = lambda text, count=count: news.print(f"{count} thread(s): {text}", markup=False)  # noqa: E731
         records += measure_training_cost(request, runs, said)
-    print_records(records, format, lambda: _print_tables(records))
+    print_records(marked(records), format, lambda: _print_tables(records))
     require_measured(records)
 
 
@@ -102,7 +104,7 @@ def _print_table(records: Sequence[Record]) -> None:
     lines: list[list[Any]] = []
     for (operator, memory_format), found in contenders.items():
         failed = next((f"{r.status}: {r.reason}" for r in found.values() if r.value is None), "")
-        flags = next((r.flags.replace("_", " ") for r in found.values() if r.flags), "")
+        flags = next((o.replace("_", " ") for r in found.values() if (o := others_than_marked(r.flags))), "")
         times = [_milliseconds(found.get(f"{phase}_seconds")) for phase in ("forward", "backward", "optimizer", "step")]
         epoch, cpu, memory = (found.get(m) for m in ("epoch_seconds", "step_cpu_seconds", "peak_memory"))
         lines.append(

@@ -10,9 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from bibench.cli.exit_codes import FAILED
+from bibench.cli.marking import marked
 from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
 from bibench.cli.output import console, number, print_records, require_measured, table, tell_of_absent_core
 from bibench.foundation.errors import BiBenchError, require
+from bibench.records.flags import others_than_marked
 from bibench.records.record import Record, write_file
 
 MEASURE = "measure"
@@ -118,7 +120,7 @@ def measure(
         tell_of_absent_core(news)
     measured = latency.measure(request, lambda text: news.print(text, markup=False))
     place = storing.store(measured, request, output)
-    print_records(measured.records, format, lambda: _print_table(measured.records))
+    print_records(marked(measured.records), format, lambda: _print_table(measured.records))
     for head, *sentences in measured.explanations.values():
         explained = console() if format == "table" else news
         explained.print("\n".join([head, *(f"  {sentence}" for sentence in sentences)]), markup=False, highlight=False)
@@ -236,7 +238,7 @@ def _remarks(time: Record, found: dict[str, Record], theory: Record | None) -> l
     odd = (
         verdict(speedup.value, theory.value if theory else None) if speedup and speedup.value and time.operator else ""
     )
-    return [flag for flag in (*time.flags.split(","), odd) if flag]
+    return [flag for flag in (others_than_marked(time.flags), odd) if flag]
 
 
 def _spread(record: Record | None, digits: int) -> str:

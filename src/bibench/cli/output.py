@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from bibench.cli.doing import done
 from bibench.cli.exit_codes import FAILED
 from bibench.foundation.visible import visible, visible_streams
+from bibench.records.flags import IN_FORCE
 from bibench.report.tables import to_csv
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ def notes() -> Iterator[None]:
 
 def print_json(data: Any) -> None:
     """JSON on standard output."""
-    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(IN_FORCE.get().data(data), indent=2, allow_nan=False) + "\n")
 
 
 def print_csv(rows: Sequence[dict[str, Any]]) -> None:
     """CSV on standard output, with the names of the first row's fields."""
-    sys.stdout.write(to_csv(rows))
+    sys.stdout.write(to_csv(IN_FORCE.get().data(rows)))
 
 
 def print_records(records: Sequence[Record], format: str, show: Callable[[], None]) -> None:
@@ -101,13 +102,15 @@ def require_measured(records: Sequence[Record]) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str] = ()) -> Group:
     """A plain table under its title; columns named in `numeric` are aligned right. Nothing is read as markup."""
     right = set(numeric)
+    rows, marks = list(rows), IN_FORCE.get()
+    footnotes = marks.footnotes([*columns, *(cell for row in rows for cell in row)])
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        made.add_column(_text(column), justify="right" if column in right else "left", overflow="fold")
+        made.add_column(_text(marks.name(column)), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*map(_text, row))
+        made.add_row(*map(_text, marks.row(row)))
     heading = [_text(title, "bold")] if title else []
-    return Group(*heading, made, Text())
+    return Group(*heading, made, *map(_text, footnotes), Text())
 
 
 def _text(value: Any, style: str = "") -> Text:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     DataRoot,
     Load,
@@ -81,8 +82,8 @@ def rank(
         if TRACKS[name].comparators:
             raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
     runs = records_of(runs)
-    records = _records(runs, wanted)
     plan = plan_of(runs, suite, wanted, data_root)
+    records = marked(_records(runs, wanted), plan)
     how = Inference(over, samples, random_seed, level, correction)
     made = {name: layouts(records, name, metric, protocol) for name in names}
     ranked = {name: ranks_of(made[name], how) for name in names}
@@ -151,7 +152,8 @@ def cover(
     check_format(format, FORMATS)
     load_files(load)
     runs = records_of(runs)
-    found = coverage(_records(runs, wanted, empty=suite is not None), plan_of(runs, suite, wanted, data_root))
+    plan = plan_of(runs, suite, wanted, data_root)
+    found = coverage(marked(_records(runs, wanted, empty=suite is not None), plan), plan)
     if format == "json":
         print_json(found.to_dict())
     elif format in DATA:

@@ -8,13 +8,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bibench.cli.marking import marked
 from bibench.cli.options import Format, Load, RecordsOf, check_format, load_files, records_of
 from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs
 from bibench.foundation.choice import choice, recorded
 from bibench.foundation.errors import BiBenchError
 from bibench.recommend import Advice, Candidate, Sizes, Wishes, in_order, recommend
 from bibench.records.record import Record
+from bibench.suite.filters import Filters
 
 
 def recommend_(
@@ -48,7 +51,8 @@ def recommend_(
     if not task:
         raise BiBenchError("--task is missing: which task is to be solved? See: bibench list tasks")
     wishes = Wishes(task, device, max_ms, max_mb, min_accuracy, threads, engine)
-    records = read_runs(records_of(runs))
+    places = records_of(runs)
+    records = marked(read_runs(places), plan_of(places, None, Filters(tasks=(task,)), None))
     sizes = _sizes(records, task) if count_sizes else {}
     advice = recommend(records, wishes, sizes=sizes)
     if format == "json":

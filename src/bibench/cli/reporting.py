@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     Load,
     Protocol,
@@ -48,12 +49,13 @@ def report(
     check_target(out)
     runs = records_of(runs)
     records = some(read_runs(runs), runs)
+    plan = plan_of(runs, None, wanted, None)
     material = Material(
-        select(records, wanted),
+        marked(select(records, wanted), plan),
         runs=[run for run in runs if run.is_dir()],
         against=read_runs(against) if against else (),
         protocol=protocol,
-        plan=plan_of(runs, None, wanted, None),
+        plan=plan,
         against_name=", ".join(map(_called, against or ())),
     )
     news = console(stderr=True)

@@ -11,6 +11,7 @@ import typer
 
 from bibench.cli.display import make_display
 from bibench.cli.exit_codes import FAILED
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     RUNS,
     ComputeDevice,
@@ -100,10 +101,12 @@ def run(
     with make_display(out, todo) as display:
         outcome = Runner(rows, settings, count, display).run()
     records = _records(rows, runs)
+    state = make_plan(chosen, runs, data_root=settings.data_root)
+    records = marked(records, state)
     if json:
         print_json(_summary(rows, outcome, records))
     elif records:
-        print_scores(out, records, plan=make_plan(chosen, runs, data_root=settings.data_root))
+        print_scores(out, records, plan=state)
     elapsed = duration((time.monotonic() - began) / 3600)
     out.print(
         f"{_ending(rows, outcome)} in {elapsed}. Records: {runs}/**/records.jsonl; again with: bibench score {runs}"

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bibench.cli.marking import marked
 from bibench.cli.options import (
     Load,
     Protocol,
@@ -26,6 +27,7 @@ from bibench.foundation.choice import choice, recorded
 from bibench.foundation.errors import BiBenchError
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
+from bibench.records.flags import others_than_marked
 from bibench.records.record import Record, read
 from bibench.report.distribution import write_distribution
 from bibench.report.tables import DATA, FORMATS, Table, render, render_tables
@@ -60,14 +62,15 @@ def score(
     load_files(load)
     runs = records_of(runs)
     records = some(read_runs(runs), runs)
-    records = select(records, wanted)
+    plan = plan_of(runs, None, wanted, None)
+    records = marked(select(records, wanted), plan)
     if plot is not None:
         write_distribution(plot, records)
     if format == "table":
         if by_setting:
             _print_settings(console(), settings(records))
         else:
-            print_scores(console(), records, protocol, details, plan_of(runs, None, wanted, None))
+            print_scores(console(), records, protocol, details, plan)
     elif plain or by_setting:
         rows: Sequence[Accuracy | SettingAccuracy] = accuracies(records) if plain else settings(records)
         title = "Accuracies" if plain else "Accuracies by setting"
@@ -163,8 +166,8 @@ def _print_accuracies(out: Console, rows: Sequence[Accuracy]) -> None:
         cells = [by_key.get((*key, operator)) for key in models]
         flagged: dict[str, list[str]] = {}
         for heading, cell in zip(headings, cells, strict=True):
-            if cell and cell.flags:
-                flagged.setdefault(cell.flags, []).append(heading)
+            if cell and (others := others_than_marked(cell.flags)):
+                flagged.setdefault(others, []).append(heading)
         flags = "; ".join(f"{flag}: {', '.join(names)}" for flag, names in flagged.items())
         lines.append([operator, *(_accuracy(a) for a in cells), flags])
     first = rows[0]

@@ -30,6 +30,9 @@ from bibench.records.provenance import code_fingerprint
 SECONDS = 5.0
 """How long what is not used may be looked at; what is not reached then is looked at another time."""
 
+DIED = "it_can_be_checked"
+"""The contract that something breaks whose contracts end their process."""
+
 Verdicts = dict[Entry, list[Finding]]
 """The contracts that each breaks; none where it keeps them all."""
 
@@ -58,7 +61,8 @@ def verdicts(
         later = [entry for entry in beside if entry not in found]
         for entry, findings in _run(asked, later, tuple(load), data_root):
             found[entry] = findings
-            _keep(keys[entry], findings)
+            if all(finding.contract != DIED for finding in findings):  # it may have been a lack of memory, or a signal
+                _keep(keys[entry], findings)
     return {entry: [f for f in findings if f.problem] for entry, findings in found.items()}
 
 
@@ -123,11 +127,7 @@ def _run(
                 findings, died = process.findings()
                 entry = waiting.pop(0)
                 if died:
-                    findings = [
-                        Finding(
-                            entry.kind, entry.chosen, "it_can_be_checked", f"its contracts end the process ({died})"
-                        )
-                    ]
+                    findings = [Finding(entry.kind, entry.chosen, DIED, f"its contracts end the process ({died})")]
                 yield entry, findings
                 if died:
                     break

@@ -15,6 +15,7 @@ from bibench.operators import FULL_PRECISION, paper_order
 from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
 from bibench.recommend.shares import front_shares
 from bibench.records.accuracies import is_score
+from bibench.records.flags import contracts_broken, others_than_marked, stale_cells
 from bibench.records.record import Record, distinct
 from bibench.statistics import CellMean, cells
 from bibench.tracks.base import is_ratio, without_comparators
@@ -263,7 +264,9 @@ def _cautions(cell: CellMean, own: Sequence[Record], latency: Record | None, wis
     high = latency.high if latency is not None else None
     if wishes.max_ms is not None and high is not None and high > wishes.max_ms:
         found.append(f"the upper quartile of latency, {high:.3g} ms, is above {wishes.max_ms:g} ms")
-    flags = sorted({flag for r in own for flag in r.flags.split(",") if flag})
+    found += ["breaks contracts"] if contracts_broken(own) else []
+    found += ["stale: trained by other code than today's"] if stale_cells(own) else []
+    flags = sorted({flag for r in own for flag in others_than_marked(r.flags).split(", ") if flag})
     found += [f"flagged {', '.join(flags)}"] if flags else []
     if latency is not None and latency.flags:
         found.append(f"latency flagged {latency.flags.replace(',', ', ')}")

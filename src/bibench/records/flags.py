@@ -6,14 +6,19 @@ breaks a contract. ``stale`` is in no file: records get it where a run folder is
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from bibench.records.record import Record
+if TYPE_CHECKING:
+    from bibench.records.record import Record
 
 BREAKS, STALE = "breaks ", "stale"
 BROKEN_SIGN, STALE_SIGN = "†", "‡"
-RETRAIN = "--rerun stale trains them again"
+RETRAIN = "the same bibench run with --rerun stale trains again"
 
 
 def broken(kind: str, contract: str) -> str:
@@ -29,6 +34,12 @@ def of(record: Record) -> list[str]:
 def joined(*flags: str) -> str:
     """Flags as a record has them, each once; each of `flags` may be several."""
     return ",".join(dict.fromkeys(flag for part in flags for flag in part.split(",") if flag))
+
+
+def others_than_marked(flags: str) -> str:
+    """The flags, for a table, that `Marks` has no sign for."""
+    each = (flag.strip() for flag in flags.split(","))
+    return ", ".join(f for f in each if f and f.partition(" ")[0] not in (STALE, BREAKS.strip()))
 
 
 def contracts_broken(records: Iterable[Record]) -> str:
@@ -54,34 +65,77 @@ def doubts(records: Sequence[Record]) -> str:
     return "; ".join(filter(None, (contracts_broken(flagged), told)))
 
 
-class Marks:
-    """The signs beside the names of operators whose records are flagged, and the footnotes that explain them."""
+def outdated(records: Iterable[Record], cells: Collection[str]) -> list[Record]:
+    """The records, those of `cells` (as `Record.cell` names them) flagged as stale."""
+    return [replace(r, flags=joined(r.flags, STALE)) if r.cell in cells else r for r in records]
 
-    def __init__(self, records: Iterable[Record]) -> None:
+
+class Marks:
+    """The signs beside the names of operators whose records are flagged, and the footnotes that explain them.
+
+    Args:
+        records: all that a command or a report is about.
+        title: how an operator is also called, as on pages.
+    """
+
+    def __init__(self, records: Iterable[Record] = (), title: Callable[[str], str] = str) -> None:
         flagged: dict[str, list[Record]] = defaultdict(list)
         for record in records:
             if record.flags:
                 flagged[record.operator].append(record)
-        self._broken = {o: text for o, own in flagged.items() if (text := contracts_broken(own))}
-        self._stale = {o: count for o, own in flagged.items() if (count := stale_cells(own))}
+        self._notes: dict[str, list[str]] = {}
+        for operator, own in flagged.items():
+            if told := _footnotes(operator, own):
+                self._notes[operator] = self._notes[title(operator)] = told
+        shown = "|".join(map(re.escape, sorted(self._notes, key=len, reverse=True)))
+        self._named = re.compile(rf"({shown})(?=$| \()") if shown else None
 
-    def sign(self, operator: str) -> str:
-        """The signs of an operator, with a space before; nothing where it has none."""
-        signs = BROKEN_SIGN * (operator in self._broken) + STALE_SIGN * (operator in self._stale)
-        return f" {signs}" if signs else ""
+    def __bool__(self) -> bool:
+        return self._named is not None
 
-    def name(self, operator: str) -> str:
-        """The operator as tables show it."""
-        return f"{operator}{self.sign(operator)}"
+    def name(self, text: str) -> str:
+        """`text` with the operator's signs behind its name, if it is one (or one and more in parentheses)."""
+        found = self._named.match(text) if self._named else None
+        if found is None:
+            return text
+        signs = "".join(note[0] for note in self._notes[found[0]])
+        return f"{found[0]} {signs}{text[found.end() :]}"
 
-    @property
-    def footnotes(self) -> list[str]:
-        """A sentence for each sign and operator, and what helps."""
-        found = [f"{BROKEN_SIGN} {operator} {text}; it was run with --force" for operator, text in self._broken.items()]
-        if self._stale:
-            counted = ", ".join(f"{operator} {count}" for operator, count in self._stale.items())
-            found.append(
-                f"{STALE_SIGN} stale cells, trained by other code than today's: {counted}; the same bibench run with "
-                f"{RETRAIN}"
-            )
-        return found
+    def row(self, cells: Sequence[Any]) -> list[Any]:
+        """The cells of a table's row, or its headings, with signs."""
+        return [self.name(cell) if isinstance(cell, str) else cell for cell in cells]
+
+    def footnotes(self, cells: Iterable[Any] | None = None) -> list[str]:
+        """A sentence for each sign of the operators that `cells` name (of all without them), and what helps."""
+        if not self:
+            return []
+        assert self._named is not None
+        found = map(self._named.match, (c for c in cells if isinstance(c, str))) if cells is not None else ()
+        named = self._notes if cells is None else {match[0] for match in found if match}
+        return list(dict.fromkeys(note for name in self._notes if name in named for note in self._notes[name]))
+
+    def data(self, value: Any) -> Any:
+        """Plain data in which every object of a doubtful operator says so, as ``doubts``; records have their flags."""
+        if not self:
+            return value
+        if isinstance(value, list | tuple):
+            return [self.data(one) for one in value]
+        if not isinstance(value, Mapping):
+            return value
+        made = {key: self.data(one) for key, one in value.items()}
+        if "flags" not in made and "operator" in made:
+            made["doubts"] = "; ".join(self.footnotes([made["operator"], made.get("other")]))
+        return made
+
+
+def _footnotes(operator: str, records: Sequence[Record]) -> list[str]:
+    broken, stale = contracts_broken(records), stale_cells(records)
+    found = [f"{BROKEN_SIGN} {operator} {broken}; it was run with --force"] if broken else []
+    if stale:
+        cells = "1 cell is" if stale == 1 else f"{stale} cells are"
+        found.append(f"{STALE_SIGN} {operator}: {cells} stale, trained by other code than today's; {RETRAIN}")
+    return found
+
+
+IN_FORCE: ContextVar[Marks] = ContextVar("marks", default=Marks())  # noqa: B039 (it is never changed)
+"""What every table, JSON and CSV of the command that runs is marked with."""

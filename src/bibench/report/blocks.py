@@ -45,6 +45,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     kind: str = "table"
+    notes: Sequence[str] = ()
 
     def names(self) -> list[str]:
         """Names of the columns for the exports, each once."""

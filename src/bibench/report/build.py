@@ -16,9 +16,10 @@ from bibench.foundation.errors import StoreError, require
 from bibench.foundation.files import scratch_beside
 from bibench.foundation.locks import exclusive
 from bibench.foundation.visible import visible
+from bibench.records.flags import IN_FORCE, Marks
 from bibench.records.provenance import versions
 from bibench.report import images, placing, tables
-from bibench.report.blocks import Block, Figure, Multiples, Table
+from bibench.report.blocks import Block, Cell, Figure, Multiples, Table, Text
 from bibench.report.figures import spec
 from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
@@ -65,7 +66,8 @@ def build(
         scratch = scratch_beside(place)
         scratch.mkdir()
         try:
-            summary = _Site(material, scratch, figures, note).write()
+            with marks_of(material):  # exports are marked as well
+                summary = _Site(material, scratch, figures, note).write()
             _take_place(scratch, place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -109,6 +111,7 @@ class _Site:
 
     def write(self) -> Summary:
         self.material.figure_files = self.figures
+        self._marks = IN_FORCE.get()
         self._summary = Summary(self.root)
         self._navigation: list[Page] = pages()
         self._environment = _templates()
@@ -140,7 +143,8 @@ class _Site:
         (folder / "report.css").write_text(style, encoding="utf-8")
 
     def _document(self, page: Page, document: Document) -> None:
-        blocks = [self._entered(block, document.path) for block in document.blocks]
+        doubts = [Text(note, "warning") for note in self._marks.footnotes()]
+        blocks = [*doubts, *(self._entered(block, document.path) for block in document.blocks)]
         drawn = any(block.kind in ("figure", "multiples") for block in blocks)
         path = self.root / document.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +170,10 @@ class _Site:
             return Multiples([self._figure(figure, path) for figure in block.figures])
         if isinstance(block, Figure):
             return self._figure(block, path)
-        return self._table(block, path) if isinstance(block, Table) and block.kind != "listing" else block
+        if not isinstance(block, Table):
+            return block
+        block = marked(block, self._marks)
+        return self._table(block, path) if block.kind != "listing" else block
 
     def _figure(self, figure: Figure, path: str) -> Figure:
         figure = replace(figure, id=self._free("figures", figure.id))
@@ -192,6 +199,33 @@ class _Site:
             free = f"{name}-{count}"
         self._taken.add((kind, free))
         return free
+
+
+@contextmanager
+def marks_of(material: Material) -> Iterator[None]:
+    """Inside, what is exported is marked as the pages of `material` are."""
+    before = IN_FORCE.set(Marks(material.records, material.title))
+    try:
+        yield
+    finally:
+        IN_FORCE.reset(before)
+
+
+def marked(table: Table, marks: Marks) -> Table:
+    """With the signs and footnotes of operators in doubt (`bibench.records.flags`)."""
+    shown = [cell.shown for row in table.rows for cell in row if isinstance(cell.value, str)]
+    notes = marks.footnotes([*(column.name for column in table.columns), *shown])
+    if not notes:
+        return table
+    columns = [replace(column, name=marks.name(column.name)) for column in table.columns]
+    rows = [[_marked(cell, marks) for cell in row] for row in table.rows]
+    return replace(table, columns=columns, rows=rows, notes=[*table.notes, *notes])
+
+
+def _marked(cell: Cell, marks: Marks) -> Cell:
+    if not isinstance(cell.value, str):
+        return cell
+    return replace(cell, text=marks.name(cell.shown))
 
 
 def exports(table: Table) -> dict[str, str]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bibench.foundation.errors import BiBenchError
 from bibench.foundation.visible import csv_text, visible
+from bibench.records.flags import IN_FORCE
 
 Row = Mapping[str, Any]
 
@@ -28,11 +29,13 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     digits: int | None = None
+    notes: Sequence[str] = ()
+    """Footnotes."""
 
 
 def render(rows: Iterable[Row], format: str, title: str = "") -> str:
     """Rows of the same fields as text of one of `FORMATS`; the text ends with a newline."""
-    listed = list(rows)
+    listed = IN_FORCE.get().data(list(rows))
     check_format(format)
     if format in DATA:
         return DATA[format](listed)
@@ -44,7 +47,15 @@ def render_tables(tables: Sequence[Table], format: str) -> str:
     """Tables as a text of one of the formats for people, ``markdown`` or ``latex``."""
     if format not in DOCUMENTS:
         raise BiBenchError(f"format must be {' or '.join(DOCUMENTS)} for tables; got {format!r}")
-    return "\n".join(DOCUMENTS[format](table) for table in tables)
+    return "\n".join(DOCUMENTS[format](_marked(table)) for table in tables)
+
+
+def _marked(table: Table) -> Table:
+    """With the signs and footnotes of the operators that are in doubt (`bibench.records.flags`)."""
+    marks = IN_FORCE.get()
+    notes = marks.footnotes([*table.columns, *(cell for row in table.rows for cell in row)])
+    columns, rows = marks.row(table.columns), [marks.row(row) for row in table.rows]
+    return replace(table, columns=columns, rows=rows, notes=[*table.notes, *notes]) if notes else table
 
 
 def check_format(format: str) -> None:
@@ -73,6 +84,7 @@ def to_markdown(table: Table) -> str:
     lines.append(_line(_markdown(str(column)) for column in table.columns))
     lines.append(_line("---:" if right else "---" for right in numeric))
     lines += [_line(_markdown(text) for text in texts) for texts in _texts(table)]
+    lines += [line for note in table.notes for line in ("", _markdown(note))]
     return "\n".join(lines) + "\n"
 
 
@@ -92,6 +104,7 @@ def to_latex(table: Table) -> str:
         *(" & ".join(map(_latex, texts)) + r" \\" for texts in _texts(table)),
         r"\bottomrule",
         r"\end{tabular}",
+        *(rf"\par\smallskip{{\footnotesize {_latex(note)}\par}}" for note in table.notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -158,6 +171,8 @@ _LATEX = {
     "√": r"\ensuremath{\surd}",
     "×": r"\texttimes{}",
     "±": r"\textpm{}",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
     **{character: rf"\{character}" for character in "&%$#_{}"},
     "[": "{[}",  # not the optional argument of the \\ before it
     "]": "{]}",
