@@ -112,7 +112,7 @@ def test_engines_and_threads_are_candidates_of_their_own() -> None:
     assert [(c.engine, c.threads) for c in (*advice.recommended, *advice.dominated)] == [("f", 1), ("e", 1)]
     assert [c.engine for c in recommend(records, Wishes("t", DEVICE, engine="e", threads=1)).recommended] == ["e"]
     (none,) = recommend(records, Wishes("t", DEVICE, engine="g")).unknown
-    assert "there is e 1 thread(s), e 4 thread(s), f 1 thread(s)" in none.missing[0]
+    assert "there is e 1 thread, e 4 threads, f 1 thread" in none.missing[0]
 
 
 def test_the_newest_latency_counts_and_failed_ones_are_said() -> None:
@@ -133,7 +133,7 @@ def test_evidence_and_uncertainty() -> None:
     found = {c.operator: c for c in (*advice.recommended, *advice.dominated)}
     assert found["bnn"].accuracy_error == pytest.approx(2 / 3**0.5)
     assert found["bnn"].evidence[0] == "accuracy: t/m/bnn/quick, seeds 0, 1, 2"
-    assert "Board 1, e, 1 thread(s), batch 1, median of 50, measured with m as t uses it" in found["bnn"].evidence[1]
+    assert "Board 1, e, 1 thread, batch 1, median of 50, measured with m as t uses it" in found["bnn"].evidence[1]
     assert found["bnn"].caution[:2] == (
         "the interval of accuracy reaches below 80 %",
         "the upper quartile of latency, 12 ms, is above 11 ms",

@@ -59,15 +59,18 @@ class Fitting:
     def narrower(self) -> tuple[list[str], list[list[str]], list[str]]:
         """The columns in which rows differ; then in lines what all share, and the notes with those they are of."""
         cells = [[_shown(value) for value in row] for row in self.rows]
-        same = [n for n in range(LEADING, len(self.columns)) if len({row[n] for row in cells}) == 1]
+        shared_by_all = [n for n in range(LEADING, len(self.columns)) if len({row[n] for row in cells}) == 1]
+        same = [n for n in shared_by_all if len(cells) > 1 or cells[0][n] in EMPTY]
         left = [n for n in range(len(self.columns)) if n not in same]
         shared = self._pairs(cells[0], same) if cells else []
-        lines = [f"all: {', '.join(shared)}"] if shared else []
+        lines, some = [f"all: {', '.join(shared)}"] if shared else [], []
         for note in dict.fromkeys(note for notes in self.notes for note in notes):
             of = [row for row, notes in zip(cells, self.notes, strict=True) if note in notes]
-            who = "all" if len(of) == len(cells) else "; ".join(self._called(row, left) for row in of)
-            lines.append(f"{who}: {note}")
-        return [self.columns[n] for n in left], [[row[n] for n in left] for row in cells], lines
+            if len(of) == len(cells):
+                lines.append(f"all: {note}" if len(cells) > 1 else note)
+            else:
+                some.append(f"{'; '.join(self._called(row, left) for row in of)}: {note}")
+        return [self.columns[n] for n in left], [[row[n] for n in left] for row in cells], lines + some
 
     def paragraph(self, number: int) -> list[str]:
         """A row as lines: what it is of, every cell after the name of its column, unbroken, and its notes."""

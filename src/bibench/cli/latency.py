@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bibench.cli.deploying import Averaged, FactoryName, ModelName, OperatorName, PadValue, TaskName
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.fitting import Fitting, print_wrapped
-from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
-from bibench.cli.output import console, number, print_records, require_measured, tell_of_absent_core
+from bibench.cli.options import RUNS, DataRoot, Format, Load, check_format, flat, load_files, positive_numbers
+from bibench.cli.output import console, notes, number, print_records, require_measured, tell_of_absent_core
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.record import Record, write_file
 
@@ -69,7 +70,13 @@ ProgramArgument = Annotated[
 
 @app.command(MEASURE)
 def measure(
-    models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL|CELL|CHECKPOINT...",
+            help="Model files (.onnx, .tflite, .dab), or trained models, which are exported first.",
+        ),
+    ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The full-precision model, measured in the same process.")
     ] = None,
@@ -87,14 +94,25 @@ def measure(
     name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
     profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,
+    task: TaskName = None,
+    model: ModelName = None,
+    factory: FactoryName = None,
+    operator: OperatorName = None,
+    pad_value: PadValue = 0,
+    ema: Averaged = False,
+    data_root: DataRoot = None,
     output: Output = RUNS,
     load: Load = None,
     format: Format = "table",
 ) -> None:
     """Measure model files in turns with a full-precision baseline, on this machine or a device."""
+    import tempfile
+    from dataclasses import replace
+
     from bibench.deploy import latency, storing
-    from bibench.deploy.contenders import contenders
     from bibench.deploy.devices import DEVICES, load_devices
+    from bibench.deploy.measurable import measurable
+    from bibench.deploy.source import Named
 
     check_format(format)
     load_files(load)
@@ -103,7 +121,7 @@ def measure(
     if DEVICES[device].transport == "local":
         require("onnxruntime", extra="deploy", purpose="measuring latency")
     request = latency.Request(
-        contenders=tuple(contenders(models, baseline, flat(engines))),
+        contenders=(),
         device=device,
         threads=tuple(positive_numbers("--threads", threads)) or None,
         batches=tuple(positive_numbers("--batch", batch)) or (1,),
@@ -121,8 +139,13 @@ def measure(
     news = console(stderr=True)
     if DEVICES[device].transport == "local":
         tell_of_absent_core(news)
-    measured = latency.measure(request, lambda text: news.print(text, markup=False))
-    place = storing.store(measured, request, output)
+    named = Named(task, model, operator, pad_value, ema, factory)
+    with tempfile.TemporaryDirectory(prefix="bibench-") as folder:
+        with notes():
+            found = measurable(models, baseline, flat(engines), named, Path(folder), data_root)
+        request = replace(request, contenders=tuple(found))
+        measured = latency.measure(request, lambda text: news.print(text, markup=False))
+        place = storing.store(measured, request, output)
     print_records(measured.records, format, lambda: _print_table(measured.records))
     for head, *sentences in measured.explanations.values():
         explained = console() if format == "table" else news
