@@ -44,7 +44,7 @@ class Fitting:
 
     def print(self, out: Console) -> None:
         """The widest form that is no wider than the console."""
-        out.print("\n".join(wrapped(self.title, out.width)), style="bold")
+        out.print("\n".join(wrapped(self.title, out.width)), style="bold", soft_wrap=True)
         said = ["; ".join(note) for note in self.notes]
         whole = [[*row, note] for row, note in zip(self.rows, said, strict=True)]
         for columns, rows, lines in (([*self.columns, self.note], whole, []), self.narrower()):
@@ -89,7 +89,7 @@ class Fitting:
 def print_wrapped(out: Console, lines: Iterable[str]) -> None:
     """Lines, each broken between words, with what follows a break further in than its beginning."""
     for line in lines:
-        out.print("\n".join(wrapped(line, out.width)))
+        out.print("\n".join(wrapped(line, out.width)), soft_wrap=True)
 
 
 def wrapped(line: str, width: int) -> list[str]:

@@ -14,8 +14,8 @@ from bibench.deploy.reasons import Profile, by_layers, by_profile
 from bibench.deploy.theory import theoretical_speedup
 from bibench.operators import FULL_PRECISION
 
-FAR = 4
-"""A speed-up below this part of theory is explained: the networks of docs/deployment.md reach more than a quarter."""
+FAR = 2
+"""A speed-up below theory divided by this is explained."""
 
 Place = tuple[str, int, int]
 """Key of a contender, threads, batch size."""
@@ -57,11 +57,13 @@ def explanations(
     """
     found: dict[Place, list[str]] = {}
     for one in contenders:
+        if not (peer := peer_of(one, contenders)):
+            continue
         places = [place for place in samples if place[0] == one.key]
         profiled = [place for place in places if profiles.get(place)]
         theory = theoretical_speedup(one.file, one.engine)
         for place in profiled or places:
-            speedup = _speedup(place, peer_of(one, contenders), samples)
+            speedup = _speedup(place, peer, samples)
             if speedup is None or not (profiled or verdict(speedup, theory)):
                 continue
             found[place] = [_headline(one, place, speedup, theory), *_reasons(one, profiles.get(place))]

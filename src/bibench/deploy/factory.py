@@ -62,7 +62,9 @@ def _function(module: ModuleType, name: str, given: str) -> Any:
         near = difflib.get_close_matches(name, own, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it defines: {', '.join(own) or 'none'}"
         what = (
-            "the file has no function of that name" if found is None else f"it is a {type(found).__name__}, no function"
+            "the file has no function of that name"
+            if found is None
+            else f"it is of type {type(found).__name__}, no function"
         )
         raise BiBenchError(f"{OPTION} {given}: {what}; {hint}")
     try:

@@ -9,9 +9,11 @@ from pathlib import Path
 from bibench.deploy.contenders import Contender, contenders
 from bibench.deploy.engine import ENGINES
 from bibench.deploy.exporting import export
-from bibench.deploy.identity import DEFAULT_ENGINES
+from bibench.deploy.factory import OPTION
+from bibench.deploy.identity import DEFAULT_ENGINES, identify
 from bibench.deploy.source import Named, calibration, trained
 from bibench.foundation.errors import BiBenchError
+from bibench.operators import FULL_PRECISION
 
 BASELINE = "onnxruntime"
 """Exports full precision, for every engine that reads ONNX files."""
@@ -51,7 +53,14 @@ def measurable(
         else:
             files.append(path)
     if baseline is not None and is_source(baseline):
-        baseline = _exported(baseline, replace(named, operator=None), BASELINE, folder / "baseline", data_root)
+        full = replace(named, operator=None)
+        exported = _exported(baseline, full, BASELINE, folder / "baseline", data_root)
+        if (operator := identify(exported)[0]["operator"]) != FULL_PRECISION:
+            raise BiBenchError(
+                f"--baseline {baseline} is binarized ({operator}); give a cell or checkpoint of full precision"
+                + (f" ({OPTION} of a float network and --operator serve both)" if named.factory else "")
+            )
+        baseline = exported
     return contenders(files, baseline, [] if sources else engines)
 
 
