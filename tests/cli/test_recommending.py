@@ -50,7 +50,10 @@ def test_no_number_is_broken_in_80_columns() -> None:
         size("recu[scale_init=weight]", 123.45, long),
     ]
     out = io.StringIO()
-    _print(_Console(file=out, width=80), recommend(records, Wishes("t", DEVICE, max_ms=30, max_mb=200)))
+    _print(
+        _Console(file=out, width=80, markup=False, emoji=False),
+        recommend(records, Wishes("t", DEVICE, max_ms=30, max_mb=200)),
+    )
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     for whole in (

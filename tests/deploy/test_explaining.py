@@ -73,6 +73,12 @@ def test_an_engine_without_bits_is_said_first() -> None:
     assert not any("keep" in sentence for sentence in said)  # nothing runs at 1 bit, whatever is kept
 
 
+def test_nothing_is_other_where_no_layer_is_slow() -> None:
+    rows = [{"name": "pw", "weight_bits": 1, "activation_bits": 1, "macs": 5}]
+    said = by_profile(PROFILE[2:], described(rows=rows), "bibench")
+    assert said[1] == "  86 %, 0.30 ms: layers at 1 bit (2)"
+
+
 def test_many_small_nodes_and_long_lists() -> None:
     rows = [
         {

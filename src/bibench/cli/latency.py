@@ -105,7 +105,7 @@ def measure(
     load: Load = None,
     format: Format = "table",
 ) -> None:
-    """Measure model files in turns with a full-precision baseline, on this machine or a device."""
+    """Measure model files, or trained models, in turns with a full-precision baseline, on this machine or a device."""
     import tempfile
     from dataclasses import replace
 

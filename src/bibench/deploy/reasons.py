@@ -19,7 +19,7 @@ PATTERNS = 8
 """Longer lists of layers to keep are not printed whole."""
 FLOAT, ONE_BIT, UNPACKED = "float", "1 bit", "±1"
 KINDS = {
-    ONE_BIT: "other layers at 1 bit ({})",
+    ONE_BIT: "{1} at 1 bit ({0})",
     UNPACKED: "products of 1-bit layers ({}), as ±1 in float",
     "depthwise": "depthwise layers at 1 bit ({}): too few products per output to fill words of bits",
     "one position": "squeeze-excite and alike at 1 bit ({}): so few products that a call takes as long in float",
@@ -42,7 +42,7 @@ def by_profile(profile: Profile, found: Manifest | None, engine: str) -> list[st
     said = [*_unpacked(found, engine), "where its time goes:"]
     for kind, members in sorted(groups.items(), key=lambda group: -_time(group[1])):
         share = f"{100 * _time(members) / total:.0f} %, {_shown(_time(members))}"
-        said.append(f"  {share}: {_described(kind, members)}")
+        said.append(f"  {share}: {_described(kind, members, groups)}")
     said.append(f"the slowest of {len(profile)} nodes:")
     slowest = sorted(profile, key=lambda row: -float(row["microseconds"]))[:SLOWEST]
     said += [f"  {_node(row, kinds.get(_layer(row, kinds), ''))}" for row in slowest]
@@ -86,14 +86,17 @@ def _unpacked(found: Manifest | None, engine: str) -> list[str]:
     ]
 
 
-def _described(kind: str, members: Profile) -> str:
+def _described(kind: str, members: Profile, kinds: Collection[str]) -> str:
     if kind == FLOAT:
         by: dict[str, float] = {}
         for row in members:
             by[str(row["op"])] = by.get(str(row["op"]), 0.0) + float(row["microseconds"])
         most = ", ".join(f"{op} {_shown(time)}" for op, time in sorted(by.items(), key=lambda of: -of[1])[:4])
         return f"nodes in float ({len(members)}): {most}{', ...' if len(by) > 4 else ''}"
-    return KINDS.get(kind, GROUPED).format(len(members), kind)
+    called = kind
+    if kind == ONE_BIT:
+        called = "other layers" if set(kinds) - {FLOAT, ONE_BIT} else "layers"
+    return KINDS.get(kind, GROUPED).format(len(members), called)
 
 
 def _node(row: Mapping[str, Any], kind: str) -> str:
