@@ -44,10 +44,14 @@ def script() -> str:
 
 
 def masked(text: str) -> list[str]:
-    """Lines without their numbers, widths of columns, rules of tables, and flags of how busy the machine was."""
+    """Lines without their numbers, widths of columns, rules of tables, and what tells how busy the machine was.
+
+    That are flags, and the explanation of a model that was slower than expected.
+    """
+    text = re.sub(r"^.* times as fast as full precision.*\n(  .*\n)*", "", text, flags=re.MULTILINE)
     plain = re.sub(r"[-+]?\d[\d,.]*(e[-+]?\d+)?|─+", "#", text)
     plain = re.sub(r"; latency flagged [a-z, ]+", "", plain)
-    plain = re.sub(r"\b(busy|steal|throttled|drift|wide|unpinned)\b,?", "", plain)
+    plain = re.sub(r"\b(busy|steal|throttled|drift|wide|unpinned|far from theory|slower than float)\b[,;]?", "", plain)
     return [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
 
 

@@ -192,7 +192,7 @@ def test_recommend_in_every_format(call: Call, tmp_path: Path) -> None:
     asked = ("recommend", "published", "--task", "cifar10", "--device", "Kirin 970", "--threads", "1")
     out = call(*asked, "--max-ms", "30", "--max-mb", "2").out
     assert "2 of 36 candidates are recommended" in out
-    assert "Kirin 970, larq, 1 thread(s), batch 1, measured with vgg_small as cifar10 uses it" in out
+    assert "Kirin 970, larq, 1 thread, batch 1, measured with vgg_small as cifar10 uses it" in out
     assert "Not judged, for want of a measurement" in out
     found = call(*asked, "--max-ms", "30", "--no-count-sizes", "--format", "json").json
     assert [c["operator"] for c in found["recommended"]] == ["reactnet", "bnn"]
@@ -211,9 +211,9 @@ def test_recommend_says_that_nothing_qualifies(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "--task is missing"),
+        ([], "--task is required"),
         (["--task", "cifar"], "Did you mean cifar10?"),
-        (["--task", "cifar10", "--max-ms", "3"], "give device"),
+        (["--task", "cifar10", "--max-ms", "3"], "--device is required"),
         (["--task", "cifar10", "--format", "latex"], "table, json or csv"),
     ],
 )

@@ -20,6 +20,7 @@ from bibench.foundation.errors import BiBenchError, StoreError
 from bibench.records.record import Record, read
 from bibench.tracks import TRACKS
 
+from ..kernels.native import needs_core
 from .onnx_files import convolution
 
 EVENTS: list[dict[str, Any]] = []
@@ -252,16 +253,27 @@ def test_this_machine_for_real(tmp_path: Path) -> None:
     assert set(measured.profiles) == {("baseline", 1, 1), ("model0", 1, 1)}
 
 
-def test_theory_stands_beside_what_was_measured(replay: list[dict[str, Any]], tmp_path: Path) -> None:
-    """64 bit operations as one: 1-bit layers of 512 multiply-accumulates beside float ones of 96 and 32."""
+@pytest.mark.parametrize("engine", [pytest.param("bibench", marks=needs_core), "onnxruntime"])
+def test_theory_stands_beside_what_was_measured(replay: list[dict[str, Any]], tmp_path: Path, engine: str) -> None:
+    """64 bit operations as one, of an engine with bits: 512 multiply-accumulates beside float ones of 96 and 32."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 16), nn.Linear(16, 32), nn.Linear(32, 1))
     export(model.eval(), tmp_path / "base.onnx", torch.randn(2, 6), engine="onnxruntime")
     bibench.binarize(model, "bnn", example_inputs=torch.randn(2, 6))
-    export(model.eval(), tmp_path / "net.onnx", torch.randn(2, 6), engine="onnxruntime")
-    replay += [MACHINE, result("baseline", BASE), result("model0", NET)]
+    export(model.eval(), tmp_path / "net.onnx", torch.randn(2, 6), engine=engine)
+    nodes = [{"order": 1, "node": "1", "op": "BinaryLinear", "microseconds": 20.0, "percent": 100.0}]
+    profile = {**result("model0", []), "event": "profile", "rows": nodes}
+    replay += [MACHINE, result("baseline", BASE), result("model0", NET), profile]
     found = tuple(contenders([tmp_path / "net.onnx"], tmp_path / "base.onnx", []))
-    measured = by_metric(measure(Request(found, device="replay"), lambda text: None))
-    [theory] = [r for r in measured.values() if r.metric == latency.THEORY]
-    assert theory.operator == "bnn"
-    assert theory.value == pytest.approx((96 + 512 + 32) / (96 + 512 / 64 + 32))
+    asked = Request(found, device="replay", library=tmp_path / "net.onnx")
+    measured = measure(asked, lambda text: None)
+    [theory] = [r for r in measured.records if r.metric == latency.THEORY]
+    expected = (96 + 512 + 32) / (96 + 512 / 64 + 32) if engine == "bibench" else 1
+    assert (theory.operator, theory.value) == ("bnn", pytest.approx(expected))
+    job, _ = to_job(asked)
+    assert [row.get("peer") for row in job["contenders"]] == [None, "baseline"]
+    assert job["contenders"][1]["least"] == pytest.approx(max(1, expected / 2))
+    [said] = measured.explanations.values()
+    assert said[0].endswith(f"4.75 times as fast as full precision, {expected:.2f} in theory")
+    folder = store(measured, asked, tmp_path / "runs")
+    assert json.loads((folder / "session.json").read_text())["explanations"][0]["sentences"] == said

@@ -164,7 +164,11 @@ def manifests(folder: Path) -> tuple[Any, Read]:
         provenance={"cell": cell().to_dict(), "task": "tiny", "torch": "2"},
     )
     described = manifest.path_of(model)
-    readers = (lambda: identify(model), lambda: theoretical_speedup(model), lambda: manifest.require_free(model))
+    readers = (
+        lambda: identify(model),
+        lambda: theoretical_speedup(model, "bibench"),
+        lambda: manifest.require_free(model),
+    )
     return whole.to_dict(), in_file(described, *readers)
 
 

@@ -71,6 +71,27 @@ def test_the_pareto_set_within_the_limits() -> None:
     assert "The limit on latency excludes 2, 1 of them alone." in advice.said
 
 
+def test_nearest_misses_are_among_what_was_measured() -> None:
+    """The size of an unmeasured one is nearer to its limit than any; whether it is near, nobody knows."""
+    records = [*whole("bnn", 0.8, 10, 9), *accuracy("xnor", 0.9), size("xnor", 2.1), *accuracy("recu", 0.9)]
+    records += [latency("recu", 99)]
+    advice = recommend(records, Wishes("t", DEVICE, max_ms=30, max_mb=2))
+    assert sorted(names(advice.excluded)) == ["bnn", "recu", "xnor"]
+    assert names(advice.nearest) == ["bnn"]
+    assert any(s.startswith("2 of those that break a limit lack a measurement") for s in advice.said)
+
+
+def test_sentences_of_one_and_of_many() -> None:
+    one = recommend(WORLD[:6], Wishes("t", DEVICE, max_ms=30)).said
+    assert one[:2] == (
+        "1 of 2 candidates is recommended: it is better than every other in accuracy, latency or size.",
+        "The limit on latency excludes 1, and is the only one that does.",
+    )
+    more = recommend(WORLD, Wishes("t", DEVICE, max_ms=30)).said
+    assert more[0].endswith("or size. 1 more qualifies and is dominated.")
+    assert more[1] == "The limit on latency excludes 2, 2 of them alone."
+
+
 def test_full_precision_is_a_candidate() -> None:
     advice = recommend(WORLD, Wishes("t", DEVICE))
     assert "fp32" in names(advice.recommended)
@@ -81,18 +102,18 @@ def test_full_precision_is_a_candidate() -> None:
 def test_nothing_qualifies() -> None:
     advice = recommend(WORLD, Wishes("t", DEVICE, max_ms=5, min_accuracy=99))
     assert advice.recommended == ()
-    assert advice.said[0] == "Nothing qualifies: of 5 candidates 5 break a constraint and 0 lack a measurement."
-    assert "The limit on latency excludes 5, 0 of them alone." in advice.said
-    assert "The minimum accuracy excludes 5, 0 of them alone." in advice.said
+    assert advice.said[0] == "Nothing qualifies: of 5 candidates 5 break a limit and 0 lack a measurement."
+    assert "The limit on latency excludes 5, none of them alone." in advice.said
+    assert "The minimum accuracy excludes 5, none of them alone." in advice.said
     assert names(advice.nearest)[0] == "bnn"  # 10 ms are twice the limit; nobody is nearer
 
 
 def test_another_device_is_named_and_not_used() -> None:
-    advice = recommend(WORLD, Wishes("t", "Board 2", max_ms=1000))
+    advice = recommend(WORLD, Wishes("t", "Phone", max_ms=1000))
     assert advice.recommended == () and len(advice.unknown) == 5
     assert all("this model and operator were measured on Board 1" in c.missing[0] for c in advice.unknown)
     assert all(c.latency_ms is None for c in advice.unknown)
-    assert any("No latency was measured on Board 2; there are some of: Board 1. None" in s for s in advice.said)
+    assert any("No latency was measured on Phone; there are some of: Board 1. None" in s for s in advice.said)
 
 
 def test_a_latency_of_another_task_or_model_does_not_count() -> None:
@@ -112,7 +133,7 @@ def test_engines_and_threads_are_candidates_of_their_own() -> None:
     assert [(c.engine, c.threads) for c in (*advice.recommended, *advice.dominated)] == [("f", 1), ("e", 1)]
     assert [c.engine for c in recommend(records, Wishes("t", DEVICE, engine="e", threads=1)).recommended] == ["e"]
     (none,) = recommend(records, Wishes("t", DEVICE, engine="g")).unknown
-    assert "there is e 1 thread(s), e 4 thread(s), f 1 thread(s)" in none.missing[0]
+    assert "there is e 1 thread, e 4 threads, f 1 thread" in none.missing[0]
 
 
 def test_the_newest_latency_counts_and_failed_ones_are_said() -> None:
@@ -133,7 +154,7 @@ def test_evidence_and_uncertainty() -> None:
     found = {c.operator: c for c in (*advice.recommended, *advice.dominated)}
     assert found["bnn"].accuracy_error == pytest.approx(2 / 3**0.5)
     assert found["bnn"].evidence[0] == "accuracy: t/m/bnn/quick, seeds 0, 1, 2"
-    assert "Board 1, e, 1 thread(s), batch 1, median of 50, measured with m as t uses it" in found["bnn"].evidence[1]
+    assert "Board 1, e, 1 thread, batch 1, median of 50, measured with m as t uses it" in found["bnn"].evidence[1]
     assert found["bnn"].caution[:2] == (
         "the interval of accuracy reaches below 80 %",
         "the upper quartile of latency, 12 ms, is above 11 ms",

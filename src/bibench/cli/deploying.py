@@ -11,7 +11,7 @@ import typer
 
 from bibench.cli.exit_codes import FAILED
 from bibench.cli.options import DataRoot, Json, Load, Models, Operators, flat, load_files
-from bibench.cli.output import console, print_csv, print_json, table
+from bibench.cli.output import console, notes, print_csv, print_json, table
 from bibench.cli.parity import print_parity
 from bibench.foundation.errors import UnsupportedError
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 TaskName = Annotated[str | None, typer.Option("--task", help="Of a checkpoint that does not say what it is of.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="Of such a checkpoint, as in: resnet20\\[width=8]")]
+FactoryName = Annotated[
+    str | None,
+    typer.Option(
+        "--factory",
+        metavar="FILE.py:FUNCTION",
+        help="In the place of --model: a function of yours that returns the model, or it and its example inputs.",
+    ),
+]
 OperatorName = Annotated[str | None, typer.Option("--operator", help="Of such a checkpoint.")]
 PadValue = Annotated[
     int,
@@ -59,6 +67,7 @@ def export(
     engine: Annotated[str, typer.Option("--engine", help="See: bibench list engines")] = "bibench",
     task: TaskName = None,
     model: ModelName = None,
+    factory: FactoryName = None,
     operator: OperatorName = None,
     pad_value: PadValue = 0,
     ema: Averaged = False,
@@ -78,10 +87,18 @@ def export(
     from bibench.deploy.source import Named, calibration, trained
 
     runner = ENGINES[engine]()
-    found = trained(source, Named(task, model, operator, pad_value, ema), data_root)
+    with notes():
+        found = trained(source, Named(task, model, operator, pad_value, ema, factory), data_root)
     data = calibration(found) if runner.needs_calibration else None
-    inputs = found.task.example_inputs()
-    made = write(found.model, output, inputs, engine, calibration=data, provenance=found.provenance, winograd=winograd)
+    made = write(
+        found.model,
+        output,
+        found.example_inputs,
+        engine,
+        calibration=data,
+        provenance=found.provenance,
+        winograd=winograd,
+    )
     if json:
         print_json(made.to_dict())
         return
@@ -101,6 +118,7 @@ def verify(
     metric: Annotated[bool, typer.Option("--metric/--no-metric", help="Judge both on the whole test split.")] = True,
     task: TaskName = None,
     model: ModelName = None,
+    factory: FactoryName = None,
     operator: OperatorName = None,
     pad_value: PadValue = 0,
     ema: Averaged = False,
@@ -116,11 +134,14 @@ def verify(
     from bibench.deploy.source import Named, some_inputs, trained
 
     deployed = Deployed(model_file)
-    found = trained(against, Named(task, model, operator, pad_value, ema), data_root)
+    with notes():
+        found = trained(against, Named(task, model, operator, pad_value, ema, factory), data_root)
     _tell_origin(deployed.manifest.provenance.get("cell"), found.provenance.get("cell"))
     report = compare(deployed, found.model, some_inputs(found, "test", examples))
     scores: dict[str, Any] = {}
-    if metric:
+    if found.task is None:
+        console(stderr=True).print("note: without --task compared on the factory's example inputs, and by no metric")
+    elif metric:
         try:
             scores = {
                 which: judge(one, found.task).metrics[found.task.metric]
@@ -129,11 +150,11 @@ def verify(
         except UnsupportedError as error:
             console(stderr=True).print(f"no metric: {error}")
     if json:
-        print_json({**report.to_dict(), "metric": found.task.metric if scores else None, **scores})
+        print_json({**report.to_dict(), "metric": found.task.metric if found.task and scores else None, **scores})
     else:
         out = console()
         print_parity(out, report)
-        if scores:
+        if found.task and scores:
             both = f"trained {scores['trained']:.6g}, deployed {scores['deployed']:.6g}"
             out.print(f"{found.task.metric} on the test split: {both}")
     if not report.equal:

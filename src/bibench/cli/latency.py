@@ -9,15 +9,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bibench.cli.deploying import Averaged, FactoryName, ModelName, OperatorName, PadValue, TaskName
 from bibench.cli.exit_codes import FAILED
+from bibench.cli.fitting import Fitting, print_wrapped
 from bibench.cli.marking import marked
-from bibench.cli.options import RUNS, Format, Load, check_format, flat, load_files, positive_numbers
-from bibench.cli.output import console, number, print_records, require_measured, table, tell_of_absent_core
+from bibench.cli.options import RUNS, DataRoot, Format, Load, check_format, flat, load_files, positive_numbers
+from bibench.cli.output import console, notes, number, print_records, require_measured, tell_of_absent_core
 from bibench.foundation.errors import BiBenchError, require
 from bibench.records.flags import others_than_marked
 from bibench.records.record import Record, write_file
 
 MEASURE = "measure"
+COLUMNS = (
+    *("model", "engine", "threads", "batch", "latency ms", "rounds"),
+    *("speed-up", "in theory", "file MiB", "memory MiB"),
+)
 
 
 class _MeasureByDefault(TyperGroup):
@@ -66,7 +72,13 @@ ProgramArgument = Annotated[
 
 @app.command(MEASURE)
 def measure(
-    models: Annotated[list[Path], typer.Argument(help="Model files: .onnx, .tflite, .dab")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="MODEL|CELL|CHECKPOINT...",
+            help="Model files (.onnx, .tflite, .dab), or trained models, which are exported first.",
+        ),
+    ],
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="The full-precision model, measured in the same process.")
     ] = None,
@@ -84,14 +96,25 @@ def measure(
     name: Annotated[str, typer.Option("--name", help="What to call the device in the records.")] = "",
     profile: Annotated[bool, typer.Option("--profile", help="Also write the time per node (ONNX models).")] = False,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Also measure the peak memory.")] = True,
+    task: TaskName = None,
+    model: ModelName = None,
+    factory: FactoryName = None,
+    operator: OperatorName = None,
+    pad_value: PadValue = 0,
+    ema: Averaged = False,
+    data_root: DataRoot = None,
     output: Output = RUNS,
     load: Load = None,
     format: Format = "table",
 ) -> None:
-    """Measure model files in turns with a full-precision baseline, on this machine or a device."""
+    """Measure model files, or trained models, in turns with a full-precision baseline, on this machine or a device."""
+    import tempfile
+    from dataclasses import replace
+
     from bibench.deploy import latency, storing
-    from bibench.deploy.contenders import contenders
     from bibench.deploy.devices import DEVICES, load_devices
+    from bibench.deploy.measurable import measurable
+    from bibench.deploy.source import Named
 
     check_format(format)
     load_files(load)
@@ -100,7 +123,7 @@ def measure(
     if DEVICES[device].transport == "local":
         require("onnxruntime", extra="deploy", purpose="measuring latency")
     request = latency.Request(
-        contenders=tuple(contenders(models, baseline, flat(engines))),
+        contenders=(),
         device=device,
         threads=tuple(positive_numbers("--threads", threads)) or None,
         batches=tuple(positive_numbers("--batch", batch)) or (1,),
@@ -118,12 +141,17 @@ def measure(
     news = console(stderr=True)
     if DEVICES[device].transport == "local":
         tell_of_absent_core(news)
-    measured = latency.measure(request, lambda text: news.print(text, markup=False))
-    place = storing.store(measured, request, output)
+    named = Named(task, model, operator, pad_value, ema, factory)
+    with tempfile.TemporaryDirectory(prefix="bibench-") as folder:
+        with notes():
+            found = measurable(models, baseline, flat(engines), named, Path(folder), data_root)
+        request = replace(request, contenders=tuple(found))
+        measured = latency.measure(request, lambda text: news.print(text, markup=False))
+        place = storing.store(measured, request, output)
     print_records(marked(measured.records), format, lambda: _print_table(measured.records))
     for head, *sentences in measured.explanations.values():
         explained = console() if format == "table" else news
-        explained.print("\n".join([head, *(f"  {sentence}" for sentence in sentences)]), markup=False, highlight=False)
+        print_wrapped(explained, [head, *(f"  {sentence}" for sentence in sentences), ""])
     news.print(f"records: {place}", markup=False)
     if measured.problem:
         news.print(f"error: {measured.problem}; what was measured before is kept", markup=False)
@@ -196,48 +224,34 @@ def _print_table(records: Sequence[Record]) -> None:
         else:
             rows.setdefault((record.threads, record.batch_size, *what), {})[record.metric] = record
     lines: list[list[Any]] = []
+    notes: list[list[str]] = []
     for (threads, batch, *key), found in rows.items():
         what = (key[0], key[1], key[2])
         time, memory, size = found["latency_ms"], found.get("peak_memory"), sizes.get(what)
-        said = (
-            f"{time.status}: {time.reason}"
-            if time.value is None
-            else ", ".join(_remarks(time, found, theory.get(what)))
+        notes.append(
+            [f"{time.status}: {time.reason}"] if time.value is None else _remarks(time, found, theory.get(what))
         )
         lines.append(
             [
                 *(" ".join(part for part in what[:2] if part), what[2]),
                 *(threads, batch, _spread(time, 3), time.samples, _spread(found.get("speedup"), 2)),
                 number(theory[what].value if what in theory else None, 2),
-                *(_mebibytes(size), _mebibytes(memory), said),
+                *(_mebibytes(size), _mebibytes(memory)),
             ]
         )
-    columns = (
-        "model",
-        "engine",
-        "threads",
-        "batch",
-        "latency ms",
-        "rounds",
-        "speed-up",
-        "in theory",
-        "file MiB",
-        "memory MiB",
-        "note",
-    )
     title = f"Latency on {records[0].device}: medians of interleaved rounds [quartiles]; speed-up: baseline / model"
-    title += ", in theory: by the products alone, 64 as one where 1 bit gains, the rest as float" if theory else ""
-    console().print(table(title, columns, lines, numeric=columns[2:-1]))
+    title += ", in theory: by the products alone, 64 as one in layers that gain at 1 bit" if theory else ""
+    Fitting(title, COLUMNS, lines, notes, keys=4, numeric=COLUMNS[2:]).print(console())
 
 
 def _remarks(time: Record, found: dict[str, Record], theory: Record | None) -> list[str]:
     """What is odd about a row: the flags of its time, and a speed-up that is explained below the table."""
-    from bibench.deploy.explaining import verdict
+    from bibench.deploy.explaining import is_binarized, verdict
 
     speedup = found.get("speedup")
-    odd = (
-        verdict(speedup.value, theory.value if theory else None) if speedup and speedup.value and time.operator else ""
-    )
+    odd = ""
+    if speedup and speedup.value and is_binarized(time.operator):
+        odd = verdict(speedup.value, theory.value if theory else None)
     return [flag for flag in (others_than_marked(time.flags), odd) if flag]
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from bibench.cli.fitting import Fitting, print_wrapped
 from bibench.cli.marking import marked
 from bibench.cli.options import Format, Load, RecordsOf, check_format, load_files, records_of
-from bibench.cli.output import console, number, print_csv, print_json, table
+from bibench.cli.output import console, number, print_csv, print_json
 from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs
 from bibench.foundation.choice import choice, recorded
@@ -22,9 +23,13 @@ from bibench.suite.filters import Filters
 
 def recommend_(
     runs: RecordsOf = None,
-    task: Annotated[str, typer.Option("--task", help="The task to be solved.")] = "",
-    device: Annotated[str, typer.Option("--device", help="Where it is to run, as the records call it.")] = "",
-    max_ms: Annotated[float | None, typer.Option("--max-ms", help="Most milliseconds per input.")] = None,
+    task: Annotated[str, typer.Option("--task", help="The task to be solved. \\[required]", show_default=False)] = "",
+    device: Annotated[
+        str, typer.Option("--device", help="Where it is to run, as the records call it.", show_default=False)
+    ] = "",
+    max_ms: Annotated[
+        float | None, typer.Option("--max-ms", help="Most milliseconds per input. \\[requires --device]")
+    ] = None,
     max_mb: Annotated[
         float | None,
         typer.Option(
@@ -34,8 +39,12 @@ def recommend_(
     min_accuracy: Annotated[
         float | None, typer.Option("--min-accuracy", help="Least score of the task's metric, in percent.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", help="Only latencies with so many threads.")] = None,
-    engine: Annotated[str, typer.Option("--engine", help="Only latencies of this engine.")] = "",
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Only latencies with so many threads. \\[requires --device]")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Only latencies of this engine. \\[requires --device]", show_default=False)
+    ] = "",
     count_sizes: Annotated[
         bool, typer.Option("--count-sizes/--no-count-sizes", help="Count sizes that the records lack.")
     ] = True,
@@ -49,7 +58,17 @@ def recommend_(
     check_format(format)
     load_files(load)
     if not task:
-        raise BiBenchError("--task is missing: which task is to be solved? See: bibench list tasks")
+        raise BiBenchError("--task is required: which task is to be solved? See: bibench list tasks")
+    asked = {
+        "--max-ms": f"{max_ms:g}" if max_ms is not None else "",
+        "--threads": str(threads or ""),
+        "--engine": engine,
+    }
+    for option, text in asked.items():
+        if text and not device:
+            raise BiBenchError(
+                f"{option} {text} asks for a latency, which belongs to a device: --device is required, too"
+            )
     wishes = Wishes(task, device, max_ms, max_mb, min_accuracy, threads, engine)
     places = records_of(runs)
     records = marked(read_runs(places), plan_of(places, None, Filters(tasks=(task,)), None))
@@ -96,63 +115,55 @@ def _sizes(records: Sequence[Record], task: str) -> Sizes:
 
 
 def _print(out: Console, advice: Advice) -> None:
-    for sentence in advice.said:
-        out.print(sentence, markup=False)
-    if not advice.recommended:
-        out.print()
+    print_wrapped(out, [*advice.said, ""])
     _print_list(out, "Recommended: the Pareto set", advice, advice.recommended)
     _print_evidence(out, advice.recommended)
     _print_list(out, "Qualified, but dominated", advice, in_order(advice.dominated))
     _print_list(out, "Nearest misses", advice, advice.nearest)
-    if advice.unknown:
-        columns = ("operator", "model", "recipe", "what is missing")
-        lines = [(c.operator, c.model, c.recipe, "; ".join(c.missing)) for c in in_order(advice.unknown)]
-        out.print(table("Not judged, for want of a measurement", columns, lines))
+    _print_unknown(out, in_order(advice.unknown))
 
 
 def _print_list(out: Console, title: str, advice: Advice, found: Sequence[Candidate]) -> None:
     if not found:
         return
-    columns = [
-        "operator",
-        "model",
-        "recipe",
-        f"{advice.metric} %",
-        "seeds",
-        "ms",
-        "quartiles",
-        "engine",
-        "threads",
-        "MB",
-    ]
-    columns += ["on the front", "remarks"]
+    columns = ["operator", "model", "recipe", "engine", "threads"]
+    numbers = [f"{advice.metric} %", "seeds", "ms", "quartiles", "MB", "on the front"]
     lines = [
         [
-            c.operator,
-            c.model,
-            c.recipe,
+            *(c.operator, c.model, c.recipe, c.engine or "-", c.threads or "-"),
             number(c.accuracy) + (f" ± {c.accuracy_error:.1f}" if c.accuracy_error is not None else ""),
             c.seeds,
             number(c.latency_ms, 2),
             "-" if c.latency_low is None else f"{number(c.latency_low, 2)} to {number(c.latency_high, 2)}",
-            c.engine or "-",
-            c.threads or "-",
             number(c.megabytes, 2),
             "-" if c.front is None else f"{100 * c.front:.0f} %",
-            "; ".join((*c.broken, *c.caution)),
         ]
         for c in found
     ]
-    out.print(table(title, columns, lines, numeric=columns[3:11]))
+    remarks = [(*c.broken, *c.caution) for c in found]
+    keys = len(columns)
+    Fitting(title, columns + numbers, lines, remarks, keys, "remarks", [*columns[4:], *numbers]).print(out)
 
 
 def _print_evidence(out: Console, found: Sequence[Candidate]) -> None:
     for c in found:
-        out.print(f"{c.name}:", markup=False)
-        for sentence in (*c.evidence, *(f"missing: {m}" for m in c.missing)):
-            out.print(f"  {sentence}", markup=False)
+        evidence = (*c.evidence, *(f"missing: {m}" for m in c.missing))
+        print_wrapped(out, [f"{c.name}:", *(f"  {sentence}" for sentence in evidence)])
     if found:
         out.print()
+
+
+def _print_unknown(out: Console, found: Sequence[Candidate]) -> None:
+    """What is missing, once for all of which the same is."""
+    if not found:
+        return
+    out.print("Not judged, for want of a measurement", style="bold")
+    by_missing: dict[tuple[str, ...], dict[str, None]] = {}
+    for c in found:
+        by_missing.setdefault(c.missing, {})[f"{c.operator} on {c.model} ({c.recipe})"] = None
+    for missing, names in by_missing.items():
+        print_wrapped(out, [", ".join(names), *(f"  {sentence}" for sentence in missing)])
+    out.print()
 
 
 def _flat(c: Candidate) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def to_job(request: Request) -> tuple[dict[str, Any], dict[str, Path]]:
             files[f"files/{number}/{described.name}"] = described
         row: dict[str, Any] = {"name": one.key, "engine": one.engine, "file": f"files/{number}/{one.file.name}"}
         if peer := explaining.peer_of(one, request.contenders):
-            row |= {"peer": peer, "least": explaining.least(theoretical_speedup(one.file))}
+            row |= {"peer": peer, "least": explaining.least(theoretical_speedup(one.file, one.engine))}
         row["shapes"] = {name: list(sizes) for name, sizes in request.shapes.items()}
         if (library := _library(one, request)) is not None:
             files[f"files/{library.name}"] = library
@@ -201,7 +201,7 @@ def _collect(events: Sequence[Mapping[str, Any]], request: Request, found: Measu
         if measured:
             facts = {**shared, **_place(one, measured[0]), "threads": None, "batch_size": None}
             found.records.append(_record(SIZE, one.bytes, "B", facts))
-            theory = None if one.baseline else theoretical_speedup(one.file)
+            theory = None if one.baseline else theoretical_speedup(one.file, one.engine)
             if theory is not None:
                 found.records.append(_record(THEORY, theory, "", facts))
     for event in (e for e in events if e["event"] == "memory"):

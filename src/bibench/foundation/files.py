@@ -156,7 +156,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu", *, compared:
         reason = str(error).split("\n", 1)[0].split(". ", 1)[0][:200]  # what follows advises to run the file's code
         raise CheckpointError(
             f"checkpoint {path} is damaged, or holds more than tensors and plain data and was therefore "
-            f"not opened ({type(error).__name__}: {reason}); delete it or restore it"
+            f"not opened ({type(error).__name__}: {reason}); of a model save the state_dict() alone; {RESTORE}"
         ) from error
     if not isinstance(data, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(data).__name__}, expected a dictionary")

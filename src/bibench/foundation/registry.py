@@ -21,6 +21,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from bibench.foundation.errors import BiBenchError, DefinitionWarning, UnknownNameError
@@ -145,12 +146,22 @@ def load_file(path: str | Path) -> Path:
     `BiBenchError` with the line at fault when the file is missing or raises. Importing runs the file: load
     only files you trust.
     """
+    return import_file(path, "--load")[0]
+
+
+def import_file(path: str | Path, option: str) -> tuple[Path, ModuleType]:
+    """As `load_file`: the resolved path and the module.
+
+    Args:
+        path: of the file.
+        option: by which users named the file, for errors.
+    """
     file = Path(path).expanduser().resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise BiBenchError(f"--load {path}: expected an existing Python file (.py), found none there")
+        raise BiBenchError(f"{option} {path}: expected an existing Python file (.py), found none there")
     name = f"bibench_loaded_{file.stem}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     if name in sys.modules:
-        return file
+        return file, sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -161,14 +172,16 @@ def load_file(path: str | Path) -> Path:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise BiBenchError(f"{file} cannot be imported: {_fault(file, error)}") from error
-    return file
+        raise BiBenchError(f"{file} cannot be imported: {fault(file, error)}") from error
+    return file, module
 
 
-def _fault(file: Path, error: BaseException) -> str:
+def fault(file: Path, error: BaseException) -> str:
+    """What a stranger's file raised, with its own line: ``line 3: NameError: ...``."""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {error}{_meant(file, error)}"
+    said = " ".join(str(error).split())
+    return f"{f'line {line}: ' if line else ''}{type(error).__name__}: {said}{_meant(file, error)}"
 
 
 def _meant(file: Path, error: BaseException) -> str:

@@ -142,9 +142,7 @@ class Audit:
     @property
     def keep(self) -> tuple[str, ...]:
         """What `bibench.binarize` takes as `keep` so that these stay in float, beside what is float now."""
-        kept = [
-            row for row in self.layers if row.slow or (row.weight_bits == 32 and row.kind.lower() in gains.BINARIZABLE)
-        ]
+        kept = [row for row in self.layers if row.slow or gains.is_float(vars(row))]
         return gains.keep_patterns([r.name for r in kept], [r.name for r in self.binarized if not r.slow])
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
+from typing import Any
 
 from bibench.kernels.spec import LayerSpec
 
@@ -59,6 +60,11 @@ def told(slow: Mapping[str, str], binarized: int) -> str:
 def fix(patterns: Iterable[str]) -> str:
     """What to do about `told`, with `keep_patterns`."""
     return f"Keep them in float: binarize the float model with keep={list(patterns)}"
+
+
+def is_float(row: Mapping[str, Any]) -> bool:
+    """Whether a row of an audit, as a dictionary, is of a layer in float that could have been binarized."""
+    return row.get("weight_bits") == 32 and str(row.get("kind", "")).lower() in BINARIZABLE
 
 
 def keep_patterns(float_layers: Iterable[str], binary_layers: Collection[str]) -> tuple[str, ...]:

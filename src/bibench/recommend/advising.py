@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bibench.foundation.errors import BiBenchError
+from bibench.foundation.wording import counted, verb
 from bibench.operators import FULL_PRECISION, paper_order
-from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates
+from bibench.recommend.candidates import Advice, Candidate, Wishes, dominates, lacks
 from bibench.recommend.shares import front_shares
+from bibench.recommend.slips import require_no_slip
 from bibench.records.accuracies import is_score
 from bibench.records.flags import contracts_broken, others_than_marked, stale_cells
 from bibench.records.record import Record, distinct
@@ -53,15 +55,16 @@ def recommend(records: Sequence[Record], wishes: Wishes, *, sizes: Sizes | None 
     if not scored:
         raise BiBenchError(f"--task {wishes.task}: only comparators have a score of it, which are no candidates")
     latencies = [r for r in records if r.kind == "latency" and r.metric == "latency_ms"]
-    counted, files = _counted(records, sizes or {}), _files(records)
+    require_no_slip(wishes, latencies)
+    sizes_of, files = _counted(records, sizes or {}), _files(records)
     found = [
         made
         for cell in cells(scored)
         for made in _candidates(
-            cell, scored, latencies, counted.get((cell.task, cell.model, cell.operator)), files, wishes
+            cell, scored, latencies, sizes_of.get((cell.task, cell.model, cell.operator)), files, wishes
         )
     ]
-    fitting = [c for c in found if not c.broken and not _lacks(c, wishes)]
+    fitting = [c for c in found if not c.broken and not lacks(c, wishes)]
     front = [c for c in fitting if not any(dominates(o, c) for o in fitting)]
     shares = front_shares(found, scored, wishes, seed)
     judged = [replace(c, verdict=_verdict(c, front, wishes), front=shares.get(n)) for n, c in enumerate(found)]
@@ -232,7 +235,7 @@ def _latency_evidence(r: Record) -> str:
     parts = [
         f"latency: {r.device}",
         r.engine,
-        f"{r.threads} thread(s)" if r.threads else "",
+        counted(r.threads, "thread") if r.threads else "",
         f"batch {r.batch_size or 1}",
     ]
     parts.append(f"median of {r.samples}" if r.samples else "")
@@ -244,12 +247,12 @@ def _latency_evidence(r: Record) -> str:
 
 def _no_latency(measured: Sequence[Record], wishes: Wishes) -> str:
     """What latencies there are instead; they are named and not used."""
-    asked = [wishes.device, wishes.engine, f"{wishes.threads} thread(s)" if wishes.threads else ""]
+    asked = [wishes.device, wishes.engine, counted(wishes.threads, "thread") if wishes.threads else ""]
     lacking = f"latency: none on {', '.join(filter(None, asked))}"
     on_device = [r for r in measured if r.device.casefold() == wishes.device.casefold()]
     if on_device:
         failed = [f"{r.status}: {r.reason}" for r in on_device if r.value is None and _asked_for(r, wishes)]
-        others = sorted({f"{r.engine} {r.threads} thread(s)" for r in on_device if r.value is not None})
+        others = sorted({f"{r.engine} {counted(r.threads or 1, 'thread')}" for r in on_device if r.value is not None})
         return "; ".join(filter(None, (lacking, *failed, f"there is {', '.join(others)}" if others else "")))
     devices = sorted({r.device for r in measured if r.value is not None})
     return lacking + (f"; this model and operator were measured on {', '.join(devices)}" if devices else "")
@@ -275,19 +278,10 @@ def _cautions(cell: CellMean, own: Sequence[Record], latency: Record | None, wis
     return found
 
 
-def _lacks(c: Candidate, wishes: Wishes) -> bool:
-    """Whether something is unknown that has a limit, or accuracy, without which there is nothing to weigh."""
-    return (
-        c.accuracy is None
-        or (bool(wishes.device) and c.latency_ms is None)
-        or (wishes.max_mb is not None and c.megabytes is None)
-    )
-
-
 def _verdict(c: Candidate, front: Sequence[Candidate], wishes: Wishes) -> str:
     if c.broken:
         return "excluded"
-    if _lacks(c, wishes):
+    if lacks(c, wishes):
         return "unknown"
     return "recommended" if any(c is f for f in front) else "dominated"
 
@@ -299,25 +293,28 @@ def _said(
     count = {v: sum(c.verdict == v for c in judged) for v in ("dominated", "excluded", "unknown")}
     said = []
     if recommended:
+        number, rest = len(recommended), count["dominated"]
+        each = verb(number, "is recommended: it", "are recommended: each")
+        more = f" {rest} more {verb(rest, 'qualifies and is', 'qualify and are')} dominated." if rest else ""
         said.append(
-            f"{len(recommended)} of {len(judged)} candidates are recommended: each is better than every other in "
-            f"accuracy, latency or size. {count['dominated']} more qualify and are dominated."
+            f"{number} of {counted(len(judged), 'candidate')} {each} is better than every other in accuracy, latency "
+            f"or size.{more}"
         )
     else:
+        broken, unknown = count["excluded"], count["unknown"]
         said.append(
-            f"Nothing qualifies: of {len(judged)} candidates {count['excluded']} break a constraint and "
-            f"{count['unknown']} lack a measurement."
+            f"Nothing qualifies: of {counted(len(judged), 'candidate')} {broken} {verb(broken, 'breaks', 'break')} a "
+            f"limit and {unknown} {verb(unknown, 'lacks', 'lack')} a measurement."
         )
-    for what in ("latency", "size"):
-        broken = [c for c in judged if any(b.startswith(what + " ") for b in c.broken)]
-        alone = sum(len(c.broken) == 1 for c in broken)
-        if broken:
-            said.append(f"The limit on {what} excludes {len(broken)}, {alone} of them alone.")
-    if wishes.min_accuracy is not None:
-        below = [c for c in judged if any(" is below " in b for b in c.broken)]
-        if below:
-            alone = sum(len(c.broken) == 1 for c in below)
-            said.append(f"The minimum accuracy excludes {len(below)}, {alone} of them alone.")
+    limits = [("limit on latency", "latency "), ("limit on size", "size ")]
+    of_limits = [(name, [c for c in judged if any(b.startswith(what) for b in c.broken)]) for name, what in limits]
+    below = [c for c in judged if wishes.min_accuracy is not None and any(" is below " in b for b in c.broken)]
+    said += [_excluded(name, found) for name, found in [*of_limits, ("minimum accuracy", below)] if found]
+    if unsure := sum(c.verdict == "excluded" and lacks(c, wishes) for c in judged):
+        said.append(
+            f"{unsure} of those that break a limit {verb(unsure, 'lacks', 'lack')} a measurement that was asked for, "
+            "and cannot be a nearest miss."
+        )
     if wishes.device and not any(r.device.casefold() == wishes.device.casefold() for r in latencies):
         devices = sorted({r.device for r in latencies if r.value is not None})
         said.append(
@@ -331,6 +328,14 @@ def _said(
     if not any(c.operator == FULL_PRECISION for c in judged):
         said.append("Full precision is not among the candidates: it has no score.")
     return said
+
+
+def _excluded(limit: str, found: Sequence[Candidate]) -> str:
+    """How many a limit excludes, and how many of these no other limit does."""
+    alone = sum(len(c.broken) == 1 for c in found)
+    if len(found) == 1:
+        return f"The {limit} excludes 1{', and is the only one that does' if alone else ''}."
+    return f"The {limit} excludes {len(found)}, {alone or 'none'} of them alone."
 
 
 def in_order(found: Sequence[Candidate]) -> list[Candidate]:

@@ -131,8 +131,9 @@ class Advice:
 
     @property
     def nearest(self) -> tuple[Candidate, ...]:
-        """The nearest misses: what breaks a constraint by least."""
-        return tuple(sorted(self.excluded, key=lambda c: (c.excess, len(c.missing), -(c.accuracy or 0)))[:MISSES])
+        """The nearest misses: what breaks a constraint by least, of what has every number that was asked for."""
+        measured = [c for c in self.excluded if not lacks(c, self.wishes)]
+        return tuple(sorted(measured, key=lambda c: (c.excess, -(c.accuracy or 0)))[:MISSES])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -143,6 +144,20 @@ class Advice:
             "said": list(self.said),
             **{name: [c.to_dict() for c in getattr(self, name)] for name in lists},
         }
+
+
+def lacks(c: Candidate, wishes: Wishes) -> bool:
+    """Whether something is unknown that was asked for, or accuracy, without which there is nothing to weigh.
+
+    Args:
+        c: a candidate.
+        wishes: what is asked for.
+    """
+    return (
+        c.accuracy is None
+        or (bool(wishes.device) and c.latency_ms is None)
+        or (wishes.max_mb is not None and c.megabytes is None)
+    )
 
 
 def dominates(one: Candidate, other: Candidate) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bibench.deploy import bundle
-from bibench.deploy.bundle import engines, marker
+from bibench.deploy.bundle import engines, job, marker
 from bibench.deploy.bundle.memory import peak_memory
 from bibench.deploy.bundle.profiling import per_node
 from bibench.deploy.devices.packing import place
@@ -204,3 +204,24 @@ def test_the_bundle_needs_nothing_but_old_python_and_itself(file: Path) -> None:
             assert {alias.name.split(".")[0] for alias in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 1 or (node.module or "").split(".")[0] in sys.stdlib_module_names
+
+
+def test_who_is_slower_than_expected_is_profiled_once(tmp_path: Path) -> None:
+    small, large = convolution(tmp_path / "a.onnx", 2), convolution(tmp_path / "b.onnx", 64, size=64)
+    contenders = [
+        onnx("base", large),
+        onnx("slow", large, peer="base", least=5.0),
+        onnx("fast", small, peer="base", least=1.0),
+        onnx("alone", large, peer="gone", least=9.0),
+    ]
+    events = run(tmp_path, contenders, batches=[1, 2], max_seconds=1.0)
+    assert [(e["contender"], e["batch"]) for e in events if e["event"] == "profile"] == [("slow", 1)]
+
+
+@pytest.mark.parametrize(("mine", "least", "said"), [(4.0, 1.0, True), (1.0, 1.0, False), (1.0, 3.0, True)])
+def test_disappointing_is_below_the_least_of_the_medians(mine: float, least: float, said: bool) -> None:
+    samples = {"base": [2.0, 2.0, 90.0], "one": [mine] * 3}
+    assert job.disappoints({"name": "one", "peer": "base", "least": least}, samples) == said
+    assert not job.disappoints({"name": "one"}, samples) and not job.disappoints(
+        {"name": "none", "peer": "base"}, samples
+    )
