@@ -116,7 +116,6 @@ def test_filters_and_options(call: Call, file: Path) -> None:
         (["--samples", "3"], "at least 100"),
         (["--level", "95"], "between 0 and 1"),
         (["--correction", "tukey"], "holm, bonferroni, bh, none"),
-        (["--suite", "quick"], "one run folder"),
     ],
 )
 def test_errors_say_what_to_do(call: Call, file: Path, arguments: list[str], said: str) -> None:
@@ -139,6 +138,41 @@ def test_coverage_of_a_suite_counts_what_never_ran(call: Call, runs: Path) -> No
     found = call("coverage", runs, "--suite", "tiny", "--load", TINY, "--seeds", "0-2", "--format", "json").json
     assert found["states"] == {"done": 6, "never ran": 3}
     assert call("coverage", runs, "--load", TINY, "--format", "csv").err == "6 of 8 cells: 2 failed\n"
+
+
+class TestWhatIsMissing:
+    def test_of_a_run_folder(self, call: Call, runs: Path) -> None:
+        found = call("coverage", runs, "--load", TINY, "--incomplete", "--format", "json").json
+        assert found["line"] == "6 of 8 cells: 2 failed"
+        assert {row["operator"] for row in found["rows"]} == {"raises"}
+        whole = call("coverage", runs, "--load", TINY, "--operators", "bnn", "--incomplete").out
+        assert whole.startswith("4 of 4 cells (the cells of the plan): nothing is missing.")
+
+    def test_of_records_a_failed_and_an_absent_cell(self, call: Call, tmp_path: Path) -> None:
+        records = [*world({B: {"t": 0.5}, X: {"t": 0.7}}, 3), *cell(D, 0.6, None)]
+        rows = call("coverage", written(tmp_path, records), "--incomplete", "--format", "csv")
+        (row,) = csv.DictReader(io.StringIO(rows.out))
+        assert (row["operator"], row["cells"], row["done"], row["failed"], row["never ran"]) == (D, "3", "1", "1", "1")
+
+    def test_published_has_the_whole_grid_of_the_paper(self, call: Call) -> None:
+        out = call("coverage", "published", "--suite", "paper", "--incomplete").out
+        assert out.startswith("495 of 495 cells (the cells of suite paper; staleness is unknown): nothing is missing.")
+        assert "latencies: reactnet lacks 24." in out
+
+    def test_a_suite_counts_what_the_records_do_not_have(self, call: Call, tmp_path: Path) -> None:
+        (full_precision,) = cell("fp32", 0.9, task="cifar10", model="resnet20", recipe="paper")
+        file = written(tmp_path, [full_precision, *cell(B, None, task="cifar10", model="resnet20", recipe="paper")])
+        asked = ("coverage", file, "--suite", "paper", "--tasks", "cifar10", "--models", "resnet20")
+        found = call(*asked, "--operators", "bnn,xnor", "--incomplete", "--format", "json").json
+        assert found["states"] == {"done": 1, "failed": 1, "never ran": 1}
+        assert [row["operator"] for row in found["rows"]] == [B, X]
+        assert found["basis"] == "the cells of suite paper; staleness is unknown"
+
+
+def test_a_suite_is_looked_for_in_one_folder(call: Call, tmp_path: Path, file: Path) -> None:
+    (tmp_path / "more").mkdir()
+    ended = call("coverage", tmp_path, tmp_path / "more", "--suite", "quick")
+    assert (ended.code, "--suite quick looks into one run folder; got 2" in ended.err) == (2, True)
 
 
 def test_the_report_tells_what_is_stale_and_what_is_not(call: Call, runs: Path, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import bibench
-from bibench.execution.plan import PROBE_STEPS, RERUN, PlanRow, _Geometry, make_plan
+from bibench.execution.estimating import OF_SCALING, OF_SEED, PROBE_STEPS, REACH
+from bibench.execution.plan import RERUN, PlanRow, _Geometry, make_plan
 from bibench.foundation.choice import choice
 from bibench.foundation.errors import BiBenchError, StoreError, UnsupportedError
 from bibench.foundation.files import write_json
@@ -361,7 +363,7 @@ class TestSharedTraining:
             change(finish(tmp_path, BNN), CELL, code={})
             assert plan(tmp_path, BNN, other)[BNN].state == "stale"
         rows = plan(tmp_path, *((BNN,) if stale else ()), other)
-        assert (rows[other].hours, rows[other].basis) == (0.01, "mean of 1 finished seed(s)")
+        assert (rows[other].hours, rows[other].basis) == (0.01, "mean of 1 finished seed")
 
     def test_of_other_settings_costs_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         own = TASKS["tiny"].recipes
@@ -372,10 +374,12 @@ class TestSharedTraining:
     def test_is_one_run_to_go_by(self, tmp_path: Path) -> None:
         finish(tmp_path, BNN)
         finish(tmp_path, self.OTHER[1], trained_as=BNN.path.as_posix())
-        assert plan(tmp_path, RECU)[RECU].basis.endswith("from 1 finished run(s) of other cells")
+        assert plan(tmp_path, RECU)[RECU].basis.startswith(
+            "scaled by MACs × examples from 1 finished run of other cells, the nearest "
+        )
 
     def test_of_mnli_is_half_of_the_plan_of_both(self, tmp_path: Path) -> None:
-        finish(tmp_path, BNN)
+        finish(tmp_path, BNN, seconds=3600.0, macs=5e13)
         rows = make_plan(cells(SUITES["paper"], Filters(tasks=("glue_mnli", "glue_mnli_mm"))), tmp_path)
         hours = {name: [row.hours for row in rows if row.cell.task.name == name] for name in TASKS}
         assert len(hours["glue_mnli"]) == len(hours["glue_mnli_mm"]) == 27
@@ -408,6 +412,11 @@ class TestRerun:
         assert (row.state, row.todo) == ("done", True)
 
 
+def plan_macs(chosen: Cell) -> float:
+    """Multiply-accumulates of an example of a cell."""
+    return float(_Geometry().macs(chosen))
+
+
 class TestEstimates:
     def test_without_records_there_is_none(self, tmp_path: Path) -> None:
         row = plan(tmp_path, FP)[FP]
@@ -418,25 +427,28 @@ class TestEstimates:
             finish(tmp_path, cell(seed=seed), seconds=seconds)
         finish(tmp_path, RECU, seconds=1e6)
         row = plan(tmp_path, BNN)[BNN]
-        assert (row.hours, row.basis) == (60 / 3600, "mean of 2 finished seed(s)")
+        assert (row.hours, row.basis) == (60 / 3600, "mean of 2 finished seeds")
 
     def test_then_the_same_operator_scaled_by_its_work(self, tmp_path: Path) -> None:
-        """Per MAC and example: 8 s / (1000 · 64 · 2 epochs); the new cell has its own MACs and 4 epochs."""
-        finish(tmp_path, BNN, seconds=8.0, macs=1000.0)
+        """Per MAC and example: 8 s / (10,000 · 64 · 2 epochs); the new cell has its own MACs and 4 epochs."""
+        finish(tmp_path, BNN, seconds=8.0, macs=10_000.0)
         finish(tmp_path, RECU, seconds=1e6)
         chosen = cell("bnn", "paper", model="vgg_small[width=4]")
         w = 4
         work = 64 * (3 * w * 9) + 64 * (w * w * 9) + 16 * (w * 2 * w * 9) + 16 * (4 * w * w * 9)
         work += 4 * (2 * w * 4 * w * 9) + 4 * (16 * w * w * 9) + 4 * w * 4
         row = plan(tmp_path, chosen)[chosen]
-        assert row.hours == pytest.approx(8 / (1000 * 64 * 2) * work * 64 * 4 / 3600)
-        assert row.basis == "scaled by MACs × examples from 1 finished run(s) of this operator and task"
+        factor = work * 64 * 4 / (10_000 * 64 * 2)
+        assert row.hours == pytest.approx(8 * factor / 3600)
+        assert (row.low, row.high) == pytest.approx((row.hours / OF_SCALING, row.hours * OF_SCALING))
+        assert row.basis.startswith("scaled by MACs × examples from 1 finished run of this operator and task, the near")
+        assert row.basis.endswith(f"{factor:.2g}× (tiny vgg_small[width=2] bnn, 8 s)")
 
     def test_then_any_other_by_its_median(self, tmp_path: Path) -> None:
         for operator, seconds in (("fp32", 1.0), ("recu", 3.0), ("fda", 1e6)):
             finish(tmp_path, cell(operator), seconds=seconds)
         row = plan(tmp_path, BNN)[BNN]
-        assert row.basis == "scaled by MACs × examples from 3 finished run(s) of other cells"
+        assert row.basis.startswith("scaled by MACs × examples from 3 finished runs of other cells, ")
         finish(tmp_path, cell("bnn", seed=5), seconds=3.0)
         same = plan(tmp_path, cell("bnn", "paper"))[cell("bnn", "paper")]
         assert row.hours is not None
@@ -454,17 +466,56 @@ class TestEstimates:
 
     def test_missing_data_still_has_a_price(self, tmp_path: Path) -> None:
         chosen = Cell(choice("cifar10"), choice("resnet20"), choice("bnn"), choice("paper"), 0)
-        finish(tmp_path, BNN)
+        finish(tmp_path, BNN, seconds=3600.0, macs=1e13)
         row = plan(tmp_path, chosen)[chosen]
         assert row.state == "no data"
         assert row.hours is not None
         assert row.hours > 0
 
+    def test_a_range_and_the_device_come_with_it(self, tmp_path: Path) -> None:
+        for seed, seconds in ((1, 30.0), (2, 90.0)):
+            finish(tmp_path, cell(seed=seed), seconds=seconds)
+        row = plan(tmp_path, BNN)[BNN]
+        assert (row.low, row.high) == pytest.approx((30 / OF_SEED / 3600, 90 * OF_SEED / 3600))
+        here = environment("cuda" if torch.cuda.is_available() else "cpu")
+        assert row.device == (here["accelerator"] if torch.cuda.is_available() else here["cpu"])
+
+    @pytest.mark.parametrize("least", [True, False])
+    def test_nothing_is_scaled_beyond_reach(self, tmp_path: Path, least: bool) -> None:
+        """On one side of the bound there is a number, on the other what to measure."""
+        macs = plan_macs(BNN)
+        for n, within in enumerate((True, False)):
+            factor = REACH * (0.99 if within else 1.01)
+            runs = tmp_path / str(n)
+            finish(runs, RECU, seconds=4.0, macs=macs / factor if least else macs * factor)
+            row = plan(runs, BNN)[BNN]
+            assert (row.hours is not None) == within == (row.low is not None)
+            if not within:
+                assert "the work of the nearest finished run (tiny vgg_small[width=2] recu, 4 s)" in row.basis
+                assert f"(at most {REACH}); --probe measures a few steps" in row.basis
+
+    def test_imagenet_is_not_told_by_seconds(self, tmp_path: Path) -> None:
+        chosen = Cell(choice("imagenet"), choice("resnet18"), choice("bnn"), choice("paper"), 0)
+        finish(tmp_path, BNN, seconds=4.0, macs=plan_macs(BNN))
+        row = plan(tmp_path, chosen)[chosen]
+        assert (row.state, row.hours, row.high) == ("no data", None, None)
+        assert "000× the work of the nearest finished run" in row.basis
+
+    def test_a_run_that_is_near_goes_before_one_of_the_same_operator_that_is_far(self, tmp_path: Path) -> None:
+        chosen = cell("bnn", "paper")
+        finish(tmp_path, BNN, seconds=1e6, macs=1.0)
+        finish(tmp_path, RECU, seconds=5.0, macs=plan_macs(BNN))
+        row = plan(tmp_path, chosen)[chosen]
+        assert row.hours == pytest.approx(2 * 5 / 3600)  # of half as many epochs
+        assert "1 finished run of other cells" in row.basis
+
     @pytest.mark.filterwarnings("error")
     @pytest.mark.parametrize("operator", ["fp32", "fda"])
     def test_a_probe_measures_some_steps(self, tmp_path: Path, operator: str) -> None:
         row = plan(tmp_path, cell(operator), probe=True)[cell(operator)]
-        assert row.basis == f"probe of {PROBE_STEPS} steps on this machine"
+        assert row.basis.startswith(f"probe of {PROBE_STEPS} steps on ")
+        assert row.low is not None and row.high is not None
+        assert row.low < row.hours < row.high if row.hours else False
         assert row.hours is not None
         assert 0 < row.hours < 0.1
 
@@ -507,5 +558,8 @@ def test_rows_are_plain_data(tmp_path: Path) -> None:
         "reason": "",
         "todo": True,
         "hours": None,
+        "low": None,
+        "high": None,
         "basis": "no finished run to go by; --probe measures a few steps",
+        "device": "",
     }

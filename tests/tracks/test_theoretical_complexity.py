@@ -51,7 +51,7 @@ def test_the_papers_protocol_has_its_convention_and_plain_means() -> None:
 def test_what_is_counted_by_another_convention_alone_is_said() -> None:
     row = score(counted("bnn", 10, 6), "paper")["bnn", "om"]
     assert row.value is None
-    assert row.note == "not counted by this protocol's convention (bibench measure complexity --convention paper)"
+    assert row.note == "not counted by this protocol's convention (bibench measure complexity SUITE)"
     assert "(bibench measure complexity)" in score(counted("bnn", 10, 6, "_paper"))["bnn", "om"].note
 
 

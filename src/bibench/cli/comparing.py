@@ -25,6 +25,7 @@ from bibench.cli.options import (
 from bibench.cli.output import console, print_json, table
 from bibench.cli.planned import plan_of
 from bibench.cli.scoring import read_runs, select, some
+from bibench.foundation.wording import listed
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
 from bibench.statistics import claims
 from bibench.statistics.comparing import CORRECTION, Inference
@@ -89,13 +90,24 @@ def _show(rows: Sequence[Versus], format: str) -> None:
             out.print(f"{text}\n")
             right = shown.columns[1:-1]
             out.print(table(shown.title, shown.columns, shown.rows, numeric=right))
+            for note, places in _notes(own).items():
+                out.print(f"{note} ({listed(places)})", markup=False)
         else:
             sys.stdout.write(paragraph(text, format) + render_tables([shown], format))
 
 
+def _notes(rows: Sequence[Versus]) -> dict[str, list[str]]:
+    """Why rows have no interval, with the rows of each reason."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            found.setdefault(row.note, []).append(row.task or "overall")
+    return found
+
+
 def _table(rows: Sequence[Versus]) -> Table:
     last = rows[-1]
-    digits = max(TRACKS[last.track].digits, 2 if last.ratio else 0)
+    digits = claims.places(last)
     title = f"{TRACKS[last.track].title} track, {last.metric}, recipe {last.recipe}"
     title += f" of {last.source}" if last.source else ""
     title += f", protocol {last.protocol}, {TRACKS[last.track].unit}, on the cells that both have; "
@@ -114,7 +126,7 @@ def _table(rows: Sequence[Versus]) -> Table:
             row.cells,
             claims.from_to(*row.seeds),
             "-" if row.adjusted is None else f"{row.adjusted:.2g}",
-            row.better or ("not told apart" if row.p is not None else row.note),
+            row.better or ("not told apart" if row.p is not None else "-"),
         ]
         for row, difference in zip(rows, said, strict=True)
     ]

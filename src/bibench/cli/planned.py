@@ -10,20 +10,31 @@ from bibench.cli.output import notes
 from bibench.data.location import data_root as find_data_root
 from bibench.execution.plan import PlanRow, make_plan
 from bibench.foundation.errors import BiBenchError, UnknownNameError
+from bibench.records.record import Record
+from bibench.statistics.coverage import told_by
 from bibench.suite.cell import Cell
 from bibench.suite.definition import SUITES, cells
 from bibench.suite.filters import Filters
 from bibench.suite.store import cells_below
 
 
-def plan_of(runs: Sequence[Path], suite: str | None, wanted: Filters, data_root: Path | None) -> list[PlanRow] | None:
+def plan_of(
+    runs: Sequence[Path],
+    suite: str | None,
+    wanted: Filters,
+    data_root: Path | None,
+    records: Sequence[Record] = (),
+) -> list[PlanRow] | None:
     """The state of every cell of the suite, or of every cell that has a folder; None for records alone.
 
-    Also where a cell is of something that is not known here (it came with --load): its records still count.
+    Also where a cell is of something that is not known here (it came with --load): its records still count. Of a suite
+    without a run folder, as of what was published, the `records` tell which cells are there.
     """
     folders = [path for path in runs if path.is_dir()]
     if suite is not None:
         chosen = cells(SUITES[suite], wanted)
+        if not folders:
+            return told_by(records, chosen)
         if len(folders) != 1:
             raise BiBenchError(f"--suite {suite} looks into one run folder; got {len(folders)}")
         with notes():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,15 +29,16 @@ from bibench.execution.plan import PlanRow
 from bibench.foundation.errors import BiBenchError
 from bibench.records.record import Record
 from bibench.report.tables import DATA, FORMATS, Table, paragraph, render, render_tables
-from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, coverage
+from bibench.statistics import CriticalDifference, LeaveOneOut, Rank, claims, coverage
 from bibench.statistics.comparing import CORRECTION, Inference, comparisons_of
 from bibench.statistics.correcting import CORRECTIONS, check_correction
-from bibench.statistics.coverage import Coverage
+from bibench.statistics.coverage import OF_PLAN, Coverage
 from bibench.statistics.critical import criticals_of
 from bibench.statistics.evidence import evidence_of, thin
 from bibench.statistics.intervals import SAMPLES
 from bibench.statistics.layout import KINDS, Layout, layouts
 from bibench.statistics.leaving_out import left_out_of
+from bibench.statistics.measured import NOUNS, Measured, measured
 from bibench.statistics.ranking import ranks_of, sureness
 from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS
@@ -82,8 +83,9 @@ def rank(
         if TRACKS[name].comparators:
             raise BiBenchError(f"--track {name}: other compression is compared, not ranked; see: bibench score")
     runs = records_of(runs)
-    plan = plan_of(runs, suite, wanted, data_root)
-    records = marked(_records(runs, wanted), plan)
+    records = _records(runs, wanted)
+    plan = plan_of(runs, suite, wanted, data_root, records)
+    records = marked(records, plan)
     how = Inference(over, samples, random_seed, level, correction)
     made = {name: layouts(records, name, metric, protocol) for name in names}
     ranked = {name: ranks_of(made[name], how) for name in names}
@@ -144,6 +146,7 @@ def cover(
     suite: OfSuite = None,
     *,
     wanted: Filters,
+    incomplete: Annotated[bool, typer.Option("--incomplete", help="Only what is missing or out of date.")] = False,
     data_root: DataRoot = None,
     load: Load = None,
     format: Format = "table",
@@ -152,18 +155,36 @@ def cover(
     check_format(format, FORMATS)
     load_files(load)
     runs = records_of(runs)
-    plan = plan_of(runs, suite, wanted, data_root)
-    found = coverage(marked(_records(runs, wanted, empty=suite is not None), plan), plan)
+    records = _records(runs, wanted, empty=suite is not None)
+    plan = plan_of(runs, suite, wanted, data_root, records)
+    records = marked(records, plan)
+    basis = OF_PLAN if any(path.is_dir() for path in runs) else f"the cells of suite {suite}; staleness is unknown"
+    found = coverage(records, plan, basis=basis)
+    rows = _coverage_rows(found.incomplete if incomplete else found, tuple(found.states))
+    others = _measured(records)
     if format == "json":
-        print_json(found.to_dict())
+        shown = found.incomplete if incomplete else found
+        whole = {name: value for name, value in found.to_dict().items() if name != "rows"}
+        print_json(whole | {"rows": [row.to_dict() for row in shown.rows], "measured": list(map(asdict, others))})
     elif format in DATA:
-        sys.stderr.write(found.line + "\n")
-        sys.stdout.write(render(_coverage_rows(found), format))
+        sys.stderr.write("".join(f"{line}\n" for line in (found.line, *map(_lacking, others))))
+        sys.stdout.write(render(rows, format))
     else:
-        rows = _coverage_rows(found)
         columns = list(rows[0]) if rows else []
         lines = [[row[name] if row[name] != 0 else "" for name in columns] for row in rows]
-        _show(format, [Table(f"{found.line} ({found.basis})", columns, lines)])
+        title = f"{found.line} ({found.basis})"
+        _show(format, [Table(title, columns, lines)] if rows else [], "" if rows else f"{title}: nothing is missing.")
+        _show(format, [], "\n".join(map(_lacking, others)))
+
+
+def _measured(records: Sequence[Record]) -> list[Measured]:
+    """What there is beside test scores, of each kind that a track reads."""
+    kinds = [kind for kind in NOUNS if kind != "score"]
+    return [found for kind in kinds if (found := measured(records, kind)).expected]
+
+
+def _lacking(found: Measured) -> str:
+    return claims.measurements(found, str)
 
 
 def _show(format: str, tables: Sequence[Table], first: str = "") -> None:
@@ -251,9 +272,9 @@ def _left_out_table(rows: Sequence[LeaveOneOut]) -> Table:
     return Table(title, ("without", *operators, "τ", "note"), lines, 2)
 
 
-def _coverage_rows(found: Coverage) -> list[dict[str, Any]]:
+def _coverage_rows(found: Coverage, states: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"task": r.task, "model": r.model, "recipe": r.recipe, "operator": r.operator, "source": r.source}
-        | {"cells": r.expected, **{s: r.states.get(s, 0) for s in found.states}, "reasons": "; ".join(r.reasons)}
+        | {"cells": r.expected, **{s: r.states.get(s, 0) for s in states}, "reasons": "; ".join(r.reasons)}
         for r in found.rows
     ]

@@ -13,7 +13,6 @@ from rich.console import Console
 from bibench.cli.marking import marked
 from bibench.cli.options import (
     Load,
-    Protocol,
     RecordsOf,
     check_format,
     filtered,
@@ -25,6 +24,7 @@ from bibench.cli.planned import plan_of
 from bibench.execution.plan import PlanRow
 from bibench.foundation.choice import choice, recorded
 from bibench.foundation.errors import BiBenchError
+from bibench.foundation.wording import meant
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import ALL_SETTINGS, Accuracy, SettingAccuracy, accuracies, settings
 from bibench.records.flags import others_than_marked
@@ -36,11 +36,23 @@ from bibench.suite.filters import Filters
 from bibench.tracks import TRACKS, Score
 from bibench.tracks.base import BIBENCH, PAPER, check_protocol
 
+OfTable = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        help="How scores are averaged: bibench, or paper as the paper does \\[default: bibench; paper for --table].",
+    ),
+]
+
 
 @filtered
 def score(
     runs: RecordsOf = None,
-    protocol: Protocol = BIBENCH,
+    protocol: OfTable = None,
+    of_paper: Annotated[
+        str | None,
+        typer.Option("--table", help="A table of the paper: 2 (accuracy), 3 (efficiency) or 4 (deployability)."),
+    ] = None,
     format: Annotated[str, typer.Option("--format", help=f"table, {', '.join(FORMATS)}")] = "table",
     details: Annotated[
         bool, typer.Option("--details", help="Also the speed-up on each device and number of threads.")
@@ -58,12 +70,15 @@ def score(
 ) -> None:
     """Score records: accuracy per model and operator, then every track."""
     check_format(format, FORMATS)
-    check_protocol(protocol)
+    protocol = check_protocol(protocol or (BIBENCH if of_paper is None else PAPER))
     load_files(load)
     runs = records_of(runs)
     records = some(read_runs(runs), runs)
     plan = plan_of(runs, None, wanted, None)
     records = marked(select(records, wanted), plan)
+    if of_paper is not None:
+        _print_sheets(of_paper, records, protocol, format)
+        return
     if plot is not None:
         write_distribution(plot, records)
     if format == "table":
@@ -79,6 +94,26 @@ def score(
         sys.stdout.write(render([row.to_dict() for row in scores(records, protocol)], format))
     else:
         sys.stdout.write(render_tables(list(track_tables(records, protocol, details)), format))
+
+
+def _print_sheets(number: str, records: Sequence[Record], protocol: str, format: str) -> None:
+    """A table of the paper, for each source of the records."""
+    from bibench.report.paper_tables import sheets
+    from bibench.report.typesetting import WRITTEN, plain, rows_of
+
+    made = sheets(number, records, protocol)
+    if format in DATA:
+        sys.stdout.write(render([row for sheet in made for row in rows_of(sheet)], format))
+    elif format in WRITTEN:
+        sys.stdout.write("\n".join(map(WRITTEN[format], made)))
+    else:
+        out = console()
+        for sheet in made:
+            columns, rows, notes_ = plain(sheet)
+            numeric = columns[1:] if any(line.values for line in sheet.lines) else ()
+            out.print(table(f"Table {sheet.number}: {sheet.title}", columns, rows, numeric=numeric))
+            for note in notes_:
+                out.print(note, markup=False)
 
 
 def read_runs(runs: Sequence[Path]) -> list[Record]:
@@ -103,8 +138,10 @@ def select(records: Sequence[Record], wanted: Filters) -> list[Record]:
         asked = [choice(name) for name in names if name]
         matching = {v for v in {getattr(r, axis) for r in records} if any(recorded(v).fits(a) for a in asked)}
         if not matching:
-            found = ", ".join(sorted({getattr(r, axis) for r in records}))
-            raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}; the records have: {found}")
+            found = sorted({getattr(r, axis) for r in records})
+            near = meant(str(asked[0]), found) if len(asked) == 1 else "."
+            have = f"{near} The records have" if near != "." else "; the records have"
+            raise BiBenchError(f"no record has the {axis} {', '.join(map(str, asked))}{have}: {', '.join(found)}")
         if axis == "operator":
             matching.add(FULL_PRECISION)
         records = [r for r in records if getattr(r, axis) in matching]

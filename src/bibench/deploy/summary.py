@@ -6,7 +6,7 @@ One 3×3 convolution of each operator on the meta device is asked, padded as the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -57,6 +57,34 @@ def summary(operators: Iterable[Choice], engines: Iterable[str]) -> Iterator[Ope
             continue
         refusals = {name: layer.refusal or runners[name].refusal(layer) for name, layer in found.items()}
         yield _row(str(operator), refusals, next(iter(found.values())).form)
+
+
+def capabilities(engines: Iterable[str]) -> Iterator[OperatorSummary]:
+    """What each engine takes, in the terms of the operators' rows: its 1-bit convolution is asked with each feature."""
+    factor = torch.empty(CHANNELS, device="meta")
+    asked: dict[str, dict[str, Any]] = {
+        "channel": {"channel_scale": factor},
+        "spatial": {"spatial_scale": (factor, factor)},
+        "rescaling": {"channel_scale": factor, "activation_scale": "spatial"},
+        "shift": {"threshold": factor},
+    }
+    for name in engines:
+        runner = ENGINES[name]()
+        layer = _layer(Choice("bnn"), runner.pad_value)
+        assert layer is not None and layer.form is not None
+        takes = {
+            what: not runner.refusal(replace(layer, form=replace(layer.form, **facts))) for what, facts in asked.items()
+        }
+        granularity = "spatial-wise" if takes["spatial"] else "channel-wise" if takes["channel"] else ""
+        yield OperatorSummary(
+            name,
+            {},
+            granularity,
+            form="FP32" if granularity else "",
+            fold_norm=takes["channel"] or None,
+            rescaling=takes["rescaling"],
+            mean_shift=takes["shift"],
+        )
 
 
 def _layer(operator: Choice, pad_value: float) -> Stated | None:

@@ -5,8 +5,6 @@ Planning reads no data and trains nothing: models are built on the meta device.
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bibench.comparators.compressor import compressor_of
-from bibench.foundation import blame
+from bibench.execution.estimating import Estimate, Estimates, probed
 from bibench.foundation.choice import Choice
 from bibench.foundation.errors import (
     BiBenchError,
@@ -31,12 +29,10 @@ from bibench.foundation.errors import (
 from bibench.nn.auditing import build
 from bibench.nn.calls import Call, on_meta, trace
 from bibench.nn.tracing.inputs import first_of
-from bibench.recipes.recipe import make_optimizer
-from bibench.records.provenance import environment
-from bibench.records.record import Record, read, read_compared
+from bibench.records.record import read_compared
 from bibench.records.sealed import compare, told
 from bibench.suite.cell import Cell
-from bibench.suite.store import CELL, MODEL, RECORDS, CellDirectory, described_epochs
+from bibench.suite.store import CELL, MODEL, RECORDS, CellDirectory
 from bibench.tasks import TASKS
 from bibench.train.code import code_of
 from bibench.train.stored import compare_model
@@ -50,19 +46,29 @@ RERUN = {
 }
 """Which states each rerun policy trains again; a running cell is waited for."""
 
-PROBE_STEPS = 3
-
 
 @dataclass
 class PlanRow:
-    """One cell of the plan. `hours` is None when there is nothing to go by; `basis` says what it rests on."""
+    """One cell of the plan.
+
+    `hours` of one worker, likely between `low` and `high`, are None when there is nothing near enough to go by; `basis`
+    says what they rest on, or what to measure, and `device` on what they were measured.
+    """
 
     cell: Cell
     state: str
     reason: str = ""
     todo: bool = False
     hours: float | None = None
+    low: float | None = None
+    high: float | None = None
     basis: str = ""
+    device: str = ""
+
+    def cost(self, found: Estimate) -> None:
+        """Take over an estimate."""
+        self.hours, self.low, self.high, self.basis = found.hours, found.low, found.high, found.basis
+        self.device = found.device
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -72,7 +78,10 @@ class PlanRow:
             "reason": self.reason,
             "todo": self.todo,
             "hours": self.hours,
+            "low": self.low,
+            "high": self.high,
             "basis": self.basis,
+            "device": self.device,
         }
 
 
@@ -94,7 +103,7 @@ def make_plan(
     """
     if rerun not in RERUN:
         raise BiBenchError(f"--rerun must be one of {', '.join(RERUN)}; got {rerun!r}")
-    geometry, estimate = _Geometry(), _Estimates(runs)
+    geometry, estimate = _Geometry(), Estimates(runs)
     missing_data = {name: TASKS[name](data_root, download=download).missing() for name in {c.task.name for c in cells}}
     rows: dict[Cell, PlanRow] = {}
     for cell in cells:
@@ -106,9 +115,9 @@ def make_plan(
         _compare_weights(rows, runs, rerun)
     for cell, row in rows.items():
         if row.todo or row.state == "no data":
-            row.hours, row.basis = _shared(row, runs, geometry, rows) or estimate(cell, geometry)
+            row.cost(_shared(row, runs, geometry, rows) or estimate(cell, geometry.macs))
             if row.hours is None and probe:
-                row.hours, row.basis = _probed(cell)
+                row.cost(probed(cell))
     return list(rows.values())
 
 
@@ -124,7 +133,7 @@ def _compare_weights(rows: dict[Cell, PlanRow], runs: Path, rerun: str) -> None:
                 row.state, row.reason, row.todo = "failed", str(error), again
 
 
-def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, PlanRow]) -> tuple[float, str] | None:
+def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, PlanRow]) -> Estimate | None:
     """No training, where that of another cell serves, which is there or comes first."""
     cell = row.cell.trained_as
     if cell is None:
@@ -132,7 +141,7 @@ def _shared(row: PlanRow, runs: Path, geometry: _Geometry, rows: dict[Cell, Plan
     planned = rows.get(cell)
     comes = planned is not None and (planned.todo or planned.state == row.state)
     if comes or (planned or _look(cell, runs, geometry, rows)).state == "done":
-        return 0.0, f"evaluation alone: trained as {cell.task}"
+        return Estimate(0.0, 0.0, 0.0, f"evaluation alone: trained as {cell.task}")
     return None
 
 
@@ -298,86 +307,3 @@ def _tensors(inputs: Any) -> list[Tensor]:
     if isinstance(inputs, dict):
         inputs = list(inputs.values())
     return [inputs] if isinstance(inputs, Tensor) else [x for item in inputs for x in _tensors(item)]
-
-
-class _Estimates:
-    """Training times from earlier records of the same machine."""
-
-    def __init__(self, runs: Path) -> None:
-        self._runs = runs
-
-    @cached_property
-    def _records(self) -> list[Record]:
-        with warnings.catch_warnings(action="ignore"):  # of what is damaged, which the plan says
-            return read([self._runs]) if self._runs.is_dir() else []
-
-    @cached_property
-    def _times(self) -> list[Record]:
-        here = environment("cuda" if torch.cuda.is_available() else "cpu")
-        return [
-            r
-            for r in self._records
-            if r.metric == "train_seconds" and r.cpu == here["cpu"] and r.accelerator == here["accelerator"]
-        ]
-
-    @cached_property
-    def _macs(self) -> dict[str, float]:
-        return {r.cell: r.value or 0 for r in self._records if r.metric == "macs"} if self._times else {}
-
-    def __call__(self, cell: Cell, geometry: _Geometry) -> tuple[float | None, str]:
-        like = [r for r in self._times if r.task == str(cell.task) and r.operator == str(cell.operator)]
-        same = [r.value or 0 for r in like if r.model == str(cell.model) and r.recipe == str(cell.recipe)]
-        if same:
-            return sum(same) / len(same) / 3600, f"mean of {len(same)} finished seed(s)"
-        once = [r for r in self._times if not r.trained_as]
-        for records, words in ((like, "this operator and task"), (once, "other cells")):
-            rates = [(r.value or 0) / w for r in records if (w := self._work(r))]
-            if rates and (work := geometry.macs(cell) * _examples(cell)):
-                rate = sorted(rates)[len(rates) // 2]
-                return rate * work / 3600, f"scaled by MACs × examples from {len(rates)} finished run(s) of {words}"
-        return None, "no finished run to go by; --probe measures a few steps"
-
-    def _work(self, record: Record) -> float:
-        description = self._runs / record.cell / CELL
-        if record.task not in TASKS or not description.exists():
-            return 0.0
-        return self._macs.get(record.cell, 0) * TASKS[record.task].train_examples * described_epochs(description)
-
-
-def _examples(cell: Cell) -> int:
-    return TASKS[cell.task.name].train_examples * cell.resolved_recipe().epochs
-
-
-def _probed(cell: Cell) -> tuple[float | None, str]:
-    try:
-        return _probe(cell), f"probe of {PROBE_STEPS} steps on this machine"
-    except Exception as error:  # of a stranger's operator or model; the plan shows all the others
-        return None, f"the probe failed: {blame.told(error)}"
-
-
-def _probe(cell: Cell) -> float:
-    """Hours for the whole cell, from a few training steps on inputs of the right shape."""
-    from bibench.train.cell import compressor_for, convert, float_model
-
-    task, recipe = TASKS[cell.task.name](), cell.resolved_recipe()
-    model = float_model(cell, task)
-    chosen = compressor_for(cell)
-    convert(cell, model, task, recipe, chosen)
-    optimizer = make_optimizer(model, recipe)
-    inputs = _repeat(task.example_inputs(), recipe.batch_size)
-    times = []
-    for _ in range(PROBE_STEPS + 1):
-        start = time.perf_counter()
-        chosen.progress(model, 0.0, 1 / recipe.epochs)
-        loss = task.trial_loss(model, inputs)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        times.append(time.perf_counter() - start)
-    steps = _examples(cell) / recipe.batch_size
-    return sorted(times[1:])[PROBE_STEPS // 2] * steps / 3600
-
-
-def _repeat(inputs: Any, size: int) -> tuple[Tensor, ...]:
-    tensors = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    return tuple(x[:1].expand(size, *x.shape[1:]).contiguous() for x in tensors)

@@ -39,6 +39,14 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence: ``; did you mean 'recu'?``, or a full stop where no known name is near."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    """The end of a sentence: ``; did you mean 'recu'?``, or a full stop where no known name is near.
+
+    Case and options in brackets are no difference: ``recv`` is near ``recu[scale_init=weight]``.
+    """
+    shapes: dict[str, list[str]] = {}
+    for one in known:
+        for shape in dict.fromkeys((one.lower(), one.partition("[")[0].lower())):
+            shapes.setdefault(shape, []).append(one)
+    close = difflib.get_close_matches(name.lower(), list(shapes), n=3, cutoff=0.5)
+    near = list(dict.fromkeys(one for shape in close for one in shapes[shape]))[:3]
     return f"; did you mean {listed([repr(one) for one in near], 'or')}?" if near else "."

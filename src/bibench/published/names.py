@@ -56,3 +56,60 @@ def collapsed(task: str, value: float) -> bool:
     On ours as well: XNOR++ has 56.77 on Deep-FSMN, to the digit the commonest class of the test split.
     """
     return value <= max(chance(task), TASKS[task].chance) + ROUNDING
+
+
+OPERATORS = {
+    "bnn": "BNN",
+    "xnor": "XNOR",
+    "dorefa": "DoReFa",
+    "bireal": "Bi-Real",
+    "xnorpp": "XNOR++",
+    "reactnet": "ReActNet",
+    "recu": "ReCU",
+    "fda": "FDA",
+}
+"""Operators as the paper's tables print them."""
+
+METRICS = {
+    ("", "cifar10"): "CIFAR10",
+    ("", "imagenet"): "ImageNet",
+    ("", "voc07"): "VOC07",
+    ("", "coco17"): "COCO17",
+    ("", "modelnet40"): "ModelNet40",
+    ("", "shapenet_part"): "ShapeNet",
+    ("", "glue"): "GLUE",
+    ("", "speech_commands"): "SpeechCom.",
+    ("corruption_robustness", "cifar10"): "CIFAR10-C",
+    ("", "cnn"): "CNNs",
+    ("", "transformer"): "Transformers",
+    ("", "mlp"): "MLPs",
+    ("", "sensitivity"): "Sensitivity",
+    ("", "time_cost"): "Time Cost",
+    ("", "speedup"): "Speedup",
+    ("", "compression"): "Compression",
+}
+"""Rows of Tables 2 and 3 as printed, by track (empty: of all) and metric."""
+
+TRACK_NAMES = {
+    "learning_task": "Learning Task",
+    "neural_architecture": "Neural Architecture",
+    "corruption_robustness": "Corruption Robustness",
+    "training_consumption": "Training Consumption",
+    "theoretical_complexity": "Theoretical Complexity",
+    "hardware_inference": "Hardware Inference",
+}
+OVERALLS = {
+    "learning_task": "OM_task",
+    "neural_architecture": "OM_arch",
+    "corruption_robustness": "OM_robust",
+    "training_consumption": "OM_train",
+    "theoretical_complexity": "OM_comp",
+    "hardware_inference": "OM_infer",
+}
+"""Overall metrics as Eq. 2 to 9 call them."""
+
+PROVIDERS = {"larq": ("Larq", "Larq"), "dabnn": ("daBNN", "JD")}
+"""Libraries of Table 4 by the name of our engine: title and provider."""
+
+FEATURES = ("Granularity", "Form", "Fold BN", "Act. Re-scaling", "Act. Mean-shifting")
+"""Columns of Table 4, "Flod BN" put right."""

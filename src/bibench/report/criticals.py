@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bibench.foundation.wording import counted, listed, verb
+from bibench.foundation.wording import listed
 from bibench.report.blocks import Cell, Column, Figure, Table, number
 from bibench.report.figures import Trace, axis, plain
 from bibench.report.material import Material
 from bibench.report.ranked import rank_step
-from bibench.statistics import CriticalDifference
+from bibench.statistics import CriticalDifference, claims
 
 STEP, ROW = 0.45, 24
 """Distance of bars in rows, height of a row in pixels."""
@@ -98,10 +98,8 @@ def stacked(spans: list[tuple[float, float]]) -> list[int]:
 
 
 def _said(material: Material, found: CriticalDifference) -> Iterator[str]:
-    first = [o for o, rank in zip(found.operators, found.average_ranks, strict=True) if rank == found.average_ranks[0]]
-    who = f"{listed([material.title(o) for o in first])} {verb(len(first), 'has', 'share')}"
-    blocks = counted(len(found.blocks), found.unit)
-    yield f"{who} the best average rank over {blocks}, {found.average_ranks[0]:.2f}."
+    ranks = [(material.title(o), rank) for o, rank in zip(found.operators, found.average_ranks, strict=True)]
+    yield claims.average_rank(ranks, len(found.blocks), found.unit)
     yield f"{found.test}."
     yield "Operators that a bar joins are not told apart." if found.groups else "All operators are told apart."
     if found.note:

@@ -115,12 +115,11 @@ class Point:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The Pareto front: points that no other beats in both, from cheap to dear."""
-    best, found = -math.inf, []
+    """The Pareto front: points that no other beats in both, from cheap to dear; of equal ones all."""
+    found: list[Point] = []
     for point in sorted(points, key=lambda p: (p.cost, -p.merit)):
-        if point.merit > best:
+        if not found or point.merit > found[-1].merit or (point.cost, point.merit) == (found[-1].cost, found[-1].merit):
             found.append(point)
-            best = point.merit
     return found
 
 

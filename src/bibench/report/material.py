@@ -311,8 +311,6 @@ class Material:
         """Where the record's cell is shown."""
         return self.href(record.task, record.model, record.recipe, record.operator)
 
-    # -- single things ----------------------------------------------------------------------------------
-
     def of_kind(self, *kinds: str) -> list[Record]:
         """Records of some kinds, of operators and full precision."""
         return [r for kind in kinds for r in self._by_kind.get(kind, [])]

@@ -188,4 +188,9 @@ def _latex(text: str) -> str:
     return shown.translate(_LATEX_TABLE)
 
 
+def escaped(text: str, format: str) -> str:
+    """The text as it stands in a document of that format, where nothing of it is markup."""
+    return _ESCAPE[format](text)
+
+
 _ESCAPE: dict[str, Callable[[str], str]] = {"markdown": _markdown, "latex": _latex}

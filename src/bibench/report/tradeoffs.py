@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bibench.foundation.wording import counted, verb
+from bibench.foundation.wording import counted, listed, verb
 from bibench.operators import FULL_PRECISION
 from bibench.records.accuracies import Accuracy
 from bibench.records.record import Record
@@ -28,22 +28,32 @@ def takeaway_of(points: Sequence[Point], unit: str, cost: str, what: str = "bina
     binary = [p for p in on_front if p.operator != FULL_PRECISION]
     if not binary:
         return f"No {what} model lies on the Pareto front."
-    cheap, best = binary[0], binary[-1]
+    cheap, best = (_alike(binary, binary[n]) for n in (0, -1))
     text = f"{len(on_front)} of {counted(len(points), 'model')} {verb(len(on_front), 'lies', 'lie')} on the front. "
     if len(points) == 1:
         text = "There is one model: "
-    elif best is cheap:
-        text += f"The only {what} one there: "
+    elif best == cheap:
+        text += f"The {f'only {what} one' if len(cheap) == 1 else f'{what} ones'} there: "
     else:
         text += "Cheapest there: "
-    text += f"{cheap.label}, {cheap.merit:.1f} % at {cheap.cost:.3g} {unit}"
-    if best is not cheap:
-        text += f"; most accurate {what}: {best.label}, {best.merit:.1f} % at {best.cost:.3g} {unit}"
+    text += _at(cheap, unit)
+    if best != cheap:
+        text += f"; most accurate {what}: {_at(best, unit)}"
     full = [p for p in points if p.operator == FULL_PRECISION]
     if full:
         top = max(full, key=lambda p: p.merit)
-        text += f". Full precision reaches {top.merit:.1f} % at {top.cost / best.cost:.1f} times that {cost}"
+        text += f". Full precision reaches {top.merit:.1f} % at {top.cost / best[0].cost:.1f} times that {cost}"
     return text + "."
+
+
+def _alike(points: Sequence[Point], one: Point) -> list[Point]:
+    """The points that are as good and as costly as one of them."""
+    return [p for p in points if (p.cost, p.merit) == (one.cost, one.merit)]
+
+
+def _at(points: Sequence[Point], unit: str) -> str:
+    one = points[0]
+    return f"{listed([p.label for p in points])}, {one.merit:.1f} % at {one.cost:.3g} {unit}"
 
 
 def sized(material: Material, rows: Sequence[Accuracy], records: Iterable[Record]) -> dict[str, list[Point]]:

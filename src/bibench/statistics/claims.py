@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
@@ -214,6 +214,42 @@ def measurements(found: Measured, called: Called) -> str:
     return f"{found.line}{f': {listed(lack)}' if lack else ''}."
 
 
+def all_measured(found: Sequence[Measured], called: Called) -> str:
+    """``Measured: 6 of 6 latencies; 1 of 2 ratios of training times: BNN lacks 1.``; nothing without any."""
+    said = [text.removesuffix(".") for one in found if (text := measurements(one, called))]
+    return f"Measured: {'; '.join(said)}." if said else ""
+
+
+def incomplete(lacking: int, places: int) -> str:
+    """How many of the task × operator of a page lack some of their cells."""
+    if not lacking:
+        return "Every operator has a result for every cell of every task." if places else "There is no cell."
+    return f"{lacking} of {counted(places, 'task × operator')} {verb(lacking, 'is', 'are')} incomplete."
+
+
+def kept(shares: Sequence[float], places: int) -> str:
+    """``keeps 84 % of full precision on average over 5 of 6 task × model pairs``, from the share at each."""
+    if not shares:
+        return ""
+    over = f"{len(shares)} of " if len(shares) < places else ""
+    average = f" on average over {over}{counted(places, 'task × model')}" if places > 1 else ""
+    return f"keeps {fmean(shares):.0f} % of full precision{average}"
+
+
+def average_rank(ranks: Sequence[tuple[str, float]], blocks: int, unit: str) -> str:
+    """Who has the smallest average rank, from names and average ranks; that all are alike, where they are."""
+    over = f"over {counted(blocks, unit)}"
+    shown = [(name, f"{rank:.2f}") for name, rank in sorted(ranks, key=lambda one: one[1])]
+    if not shown:
+        return ""
+    first = [name for name, text in shown if text == shown[0][1]]
+    if len(first) == len(shown):
+        return f"All average ranks {over} are alike: {shown[0][1]}."
+    return (
+        f"{named(first, 'operators')} {verb(len(first), 'has', 'share')} the best average rank {over}, {shown[0][1]}."
+    )
+
+
 def without_test(note: str) -> str:
     """Why there is no critical difference, from the note of it."""
     return f"There is {note}." if note.startswith("no ") else f"{_upper(note)}."
@@ -245,25 +281,29 @@ def wins(places: Sequence[tuple[int | None, bool]]) -> str:
     Places without a second operator are none.
     """
     alone, shared = (sum(rank == 1 and both == also for rank, also in places) for both in (False, True))
-    text = f"It has the best score in {alone} of {len(places)} task × model"
+    text = f"It has the best score in {alone} of {counted(len(places), 'task × model')}"
+    if not places:
+        return "There is nothing to compare it with"
     return text + (f", and shares it in {shared}" if shared else "")
 
 
 def answer(row: Versus) -> str:
-    """Whether one operator is better than the other, from the overall row: one sentence, and what it rests on."""
-    digits = max(TRACKS[row.track].digits, 2 if row.ratio else 0)
+    """Whether one operator is better than the other, from the overall row: one sentence, and what it rests on.
+
+    Differences and intervals are of the operator that is ahead, whichever was named first.
+    """
     ahead, behind, gap = _ahead(row)
-    size = f"{_factor(gap):.{digits}f} times" if row.ratio else f"{abs(gap):.{digits}f} points"
+    digits, size = places(row), _size(row, gap)
     cells, seeds = counted(row.cells, "cell"), f"{from_to(*row.seeds)} {plural('seed', row.seeds[1])}"
-    trained = TRACKS[row.track].name not in SEEDLESS
+    trained = row.track not in SEEDLESS
     rests = f"{cells}, {seeds}" if trained else cells
-    bounds = f"{100 * row.level:g} % interval {ends(row, digits)}, " if row.low is not None else ""
+    bounds = f"{100 * row.level:g} % interval {_ends_ahead(row)}, " if row.low is not None else ""
     by = f"by a factor of {_factor(gap):.{digits}f}" if row.ratio else f"by {size}"
-    above = f"{ahead} scores {size} {'those of' if row.ratio else 'above'} {behind}"
-    if not gap or size.startswith(f"{0:.{digits}f} "):
-        above = f"{row.operator} and {row.other} score the same to {digits} digits"
+    above = f"{ahead} scores {size} {_side(row)} {behind}"
+    if _alike(row):
+        above = f"{row.operator} and {row.other} score the same to {counted(digits, 'digit')}"
     if trained and row.seeds[1] < 2:
-        return f"One seed: {above} on {cells}; another seed may say otherwise.{_of_tasks(row, digits)}"
+        return f"One seed: {above} on {cells}; another seed may say otherwise.{_of_tasks(row)}"
     if row.better:
         text = f"{ahead} is better than {behind} {by} ({bounds}{rests})."
     elif row.p is None:
@@ -273,17 +313,53 @@ def answer(row: Versus) -> str:
     return text + (f" {PAIR_OF_SEEDS}" if trained and row.over == "seeds" and row.seeds[0] <= 2 else "")
 
 
+def places(row: Versus) -> int:
+    """How many decimals a difference is printed with."""
+    return max(TRACKS[row.track].digits, 2 if row.ratio else 0)
+
+
+def _size(row: Versus, gap: float) -> str:
+    """``5.7 points`` of percent, ``0.07`` of times, ``1.13 times`` of ratios of geometric means."""
+    if row.ratio:
+        return f"{_factor(gap):.{places(row)}f} times"
+    points = " points" if TRACKS[row.track].unit.startswith("percent") else ""
+    return f"{abs(gap):.{places(row)}f}{points}"
+
+
+def _side(row: Versus) -> str:
+    """Where the operator that is ahead stands: below the other where less is better."""
+    if row.ratio:
+        return "those of"
+    return "above" if better(row.metric) > 0 else "(less is better) below"
+
+
+def _alike(row: Versus) -> bool:
+    """Whether nobody sees a difference in the numbers as printed."""
+    if row.ratio:
+        return f"{row.difference:.{places(row)}f}" == f"{1:.{places(row)}f}"
+    return f"{abs(row.difference):.{places(row)}f}" == f"{0:.{places(row)}f}"
+
+
 SEEDLESS = ("theoretical_complexity", "hardware_inference")
 """Tracks that measure without training."""
 PAIR_OF_SEEDS = "Some of it rests on two seeds or fewer, whose interval may be far off: train more."
 
 
-def _of_tasks(row: Versus, digits: int) -> str:
+def _of_tasks(row: Versus) -> str:
     """What one seed of several tasks says of other tasks of the kind."""
     if row.over != "tasks" or row.low is None:
         return ""
     told = f"{row.better} is better" if row.better else "they are not told apart"
-    return f" Over {counted(row.tasks, 'task')} {told} ({100 * row.level:g} % interval {ends(row, digits)})."
+    return f" Over {counted(row.tasks, 'task')} {told} ({100 * row.level:g} % interval {_ends_ahead(row)})."
+
+
+def _ends_ahead(row: Versus) -> str:
+    """The interval of the difference that the sentence states."""
+    if _ahead(row)[0] == row.operator:
+        return ends(row, places(row))
+    low, high = row.low or 0.0, row.high or 0.0
+    turned = (1 / high, 1 / low) if row.ratio else (-high, -low)
+    return ends(replace(row, low=turned[0], high=turned[1]), places(row))
 
 
 def _ahead(row: Versus) -> tuple[str, str, float]:

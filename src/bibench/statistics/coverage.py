@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bibench.comparators.compressor import is_comparator
@@ -101,6 +101,11 @@ class Coverage:
         others = [f"{n} {state}" for state, n in self.states.items() if state != "done" and n]
         return f"{self.done} of {counted(self.expected, 'cell')}" + (": " + ", ".join(others) if others else "")
 
+    @property
+    def incomplete(self) -> Coverage:
+        """The same without the rows of which every cell is done: what is missing."""
+        return replace(self, rows=tuple(row for row in self.rows if row.states.get("done", 0) < row.expected))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return {
@@ -113,7 +118,12 @@ class Coverage:
         }
 
 
-def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *, kind: str = "score") -> Coverage:
+OF_PLAN, OF_RECORDS = "the cells of the plan", "the grid that the records span; staleness is unknown"
+
+
+def coverage(
+    records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *, kind: str = "score", basis: str = OF_PLAN
+) -> Coverage:
     """What there is of `plan`, or, without one, of the grid that the records themselves span.
 
     That grid is every operator of a recipe (or study) × every task, model and seed that any operator has under
@@ -121,10 +131,13 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
 
     Args:
         records: the records it is computed from, such as `bibench.records.read` gives.
+        plan: the cells that are expected, with their state.
+        kind: of records.
+        basis: what the plan was made from.
     """
     used, _ = distinct(r for r in records if r.kind == kind and (kind != "score" or r.split == "test"))
     if plan is None:
-        return Coverage(_rows(_spanned(used, kind)), "the grid that the records span; staleness is unknown")
+        return Coverage(_rows(_spanned(used, kind)), OF_RECORDS)
     measured = {(r.task, r.model, r.operator, r.recipe, _seed(r, kind)): r for r in used if r.status == "ok"}
     found: dict[Key, States] = defaultdict(dict)
     for row in plan:
@@ -136,7 +149,24 @@ def coverage(records: Sequence[Record], plan: Sequence[PlanRow] | None = None, *
             if (*names, 0 if kind in _WITHOUT_SEEDS else cell.seed) not in measured:
                 state, reason = UNMEASURED, f"no {kind} of it"
         found[_key(cell)][str(cell.recipe), cell.seed] = state, reason
-    return Coverage(_rows(found), "the cells of the plan")
+    return Coverage(_rows(found), basis)
+
+
+def told_by(records: Sequence[Record], cells: Sequence[Cell]) -> list[PlanRow]:
+    """The plan of `cells` where only records tell what there is of them: done, failed, or missing.
+
+    Args:
+        records: those of other cells are passed over.
+        cells: of a suite.
+    """
+    used, _ = distinct(r for r in records if r.kind == "score" and r.split == "test")
+    there = {(r.task, r.model, r.operator, r.recipe, r.seed): r for r in used}
+    rows = []
+    for cell in cells:
+        names = str(cell.task), str(cell.model), str(cell.operator), str(cell.recipe)
+        record = there.get((*names, cell.seed))
+        rows.append(PlanRow(cell, "missing") if record is None else PlanRow(cell, *_state(record, "score")))
+    return rows
 
 
 def coverages(records: Sequence[Record], plan: Sequence[PlanRow] | None = None) -> tuple[Coverage, Coverage]:

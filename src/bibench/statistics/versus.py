@@ -156,11 +156,7 @@ def _both(layout: Layout, one: str, two: str) -> bool:
 def _why_not(records: Sequence[Record], chosen: Sequence[Record], one: str, two: str, track: str, metric: str) -> str:
     kinds = KINDS.get(track, ("score",))
     if any(r.operator in (one, two) and r.kind in kinds for r in chosen):
-        rows = [r for r in TRACKS[track].score(chosen) if r.metric == metric and r.operator in (one, two)]
-        notes = "; ".join(dict.fromkeys(f"{r.operator}: {r.note}" for r in rows if r.note))
-        others = sorted({r.metric for r in TRACKS[track].score(chosen) if r.value is not None and not r.part})
-        asked = f"; ask for another with --metric: {', '.join(others)}" if others else ""
-        return f"{track} has no {metric} of both {one} and {two}" + (f" ({notes})" if notes else "") + asked
+        return _no_metric(records, one, two, track, metric)
     tasks = {
         name: sorted({f"{r.task} {r.model}" for r in records if r.operator == name and r.kind in kinds})
         for name in (one, two)
@@ -169,6 +165,24 @@ def _why_not(records: Sequence[Record], chosen: Sequence[Record], one: str, two:
         f"{name} has {listed(own[:5]) + (' …' if len(own) > 5 else '') or 'none'}" for name, own in tasks.items()
     )
     return f"{one} and {two} share no cell (task, model, recipe and seed) that {track} reads: {said}"
+
+
+def _no_metric(records: Sequence[Record], one: str, two: str, track: str, metric: str) -> str:
+    """Why the two, which share cells, have no such score in common, and which scores they have."""
+    rows = [r for r in TRACKS[track].score(records) if r.operator in (one, two) and not r.part]
+    there = {name: {r.metric for r in rows if r.operator == name and r.value is not None} for name in (one, two)}
+    both = sorted(there[one] & there[two])
+    notes = []
+    for name in (one, two):
+        own = [r.note for r in rows if r.operator == name and r.metric == metric and r.value is None and r.note]
+        if metric not in there[name]:
+            notes.append(f"{name}: {own[0] if own else 'no such score' if there[name] else 'no score of this track'}")
+    text = f"{track} has no {metric} of both {one} and {two}" + (f" ({'; '.join(notes)})" if notes else "")
+    if not both:
+        return text
+    near = meant(metric, both)
+    ask = f"{near} Ask" if near != "." else "; ask"
+    return f"{text}{ask} for another with --metric: {', '.join(both)}"
 
 
 def _rows(layout: Layout, one: str, two: str, how: Inference) -> Iterator[Versus]:
@@ -227,9 +241,16 @@ def _row(layout: Layout, one: str, two: str, how: Inference, over: str, task: st
         level=how.level,
         correction=how.correction,
         comparisons=1,
-        note="" if tested is not None else f"no interval: over {over} nothing was repeated",
+        note="" if tested is not None else _alone(over, bool(task)),
         source=layout.source,
     )
+
+
+def _alone(over: str, of_task: bool) -> str:
+    """Why there is no interval."""
+    if over == "seeds":
+        return "no interval: no cell has two seeds of both"
+    return "no interval within a task: nothing was repeated in it" if of_task else "no interval: one task"
 
 
 def _interval(

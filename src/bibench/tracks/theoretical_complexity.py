@@ -16,8 +16,8 @@ from bibench.tracks.base import BIBENCH, MEANS, PAPER, Score, by_study, is_ratio
 
 NAME = "theoretical_complexity"
 METRICS = ("speedup", "compression")
-CONVENTIONS = {BIBENCH: ("", ""), PAPER: ("_paper", "--convention paper")}
-"""Which of the counted ratios a protocol takes: ending of their names, and the option that counts them."""
+ENDINGS = {BIBENCH: "", PAPER: "_paper"}
+"""Which of the counted ratios a protocol takes, by the ending of their names; ``measure complexity`` counts all."""
 
 
 @track(NAME, "Theoretical complexity", "Eq. 8", parts=by_study, unit="times full precision", digits=2)
@@ -38,7 +38,7 @@ def score(records: Sequence[Record], protocol: str) -> list[Score]:
 
 
 def _half(own: Sequence[Record], operator: str, metric: str, protocol: str, expected: int) -> Score:
-    suffix, option = CONVENTIONS[protocol]
+    suffix = ENDINGS[protocol]
     # A model that cannot be counted has its reason under the plain name, whatever the convention.
     chosen = [r for r in own if r.metric == metric + suffix or (r.metric == metric and r.value is None)]
     values = [r.value for r in chosen if r.value is not None and is_ratio(r.value)]
@@ -49,7 +49,7 @@ def _half(own: Sequence[Record], operator: str, metric: str, protocol: str, expe
     if not chosen:
         counted = any(r.metric.startswith(metric) for r in own)
         other = " by this protocol's convention" if counted else ""
-        notes.append(" ".join(filter(None, (f"not counted{other} (bibench measure complexity", option))) + ")")
+        notes.append(f"not counted{other} (bibench measure complexity SUITE)")
     if chosen and len(values) < expected:
         notes.insert(0, f"{len(values)} of {expected} task × model")
     value = MEANS[protocol](values) if values else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from bibench.operators import paper_order
@@ -11,7 +10,7 @@ from bibench.report.figures import heat_map
 from bibench.report.material import MEASURED, Material, unique
 from bibench.report.page import Document, page
 from bibench.report.pages.overview import covered
-from bibench.statistics import Coverage
+from bibench.statistics import Coverage, claims
 
 HREF = "coverage.html"
 
@@ -48,22 +47,20 @@ def _blocks(material: Material) -> Iterator[Block]:
 
 
 def _tracks(material: Material) -> Table:
-    counts = Counter(r.kind for r in material.records if r.status == "ok")
-    lost = Counter(r.kind for r in material.records if r.status != "ok")
     lines = []
     for name in material.tracks:
-        kind = MEASURED.get(name, "")
+        found = material.measured(MEASURED.get(name, "score"))
         scored = sum(r.value is not None for r in material.overall(name).values())
-        amount = counts[kind]
+        tone = "missing" if not found.done else "weak" if found.done < found.expected else ""
         lines.append(
             [
                 Cell(material.track_title(name), href=f"tracks/{name}.html"),
-                Cell(amount, f"{amount:,}", tone="" if amount else "missing"),
-                Cell(lost[kind]),
+                Cell(found.noun),
+                Cell(found.done, f"{found.done:,} of {found.expected:,}" if found.expected else "none", tone=tone),
                 Cell(scored, f"{scored} of {len(material.operators)}", tone="" if scored else "missing"),
             ]
         )
-    columns = [Column("track"), Column("measurements", numeric=True), Column("without a value", numeric=True)]
+    columns = [Column("track"), Column("measured"), Column("there", numeric=True)]
     return Table(
         "coverage-tracks", "Measurements of each track", [*columns, Column("operators scored", numeric=True)], lines
     )
@@ -80,10 +77,8 @@ def _map(material: Material, found: Coverage) -> Figure:
         )
     data, layout = heat_map([material.title(o) for o in operators], tasks, shares, "%")
     data[0] |= {"zmin": 0, "zmax": 100}
-    incomplete = sum(share is None or share < 100 for row in shares for share in row)
-    takeaway = f"{incomplete} of {len(operators) * len(tasks)} task × operator are incomplete."
-    if not incomplete:
-        takeaway = "Every operator has a result for every cell of every task."
+    lacking = sum(share is None or share < 100 for row in shares for share in row)
+    takeaway = claims.incomplete(lacking, len(operators) * len(tasks))
     alt = f"Heat map of the share of cells with a result, by operator and task. {takeaway}"
     return Figure("coverage", "Cells with a result", takeaway, alt, data, layout, 150 + 32 * max(len(operators), 3))
 

@@ -78,9 +78,10 @@ def _summary(material: Material, operator: str, found: Sequence[Standing]) -> st
     if operator == FULL_PRECISION:
         return "The baseline that all others are compared with."
     own = [s for s in found if s.accuracy.operator == operator]
-    kept = [s.relative for s in own if s.relative is not None]
-    mean = f"; keeps {sum(kept) / len(kept):.0f} % of full precision on average" if kept else ""
-    return f"{_wins(own)}{mean}." if own else "No accuracy was measured."
+    shares = [s.relative for s in own if s.relative is not None]
+    places = len({(s.accuracy.task, s.accuracy.model, s.accuracy.recipe) for s in found})
+    said = [text for text in (_wins(own), claims.kept(shares, places)) if text]
+    return f"{'; '.join(said)}." if own else "No accuracy was measured."
 
 
 def _wins(own: Sequence[Standing]) -> str:

@@ -58,7 +58,7 @@ def _blocks(material: Material) -> Iterator[Block]:
         yield Heading("Profile of each operator", "profiles")
         yield Text(
             "Each axis is the overall metric of a track in percent of the highest there. "
-            "Tracks without measurements have no point; they are not counted as zero."
+            "Tracks that several operators have no score of have no point; they are not counted as zero."
         )
         yield Multiples(figures)
 
@@ -67,11 +67,11 @@ def covered(material: Material, *names: str) -> str:
     """What stands before the averages of some tracks (or of all): the trainings and measurements behind them."""
     parts = [claims.trained(material.coverage)]
     if names:
-        found = {what: material.trained(what == claims.STUDY) for what in _trained(names)}
-        parts = [claims.trained(one, what) for what, one in found.items() if one.expected]
+        trained = {what: material.trained(what == claims.STUDY) for what in _trained(names)}
+        parts = [claims.trained(one, what) for what, one in trained.items() if one.expected]
     kinds = dict.fromkeys(MEASURED[name] for name in names or MEASURED if name in MEASURED)
-    said = [claims.measurements(material.measured(kind), material.title) for kind in kinds if kind != "score"]
-    return " ".join(filter(None, [*parts, *(f"Measured: {text}" for text in said if text)]))
+    found = [material.measured(kind) for kind in kinds if kind != "score"]
+    return " ".join(filter(None, [*parts, claims.all_measured(found, material.title)]))
 
 
 def _trained(names: Sequence[str]) -> list[str]:
@@ -147,10 +147,8 @@ def tracks_table(material: Material) -> Table:
 
 def _radars(material: Material) -> list[Figure]:
     """One radar per operator: eight polygons on one are unreadable."""
-    tops = {
-        name: max((r.value for r in material.overall(name).values() if r.value is not None), default=None)
-        for name in material.tracks
-    }
+    scored = {n: [r.value for r in material.overall(n).values() if r.value is not None] for n in material.tracks}
+    tops = {name: max(values) if len(values) > 1 else None for name, values in scored.items()}
     labels = {name: material.track_title(name) for name in material.tracks}
     figures = []
     for operator in material.operators:
@@ -164,7 +162,7 @@ def _radars(material: Material) -> list[Figure]:
         data, layout = radar(material, operator, list(labels.values()), {labels[n]: v for n, v in values.items()})
         takeaway = _profile(material, known)
         alt = f"Radar of {material.title(operator)}, percent of the highest score: " + "; ".join(
-            f"{material.track_title(n)} {v:.0f}" if v is not None else f"{material.track_title(n)} not measured"
+            f"{material.track_title(n)} {v:.0f}" if v is not None else f"{material.track_title(n)} not compared"
             for n, v in values.items()
         )
         figures.append(Figure(f"radar-{slug(operator)}", material.title(operator), takeaway, alt, data, layout, 300))
