@@ -82,6 +82,9 @@ def check(kind: str, name: str) -> Iterator[Finding]:
     Args:
         kind: ``operator``, ``compressor``, ``model`` or ``task``.
         name: of the entry, also with options, as in ``mine[alpha=2]``.
+
+    Raises:
+        UnknownNameError: there is no such kind.
     """
     for title, function in contracts_of(kind).items():
         try:
@@ -106,7 +109,11 @@ def _defined(kind: str, name: str, error: BaseException) -> str:
 
 
 def causes(findings: Iterable[Finding]) -> list[tuple[Finding, list[str]]]:
-    """The broken contracts, each problem once: with the names of the other contracts that come to the same."""
+    """The broken contracts, each problem once: with the names of the other contracts that come to the same.
+
+    Args:
+        findings: what `check` found, contracts that are kept among them.
+    """
     found: dict[tuple[str, str, str], tuple[Finding, list[str]]] = {}
     for one in findings:
         if one.problem:
