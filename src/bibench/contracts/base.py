@@ -84,7 +84,7 @@ def check(kind: str, name: str) -> Iterator[Finding]:
         name: of the entry, also with options, as in ``mine[alpha=2]``.
 
     Raises:
-        UnknownNameError: there is no such kind.
+        BiBenchError: there is no such entry, and it cannot be said where it is defined.
     """
     for title, function in contracts_of(kind).items():
         try:
