@@ -43,6 +43,8 @@ def test_names_get_signs_wherever_they_stand_and_nothing_else_does():
     (note,) = marks.footnotes(["bnn", "other"])
     assert note.startswith("‡ bnn: 1 cell is stale") and "--rerun stale" in note
     assert len(marks.footnotes()) == 3
+    broken_one, stale = marks.summary
+    assert broken_one.startswith("† mine") and "bnn 1, mine 1" in stale
 
 
 def test_without_flags_nothing_is_marked():

@@ -84,6 +84,7 @@ class Marks:
             if record.flags:
                 flagged[record.operator].append(record)
         self._notes: dict[str, list[str]] = {}
+        self._stale = {operator: count for operator, own in flagged.items() if (count := stale_cells(own))}
         for operator, own in flagged.items():
             if told := _footnotes(operator, own):
                 self._notes[operator] = self._notes[title(operator)] = told
@@ -113,6 +114,15 @@ class Marks:
         found = map(self._named.match, (c for c in cells if isinstance(c, str))) if cells is not None else ()
         named = self._notes if cells is None else {match[0] for match in found if match}
         return list(dict.fromkeys(note for name in self._notes if name in named for note in self._notes[name]))
+
+    @property
+    def summary(self) -> list[str]:
+        """What stands once above everything: each operator that breaks contracts, and all stale cells in a sentence."""
+        found = [note for note in self.footnotes() if note.startswith(BROKEN_SIGN)]
+        if self._stale:
+            counted = ", ".join(f"{operator} {count}" for operator, count in self._stale.items())
+            found.append(f"{STALE_SIGN} stale cells, trained by other code than today's: {counted}; {RETRAIN}")
+        return found
 
     def data(self, value: Any) -> Any:
         """Plain data in which every object of a doubtful operator says so, as ``doubts``; records have their flags."""

@@ -19,7 +19,7 @@ from bibench.foundation.visible import visible
 from bibench.records.flags import IN_FORCE, Marks
 from bibench.records.provenance import versions
 from bibench.report import images, placing, tables
-from bibench.report.blocks import Block, Cell, Figure, Multiples, Table, Text
+from bibench.report.blocks import Block, Cell, Figure, Links, Multiples, Table, Text
 from bibench.report.figures import spec
 from bibench.report.material import Material
 from bibench.report.page import Document, Page, pages
@@ -143,7 +143,7 @@ class _Site:
         (folder / "report.css").write_text(style, encoding="utf-8")
 
     def _document(self, page: Page, document: Document) -> None:
-        doubts = [Text(note, "warning") for note in self._marks.footnotes()]
+        doubts = [Text(note, "warning") for note in self._marks.summary]
         blocks = [*doubts, *(self._entered(block, document.path) for block in document.blocks)]
         drawn = any(block.kind in ("figure", "multiples") for block in blocks)
         path = self.root / document.path
@@ -170,6 +170,8 @@ class _Site:
             return Multiples([self._figure(figure, path) for figure in block.figures])
         if isinstance(block, Figure):
             return self._figure(block, path)
+        if isinstance(block, Links):
+            return replace(block, items=[(self._marks.name(label), *more) for label, *more in block.items])
         if not isinstance(block, Table):
             return block
         block = marked(block, self._marks)
