@@ -171,7 +171,7 @@ class _Site:
         if isinstance(block, Figure):
             return self._figure(block, path)
         if isinstance(block, Links):
-            return replace(block, items=[(self._marks.name(label), *more) for label, *more in block.items])
+            return replace(block, items=[(self._marks.name(label), href, about) for label, href, about in block.items])
         if not isinstance(block, Table):
             return block
         block = marked(block, self._marks)
